@@ -1,0 +1,187 @@
+import { readFile } from 'node:fs/promises'
+import { distance } from 'fastest-levenshtein'
+import type { Static, TObject, TSchema } from 'typebox'
+import { Value } from 'typebox/value'
+import { parseDocument } from 'yaml'
+import { CoreError } from '../errors.ts'
+
+/** Values from one place, laid over the layers before it. */
+export interface ConfigLayer {
+  /** Where the values come from, as a person would say it: a file's name, `SHOAL_LOG_LEVEL`, `--set log.level`. */
+  readonly source: string
+  /** A nested object in the schema's shape. */
+  readonly values: unknown
+}
+
+/** Options in force, and where each leaf (dotted path) came from. */
+export interface LoadedConfig<T> {
+  readonly values: T
+  readonly sources: ReadonlyMap<string, string>
+}
+
+type Record_ = Record<string, unknown>
+
+/**
+ * Lays `layers` over the schema's defaults and checks the result. Unknown keys are refused with the nearest known
+ * key named. Throws CoreError `CONFIG_INVALID` whose message names the source, the key and what was expected.
+ */
+export function resolveConfig<S extends TObject>(schema: S, layers: readonly ConfigLayer[]): LoadedConfig<Static<S>> {
+  const sources = new Map<string, string>()
+  let values: Record_ = {}
+  for (const layer of layers) {
+    if (layer.values === undefined || layer.values === null) continue
+    if (!isRecord(layer.values)) throw invalid(layer.source, 'it must be a mapping of keys to values')
+    refuseUnknownKeys(schema, layer.values, layer.source, '')
+    values = merge(values, layer.values, '', (path) => sources.set(path, layer.source))
+  }
+  const filled = Value.Default(schema, values) as unknown
+  for (const path of leaves(filled, '')) if (!sources.has(path)) sources.set(path, 'default')
+  const [error] = Value.Errors(schema, filled)
+  if (error !== undefined) {
+    const path = error.instancePath.slice(1).replaceAll('/', '.')
+    const found = JSON.stringify(Value.Pointer.Get(filled, error.instancePath))
+    const source = sourceOf(path, sources)
+    throw invalid(
+      source,
+      `${path === '' ? 'the whole' : path} ${error.message}${found === undefined ? '' : ` (found ${found.slice(0, 80)})`}`,
+    )
+  }
+  return { values: filled as Static<S>, sources }
+}
+
+/** A config file's layer. Throws CoreError `CONFIG_UNREADABLE` or `CONFIG_INVALID`. */
+export async function readConfigFile(path: string): Promise<ConfigLayer> {
+  let text: string
+  try {
+    text = await readFile(path, 'utf8')
+  } catch (cause) {
+    throw new CoreError(
+      'CONFIG_UNREADABLE',
+      `can not read the config file ${path}: check that it exists and is readable`,
+      { cause },
+    )
+  }
+  const document = parseDocument(text, { uniqueKeys: true })
+  const [error] = document.errors
+  if (error !== undefined) throw invalid(path, `it is not YAML: ${error.message.split('\n')[0]}`)
+  return { source: path, values: document.toJS({ maxAliasCount: 0 }) as unknown }
+}
+
+/**
+ * The layers that environment variables make: `SHOAL_LANE_PORT=1` sets `lane.port`. A word of a key is split where
+ * its schema has capitals (`laneHost` is `LANE_HOST`). Variables that name no key are left alone.
+ */
+export function environmentLayers(
+  schema: TObject,
+  environment: Readonly<Record<string, string | undefined>>,
+): ConfigLayer[] {
+  const layers: ConfigLayer[] = []
+  for (const [path, leaf] of schemaLeaves(schema, [])) {
+    const name = `SHOAL_${path
+      .map((key) => key.replace(/[A-Z]/g, '_$&'))
+      .join('_')
+      .toUpperCase()}`
+    const text = environment[name]
+    if (text !== undefined) layers.push({ source: name, values: nest(path, scalar(text, leaf)) })
+  }
+  return layers
+}
+
+/** The layer of one `--set a.b=value`. Throws CoreError `CONFIG_INVALID`. */
+export function settingLayer(schema: TObject, setting: string): ConfigLayer {
+  const equals = setting.indexOf('=')
+  if (equals < 1) throw invalid(`--set ${setting}`, 'write --set key=value, for example --set log.level=debug')
+  const path = setting.slice(0, equals).split('.')
+  let at: TSchema | undefined = schema
+  for (const key of path) at = propertiesOf(at)?.[key] ?? patternOf(at)
+  return { source: `--set ${path.join('.')}`, values: nest(path, scalar(setting.slice(equals + 1), at)) }
+}
+
+function refuseUnknownKeys(schema: TSchema, values: Record_, source: string, prefix: string): void {
+  const properties = propertiesOf(schema)
+  for (const [key, value] of Object.entries(values)) {
+    const known = properties?.[key] ?? patternOf(schema)
+    if (known === undefined) {
+      const near = nearest(key, Object.keys(properties ?? {}))
+      const hint =
+        near === undefined
+          ? `known keys: ${Object.keys(properties ?? {}).join(', ')}`
+          : `did you mean "${prefix}${near}"?`
+      throw invalid(source, `unknown key "${prefix}${key}"; ${hint}`)
+    }
+    if (isRecord(value)) refuseUnknownKeys(known, value, source, `${prefix}${key}.`)
+  }
+}
+
+function nearest(key: string, known: readonly string[]): string | undefined {
+  const ranked = known.map((name) => ({ name, far: distance(key.toLowerCase(), name.toLowerCase()) }))
+  ranked.sort((a, b) => a.far - b.far)
+  const [best] = ranked
+  return best !== undefined && best.far <= Math.max(2, Math.ceil(key.length / 3)) ? best.name : undefined
+}
+
+function propertiesOf(schema: TSchema | undefined): Readonly<Record<string, TSchema>> | undefined {
+  const properties = (schema as { properties?: Record<string, TSchema> } | undefined)?.properties
+  return properties
+}
+
+/** The value schema of a TypeBox `Record`, whose keys are free. */
+function patternOf(schema: TSchema | undefined): TSchema | undefined {
+  const patterns = (schema as { patternProperties?: Record<string, TSchema> } | undefined)?.patternProperties
+  return patterns === undefined ? undefined : Object.values(patterns)[0]
+}
+
+function* schemaLeaves(schema: TSchema, path: readonly string[]): Generator<[string[], TSchema]> {
+  for (const [key, child] of Object.entries(propertiesOf(schema) ?? {})) {
+    if (propertiesOf(child) === undefined) yield [[...path, key], child]
+    else yield* schemaLeaves(child, [...path, key])
+  }
+}
+
+/** A text setting as its schema's type has it; text that does not fit stays text, for the check to refuse. */
+function scalar(text: string, schema: TSchema | undefined): unknown {
+  const type = (schema as { type?: string } | undefined)?.type
+  if (type === 'string' || type === undefined) return text
+  if (type === 'array') return text === '' ? [] : text.split(',')
+  if (type === 'boolean') return text === 'true' ? true : text === 'false' ? false : text
+  return text.trim() !== '' && Number.isFinite(Number(text)) ? Number(text) : text
+}
+
+function nest(path: readonly string[], value: unknown): Record_ {
+  return path.reduceRight<unknown>((inner, key) => ({ [key]: inner }), value) as Record_
+}
+
+function merge(under: Record_, over: Record_, prefix: string, set: (path: string) => void): Record_ {
+  const merged = { ...under }
+  for (const [key, value] of Object.entries(over)) {
+    if (isRecord(value)) {
+      const below = merged[key]
+      merged[key] = merge(isRecord(below) ? below : {}, value, `${prefix}${key}.`, set)
+    } else {
+      merged[key] = value
+      set(prefix + key)
+    }
+  }
+  return merged
+}
+
+function* leaves(value: unknown, path: string): Generator<string> {
+  if (!isRecord(value)) yield path
+  else for (const [key, child] of Object.entries(value)) yield* leaves(child, path === '' ? key : `${path}.${key}`)
+}
+
+function sourceOf(path: string, sources: ReadonlyMap<string, string>): string {
+  for (let at = path; at !== ''; at = at.slice(0, Math.max(0, at.lastIndexOf('.')))) {
+    const source = sources.get(at)
+    if (source !== undefined) return source
+  }
+  return 'config'
+}
+
+function isRecord(value: unknown): value is Record_ {
+  return typeof value === 'object' && value !== null && !Array.isArray(value)
+}
+
+function invalid(source: string, why: string): CoreError {
+  return new CoreError('CONFIG_INVALID', `${source}: ${why}`)
+}

@@ -1,0 +1,51 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { CoreError, systemErrorCode } from './errors.ts'
+
+/** Makes `path` (and its parents) and proves that it can be written; throws CoreError `DATA_FOLDER_UNUSABLE`. */
+export async function prepareDataFolder(path: string): Promise<string> {
+  const folder = resolve(path)
+  const probe = join(folder, `.probe-${randomUUID()}`)
+  try {
+    await mkdir(folder, { recursive: true })
+    await writeFile(probe, '')
+    await rm(probe)
+  } catch (cause) {
+    throw new CoreError(
+      'DATA_FOLDER_UNUSABLE',
+      `can not write to the data folder ${folder} (${systemErrorCode(cause) ?? 'unknown error'}): make it a folder that this user may write to, or choose another one`,
+      { cause },
+    )
+  }
+  return folder
+}
+
+/** Forces a folder's entries to disk, so that a rename inside it survives a power cut. */
+export async function syncFolder(path: string): Promise<void> {
+  const handle = await open(path, 'r')
+  try {
+    await handle.sync()
+  } finally {
+    await handle.close()
+  }
+}
+
+/** Writes a small file so that a crash leaves the old content or the new, never a part: temporary name, fsync, rename. */
+export async function writeFileAtomic(path: string, content: string | Uint8Array, mode = 0o644): Promise<void> {
+  const temporary = `${path}.${randomUUID()}.tmp`
+  try {
+    const handle = await open(temporary, 'wx', mode)
+    try {
+      await handle.writeFile(content)
+      await handle.sync()
+    } finally {
+      await handle.close()
+    }
+    await rename(temporary, path)
+  } catch (error) {
+    await rm(temporary, { force: true })
+    throw error
+  }
+  await syncFolder(dirname(path))
+}

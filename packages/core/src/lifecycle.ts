@@ -1,0 +1,56 @@
+import { setTimeout as delay } from 'node:timers/promises'
+
+/** Something that is started once and stopped once. Both are idempotent; a failed start leaves nothing running. */
+export interface Startable {
+  start(): Promise<void>
+  stop(): Promise<void>
+}
+
+/** Starts parts in order and stops them in reverse; a part that fails to start stops those before it. */
+export class Lifecycle implements Startable {
+  readonly #parts: readonly Startable[]
+  #started: Startable[] = []
+
+  constructor(parts: readonly Startable[]) {
+    this.#parts = parts
+  }
+
+  async start(): Promise<void> {
+    if (this.#started.length > 0) return
+    for (const part of this.#parts) {
+      try {
+        await part.start()
+        this.#started.push(part)
+      } catch (error) {
+        await this.stop().catch(() => {})
+        throw error
+      }
+    }
+  }
+
+  async stop(): Promise<void> {
+    const started = this.#started.reverse()
+    this.#started = []
+    const errors: unknown[] = []
+    for (const part of started) {
+      try {
+        await part.stop()
+      } catch (error) {
+        errors.push(error)
+      }
+    }
+    if (errors.length > 0)
+      throw errors.length === 1 ? errors[0] : new AggregateError(errors, 'several parts failed to stop')
+  }
+}
+
+/** `signal` or a deadline of `timeoutMs`, whichever comes first. */
+export function withDeadline(timeoutMs: number, signal?: AbortSignal): AbortSignal {
+  const deadline = AbortSignal.timeout(timeoutMs)
+  return signal === undefined ? deadline : AbortSignal.any([signal, deadline])
+}
+
+/** Waits `ms`; returns early, without throwing, when `signal` aborts. */
+export async function pause(ms: number, signal: AbortSignal): Promise<void> {
+  await delay(ms, undefined, { signal }).catch(() => {})
+}

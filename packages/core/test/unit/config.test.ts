@@ -1,0 +1,72 @@
+import { Type } from 'typebox'
+import { describe, expect, it } from 'vitest'
+import { adminOptions, environmentLayers, logOptions, resolveConfig, settingLayer } from '../../src/index.ts'
+
+const schema = Type.Object(
+  {
+    log: logOptions,
+    admin: adminOptions(7401),
+    dataDir: Type.String({ default: '/var/lib/shoal' }),
+    origins: Type.Record(Type.String(), Type.Object({ url: Type.String() }, { additionalProperties: false }), {
+      default: {},
+    }),
+    names: Type.Array(Type.String(), { default: [] }),
+  },
+  { additionalProperties: false },
+)
+
+const from = (values: unknown) => resolveConfig(schema, [{ source: 'test.yaml', values }])
+
+describe('config', () => {
+  it('fills defaults at every depth', () => {
+    const { values, sources } = from({ admin: { port: 1 } })
+    expect(values).toEqual({
+      log: { level: 'info' },
+      admin: { host: '127.0.0.1', port: 1 },
+      dataDir: '/var/lib/shoal',
+      origins: {},
+      names: [],
+    })
+    expect(sources.get('admin.port')).toBe('test.yaml')
+    expect(sources.get('admin.host')).toBe('default')
+  })
+
+  it.each([
+    [{ admim: {} }, 'unknown key "admim"; did you mean "admin"?'],
+    [{ admin: { prot: 1 } }, 'unknown key "admin.prot"; did you mean "admin.port"?'],
+    [{ admin: { zzzzzzzz: 1 } }, 'known keys: host, port'],
+    [
+      { origins: { 'docker.io': { ur: 'x' } } },
+      'unknown key "origins.docker.io.ur"; did you mean "origins.docker.io.url"?',
+    ],
+    [{ admin: { port: 70000 } }, 'admin.port must be <= 65535'],
+    [{ log: { level: 'loud' } }, 'log.level'],
+    [{ admin: 3 }, 'admin must be object'],
+    [[], 'it must be a mapping'],
+  ])('refuses %j and says what to do', (values, message) => {
+    expect(() => from(values)).toThrow(message)
+    expect(() => from(values)).toThrow('test.yaml')
+  })
+
+  it('lays environment and --set over the file, later over earlier', () => {
+    const layers = [
+      { source: 'test.yaml', values: { admin: { port: 1 }, dataDir: '/a' } },
+      ...environmentLayers(schema, { SHOAL_ADMIN_PORT: '2', SHOAL_DATA_DIR: '/b', SHOAL_NAMES: 'x,y', PATH: '/bin' }),
+      settingLayer(schema, 'admin.port=3'),
+      settingLayer(schema, 'origins.localhost.url=http://localhost:5000'),
+    ]
+    const { values, sources } = resolveConfig(schema, layers)
+    expect(values.admin.port).toBe(3)
+    expect(values.dataDir).toBe('/b')
+    expect(values.names).toEqual(['x', 'y'])
+    expect(values.origins.localhost?.url).toBe('http://localhost:5000')
+    expect(sources.get('dataDir')).toBe('SHOAL_DATA_DIR')
+  })
+
+  it('names the source of a bad environment variable', () => {
+    const layers = environmentLayers(schema, { SHOAL_ADMIN_PORT: 'many' })
+    expect(() => resolveConfig(schema, layers)).toThrow(
+      /SHOAL_ADMIN_PORT: admin\.port must be integer \(found "many"\)/,
+    )
+  })
+})

@@ -1,0 +1,1 @@
+export * from './gen/shoal/scheduler/v1/scheduler.ts'
