@@ -1,6 +1,6 @@
 import type { Static, TObject } from 'typebox'
-import type { Startable } from './lifecycle.ts'
-import type { Logger } from './log.ts'
+import type { Startable } from '../lifecycle.ts'
+import type { Logger } from '../log.ts'
 
 /** A running service and where it listens, name of the door → URL or `host:port`. */
 export interface Service extends Startable {
@@ -11,8 +11,6 @@ export interface Service extends Startable {
 export interface ServiceDefinition<S extends TObject = TObject> {
   /** Name of the command and of the log field. */
   readonly name: string
-  /** One line for `--help`. */
-  readonly summary: string
   /** Options with their defaults. */
   readonly schema: S
   create(options: Static<S>, log: Logger): Promise<Service> | Service

@@ -3,8 +3,8 @@ import { dirname } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
-import { writeFileAtomic } from './data-folder.ts'
-import { CoreError, systemErrorCode } from './errors.ts'
+import { writeFileAtomic } from '../data-folder.ts'
+import { CoreError, systemErrorCode } from '../errors.ts'
 
 /** Who a node is: an Ed25519 key and the libp2p peer id that follows from it. */
 export interface Identity {

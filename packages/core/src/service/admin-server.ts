@@ -1,7 +1,7 @@
 import Fastify, { type FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import { listen } from './http-server.ts'
-import type { Startable } from './lifecycle.ts'
+import { listen } from '../http-server.ts'
+import type { Startable } from '../lifecycle.ts'
 
 /** What an admin server needs. */
 export interface AdminServerOptions {
@@ -28,8 +28,8 @@ export function createMetricsRegistry(): Registry {
 }
 
 /**
- * The admin HTTP server that every service has: `/healthz` (the process lives), `/readyz` (it can serve, else 503 and
- * why), `/metrics` (Prometheus text), and the service's own routes.
+ * The admin HTTP server that every service has: `/healthz` (the process lives; its pid), `/readyz` (it can serve, else 503 and
+ * why), `/metrics` (Prometheus text), and the service's own routes. Can be started once.
  */
 export class AdminServer implements Startable {
   readonly #options: AdminServerOptions
@@ -39,7 +39,7 @@ export class AdminServer implements Startable {
   constructor(options: AdminServerOptions, dependencies: AdminServerDependencies) {
     this.#options = options
     this.#server = Fastify({ forceCloseConnections: true })
-    this.#server.get('/healthz', async () => ({ status: 'ok' }))
+    this.#server.get('/healthz', async () => ({ status: 'ok', pid: process.pid }))
     this.#server.get('/readyz', async (_request, reply) => {
       const reason = dependencies.notReady()
       return reason === undefined ? { status: 'ready' } : reply.code(503).send({ status: 'not ready', reason })

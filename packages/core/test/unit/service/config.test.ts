@@ -1,6 +1,6 @@
 import { Type } from 'typebox'
 import { describe, expect, it } from 'vitest'
-import { adminOptions, environmentLayers, logOptions, resolveConfig, settingLayer } from '../../src/index.ts'
+import { adminOptions, environmentLayers, logOptions, resolveConfig, settingLayer } from '../../../src/service/index.ts'
 
 const schema = Type.Object(
   {

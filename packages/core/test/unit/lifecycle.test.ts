@@ -1,0 +1,31 @@
+import { describe, expect, it } from 'vitest'
+import { Lifecycle } from '../../src/index.ts'
+
+const part = (name: string, log: string[], fails = false) => ({
+  start: async () => {
+    log.push(`start ${name}`)
+    if (fails) throw new Error(`${name} can not start`)
+  },
+  stop: async () => {
+    log.push(`stop ${name}`)
+  },
+})
+
+describe('Lifecycle', () => {
+  it('starts in order and stops in reverse, once', async () => {
+    const log: string[] = []
+    const lifecycle = new Lifecycle([part('a', log), part('b', log)])
+    await lifecycle.start()
+    await lifecycle.start()
+    await lifecycle.stop()
+    await lifecycle.stop()
+    expect(log).toEqual(['start a', 'start b', 'stop b', 'stop a'])
+  })
+
+  it('leaves nothing running after a failed start', async () => {
+    const log: string[] = []
+    const lifecycle = new Lifecycle([part('a', log), part('b', log, true), part('c', log)])
+    await expect(lifecycle.start()).rejects.toThrow('b can not start')
+    expect(log).toEqual(['start a', 'start b', 'stop a'])
+  })
+})
