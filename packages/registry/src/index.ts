@@ -1,0 +1,10 @@
+import type { ServiceDefinition } from '@shoal/core/service'
+import { registryOptions } from './options.ts'
+import { createRegistryService } from './service.ts'
+
+/** The origin registry, for the command that runs it. */
+export const registryService: ServiceDefinition<typeof registryOptions> = {
+  name: 'registry',
+  schema: registryOptions,
+  create: createRegistryService,
+}

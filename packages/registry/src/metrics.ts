@@ -1,0 +1,46 @@
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
+
+/** What the registry counts. Names are API. */
+export type RegistryMetrics = ReturnType<typeof createRegistryMetrics>
+
+/** Labels are bounded: `route` is a kind of path, `method` one of HTTP's that fastify takes. */
+export function createRegistryMetrics(registry: Registry) {
+  const registers = [registry]
+  return {
+    requests: new Counter({
+      name: 'shoal_registry_http_requests_total',
+      help: 'Requests answered, by kind of path, method and status',
+      labelNames: ['route', 'method', 'status'],
+      registers,
+    }),
+    requestSeconds: new Histogram({
+      name: 'shoal_registry_http_request_duration_seconds',
+      help: 'Time from a request to the end of its answer',
+      labelNames: ['route', 'method'],
+      // From a link read out of the page cache to a layer of gigabytes over a slow link.
+      buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300],
+      registers,
+    }),
+    requestsInFlight: new Gauge({
+      name: 'shoal_registry_http_requests_in_flight',
+      help: 'Requests that are being answered',
+      registers,
+    }),
+    blobBytesSent: new Counter({
+      name: 'shoal_registry_blob_bytes_sent_total',
+      help: 'Body bytes of blobs handed to clients by the blobs endpoint',
+      registers,
+    }),
+    uploadBytesReceived: new Counter({
+      name: 'shoal_registry_upload_bytes_received_total',
+      help: 'Body bytes of blobs received from clients',
+      registers,
+    }),
+    uploads: new Counter({
+      name: 'shoal_registry_uploads_total',
+      help: 'Uploads by what became of them: started, committed, cancelled, expired; mounted needs no upload',
+      labelNames: ['outcome'],
+      registers,
+    }),
+  }
+}

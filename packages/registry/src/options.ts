@@ -1,0 +1,35 @@
+import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
+import { type Static, Type } from 'typebox'
+
+/** Options of the registry. */
+export const registryOptions = Type.Object(
+  {
+    host: hostOption('127.0.0.1', 'address that the registry listens on'),
+    port: portOption(5000, 'port that the registry listens on'),
+    dataDir: Type.String({
+      minLength: 1,
+      default: './data/registry',
+      description: "where the content is kept, in Distribution's layout (its `rootdirectory`)",
+    }),
+    metrics: adminOptions(5001),
+    log: logOptions,
+    delete: Type.Object(
+      { enabled: Type.Boolean({ default: true, description: 'whether clients may delete manifests, tags and blobs' }) },
+      { additionalProperties: false, default: {} },
+    ),
+    uploads: Type.Object(
+      {
+        expireAfterHours: Type.Number({
+          exclusiveMinimum: 0,
+          maximum: 87_600,
+          default: 168,
+          description: 'hours after its start that an unfinished upload is thrown away',
+        }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
+  },
+  { additionalProperties: false },
+)
+
+export type RegistryOptions = Static<typeof registryOptions>

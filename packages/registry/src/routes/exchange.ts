@@ -1,0 +1,66 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { RegistryError } from '../errors.ts'
+import type { Route, RouteKind } from './path.ts'
+
+/** A request and its reply on their way through a handler. */
+export interface Exchange {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly query: URLSearchParams
+}
+
+export type Method = 'GET' | 'HEAD' | 'POST' | 'PUT' | 'PATCH' | 'DELETE'
+
+/** Answers one method of one kind of path; resolves when the reply was given to fastify, or sent. */
+export type Handler<K extends RouteKind> = (
+  exchange: Exchange,
+  route: Extract<Route, { kind: K }>,
+) => Promise<FastifyReply>
+
+/** The methods of one kind of path. */
+export type Handlers<K extends RouteKind> = Readonly<Partial<Record<Method, Handler<K>>>>
+
+/** One header of the request; undefined when it is absent or empty. */
+export function headerOf({ request }: Exchange, name: string): string | undefined {
+  const value = request.headers[name]
+  const text = Array.isArray(value) ? value.join(', ') : value
+  return text === undefined || text === '' ? undefined : text
+}
+
+/** The bytes that the request says its body has; undefined when it streams. */
+export function contentLengthOf(exchange: Exchange): number | undefined {
+  const text = headerOf(exchange, 'content-length')
+  if (text !== undefined) return Number(text)
+  return headerOf(exchange, 'transfer-encoding') === undefined ? 0 : undefined
+}
+
+/**
+ * The request's body. Leaving it early leaves the connection up, so that the client can be told why.
+ */
+export function bodyOf({ request }: Exchange): AsyncIterable<Uint8Array> {
+  return request.raw.iterator({ destroyOnReturn: false })
+}
+
+/** The whole body. Throws RegistryError `SIZE_INVALID` (413) when it is longer than `maxBytes`. */
+export async function readBody(exchange: Exchange, maxBytes: number): Promise<Uint8Array> {
+  const tooLarge = () =>
+    new RegistryError('SIZE_INVALID', `the body is larger than the ${maxBytes} bytes that a manifest may have`, {
+      status: 413,
+    })
+  if ((contentLengthOf(exchange) ?? 0) > maxBytes) throw tooLarge()
+  const chunks: Uint8Array[] = []
+  let length = 0
+  for await (const chunk of bodyOf(exchange)) {
+    length += chunk.byteLength
+    if (length > maxBytes) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks, length)
+}
+
+/** Whether an `If-None-Match` header names `etag`. Source: RFC 9110 §13.1.2. */
+export function matchesEtag(header: string | undefined, etag: string): boolean {
+  if (header === undefined) return false
+  const plain = (text: string) => text.trim().replace(/^W\//, '').replaceAll('"', '')
+  return header.trim() === '*' || header.split(',').some((each) => plain(each) === plain(etag))
+}

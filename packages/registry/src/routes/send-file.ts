@@ -1,0 +1,53 @@
+import type { ServerResponse } from 'node:http'
+import { type ByteRange, errorChain, type Logger } from '@shoal/core'
+import type { FastifyReply } from 'fastify'
+import type { StoredFile } from '../storage/driver.ts'
+
+interface SendFileDependencies {
+  /** Told of body bytes once the system has taken them for the client. */
+  readonly sent: (bytes: number) => void
+  readonly log: Logger
+}
+
+/**
+ * Sends bytes of a file as the reply's body, in large pieces, each once the one before is on its way; the read of the
+ * next one overlaps. Resolves when all is sent or the client has left; a file that fails half-way cuts the connection,
+ * which is all that can still be told.
+ * @param range undefined for no bytes
+ */
+export async function sendFile(
+  reply: FastifyReply,
+  file: StoredFile,
+  range: ByteRange | undefined,
+  { sent, log }: SendFileDependencies,
+): Promise<void> {
+  reply.hijack()
+  const response = reply.raw
+  response.writeHead(reply.statusCode, reply.getHeaders() as Record<string, string>)
+  try {
+    if (range !== undefined) {
+      for await (const chunk of file.chunks(range)) {
+        if (!(await write(response, chunk))) return
+        sent(chunk.byteLength)
+      }
+    }
+    response.end()
+  } catch (error) {
+    log.error({ error: errorChain(error) }, 'a blob could not be read to its end')
+    response.destroy()
+  }
+}
+
+/** Whether the system took the bytes; false when the client has left. */
+function write(response: ServerResponse, chunk: Uint8Array): Promise<boolean> {
+  return new Promise((resolve) => {
+    const left = () => resolve(false)
+    if (response.destroyed) return left()
+    // A write that waits in a queue when the connection breaks is never called back.
+    response.once('close', left)
+    response.write(chunk, (error) => {
+      response.off('close', left)
+      resolve(error === null || error === undefined)
+    })
+  })
+}

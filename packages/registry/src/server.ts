@@ -1,0 +1,146 @@
+import type { Server } from 'node:http'
+import { errorChain, type Logger, listen, ociErrorBody, type Startable } from '@shoal/core'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { RegistryError, toRegistryError } from './errors.ts'
+import type { RegistryMetrics } from './metrics.ts'
+import type { Exchange, Handler, Handlers, Method } from './routes/exchange.ts'
+import { parsePath, type RouteKind } from './routes/path.ts'
+
+/** The handlers of every kind of path. */
+type RouteTable = { readonly [K in RouteKind]: Handlers<K> }
+
+interface RegistryServerDependencies {
+  readonly routes: RouteTable
+  readonly metrics: RegistryMetrics
+  readonly log: Logger
+}
+
+const METHODS: Method[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
+/** A connection on which nothing moves in either direction for so long is dead, or hostile. */
+const IDLE_MS = 5 * 60_000
+/** How long requests may go on after `stop`. */
+const DRAIN_MS = 10_000
+
+/** The registry's HTTP server: finds what a request is about, hands it to its handler, and turns errors into OCI's. */
+export class RegistryServer implements Startable {
+  readonly #address: { readonly host: string; readonly port: number }
+  readonly #dependencies: RegistryServerDependencies
+  readonly #server: FastifyInstance
+  readonly #active = new Set<Promise<unknown>>()
+  #port = 0
+  #isStopping = false
+
+  constructor(address: { readonly host: string; readonly port: number }, dependencies: RegistryServerDependencies) {
+    this.#address = address
+    this.#dependencies = dependencies
+    this.#server = Fastify({
+      forceCloseConnections: 'idle',
+      connectionTimeout: IDLE_MS,
+      exposeHeadRoutes: false,
+      routerOptions: { maxParamLength: 4096 },
+      // What fastify can not route: a path that does not decode.
+      frameworkErrors: (cause, request, reply) => this.#answerError(badPath(cause), request, reply),
+    })
+    this.#server.removeAllContentTypeParsers()
+    // Bodies are read by the handlers, as streams; whatever their type is.
+    this.#server.addContentTypeParser('*', (_request, _body, done) => done(null))
+    this.#server.addHook('onRequest', async (_request, reply) => void reply.headers(ALWAYS))
+    this.#server.setErrorHandler((error, request, reply) => this.#answerError(error, request, reply))
+    const handler = (request: FastifyRequest, reply: FastifyReply) => this.#track(this.#dispatch(request, reply))
+    this.#server.route({ method: METHODS, url: '/v2/*', handler })
+    this.#server.setNotFoundHandler(handler)
+  }
+
+  /** The port it listens on; 0 when it does not. */
+  get port(): number {
+    return this.#port
+  }
+
+  async start(): Promise<void> {
+    if (this.#port !== 0) return
+    const { host, port } = this.#address
+    this.#port = await listen(this.#server, 'the registry', host, port)
+  }
+
+  /** Takes no more requests; those in flight get ten seconds, idle connections none. */
+  async stop(): Promise<void> {
+    if (this.#port === 0) return
+    this.#port = 0
+    this.#isStopping = true
+    const server: Server = this.#server.server
+    const deadline = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
+    try {
+      await this.#server.close()
+      await Promise.allSettled(this.#active)
+    } finally {
+      clearTimeout(deadline)
+    }
+  }
+
+  async #track<T>(work: Promise<T>): Promise<T> {
+    this.#active.add(work)
+    try {
+      return await work
+    } finally {
+      this.#active.delete(work)
+    }
+  }
+
+  async #dispatch(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const [path = '', ...query] = (request.raw.url ?? '').split('?')
+    const measured = this.#measure(request, reply)
+    const route = parsePath(path)
+    measured.route = route.kind
+    // The table pairs each kind of route with handlers for that kind, which TypeScript can not follow through a lookup.
+    const handlers = this.#dependencies.routes[route.kind] as Handlers<RouteKind>
+    const handle = handlers[request.method as Method] as Handler<RouteKind> | undefined
+    if (handle === undefined) throw wrongMethod(request.method, Object.keys(handlers))
+    const exchange: Exchange = { request, reply, query: new URLSearchParams(query.join('?')) }
+    return handle(exchange, route)
+  }
+
+  #measure(request: FastifyRequest, reply: FastifyReply): { route: RouteKind | 'none' } {
+    const { metrics } = this.#dependencies
+    const measured: { route: RouteKind | 'none' } = { route: 'none' }
+    const stopTimer = metrics.requestSeconds.startTimer()
+    metrics.requestsInFlight.inc()
+    reply.raw.once('close', () => {
+      const labels = { route: measured.route, method: request.method }
+      metrics.requestsInFlight.dec()
+      stopTimer(labels)
+      metrics.requests.inc({ ...labels, status: String(reply.raw.statusCode) })
+      // A connection that was busy when the server closed is idle now, and would hold the stop up for its keep-alive.
+      if (this.#isStopping) setImmediate(() => this.#server.server.closeIdleConnections())
+    })
+    return measured
+  }
+
+  #answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
+    const { log } = this.#dependencies
+    const error = toRegistryError(thrown)
+    const fields = { id: request.id, method: request.method, url: request.raw.url?.slice(0, 512), code: error.code }
+    if (error.status < 500) log.debug(fields, 'a request was refused')
+    else if (reply.raw.destroyed) log.debug(fields, 'a client left before its request was done')
+    else log.error({ ...fields, error: errorChain(error.cause ?? error) }, 'a request failed')
+    for (const name of DESCRIBES_CONTENT) reply.removeHeader(name)
+    const detail = Object.keys(error.data).length === 0 ? undefined : error.data
+    const body = ociErrorBody(error.code, error.message, detail)
+    void reply.code(error.status).headers(ALWAYS).headers(error.headers).type('application/json').send(body)
+  }
+}
+
+/** Headers that a handler may have set for the content that an error then takes the place of. */
+const DESCRIBES_CONTENT = ['content-length', 'docker-content-digest', 'etag', 'cache-control', 'content-range']
+
+/** Headers of every reply. */
+const ALWAYS = { 'docker-distribution-api-version': 'registry/2.0', 'x-content-type-options': 'nosniff' }
+
+function badPath(cause: unknown): RegistryError {
+  return new RegistryError('NAME_INVALID', 'the path can not be read: check what is percent-encoded in it', { cause })
+}
+
+function wrongMethod(method: string, allowed: readonly string[]): RegistryError {
+  return new RegistryError('UNSUPPORTED', `${method} is not possible here: use ${allowed.join(', ')}`, {
+    headers: { allow: allowed.join(', ') },
+  })
+}

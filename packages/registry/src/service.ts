@@ -1,0 +1,66 @@
+import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
+import { AdminServer, createMetricsRegistry, type Service } from '@shoal/core/service'
+import { createRegistryMetrics } from './metrics.ts'
+import type { RegistryOptions } from './options.ts'
+import { UploadPurge } from './purge.ts'
+import { Referrers } from './referrers.ts'
+import { baseRoutes } from './routes/base.ts'
+import { blobRoutes } from './routes/blobs.ts'
+import { manifestRoutes } from './routes/manifests.ts'
+import { referrerRoutes } from './routes/referrers.ts'
+import { catalogRoutes, tagRoutes } from './routes/tags.ts'
+import { uploadRoutes, uploadsRoutes } from './routes/uploads.ts'
+import { RegistryServer } from './server.ts'
+import { BlobStore } from './storage/blobs.ts'
+import { FilesystemDriver } from './storage/filesystem.ts'
+import { ManifestStore } from './storage/manifests.ts'
+import { Turns } from './storage/turns.ts'
+import { UploadStore } from './storage/uploads.ts'
+
+/** The registry, wired: storage below, routes above it, one server for clients and one for operators. */
+export function createRegistryService(options: RegistryOptions, log: Logger): Service {
+  const registry = createMetricsRegistry()
+  const metrics = createRegistryMetrics(registry)
+  const driver = new FilesystemDriver(options.dataDir)
+  const blobs = new BlobStore(driver)
+  const manifests = new ManifestStore(driver)
+  const uploads = new UploadStore(driver, blobs, { received: (bytes) => metrics.uploadBytesReceived.inc(bytes) })
+  const turns = new Turns()
+  const mayDelete = options.delete.enabled
+  const server = new RegistryServer(options, {
+    routes: {
+      base: baseRoutes,
+      catalog: catalogRoutes(driver),
+      blob: blobRoutes({ blobs, turns, metrics, log, mayDelete }),
+      uploads: uploadsRoutes({ blobs, uploads, metrics }),
+      upload: uploadRoutes({ blobs, uploads, metrics }),
+      manifest: manifestRoutes({ blobs, manifests, turns, mayDelete }),
+      tags: tagRoutes(manifests),
+      referrers: referrerRoutes(new Referrers(manifests)),
+    },
+    metrics,
+    log,
+  })
+  const admin = new AdminServer(
+    { name: 'registry metrics', ...options.metrics },
+    {
+      metrics: registry,
+      notReady: () => (server.port === 0 ? 'the registry does not listen yet, or no more' : undefined),
+    },
+  )
+  const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
+  const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
+  const lifecycle = new Lifecycle([dataFolder, admin, server, purge])
+  return {
+    start: () => lifecycle.start(),
+    stop: () => lifecycle.stop(),
+    addresses: () => ({
+      registry: httpUrl(options.host, server.port),
+      metrics: httpUrl(options.metrics.host, admin.port),
+    }),
+  }
+}
+
+function httpUrl(host: string, port: number): string {
+  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+}

@@ -1,0 +1,57 @@
+import type { Digest } from '@shoal/core'
+
+/**
+ * Distribution's layout, below its `rootdirectory`. Source: distribution/distribution, registry/storage/paths.go.
+ * Repository names, tags, digests and upload ids were checked before they come here: none can hold `..` or a name
+ * that begins with `_`.
+ */
+const ROOT = 'docker/registry/v2'
+
+/** Folder that holds all repositories. */
+export const REPOSITORIES = `${ROOT}/repositories`
+
+/** Folder of a repository. */
+export const repositoryPath = (name: string): string => `${REPOSITORIES}/${name}`
+
+/** The content of a blob or manifest. */
+export const blobPath = ({ algorithm, hex }: Digest): string =>
+  `${ROOT}/blobs/${algorithm}/${hex.slice(0, 2)}/${hex}/data`
+
+/** The link that makes a blob visible in a repository. */
+export const layerLinkPath = (name: string, { algorithm, hex }: Digest): string =>
+  `${repositoryPath(name)}/_layers/${algorithm}/${hex}/link`
+
+const manifestsPath = (name: string): string => `${repositoryPath(name)}/_manifests`
+
+/** Folder of a repository's manifests of one digest algorithm. */
+export const revisionsPath = (name: string, algorithm: string): string =>
+  `${manifestsPath(name)}/revisions/${algorithm}`
+
+/** The link that makes a manifest visible in a repository. */
+export const revisionLinkPath = (name: string, { algorithm, hex }: Digest): string =>
+  `${revisionsPath(name, algorithm)}/${hex}/link`
+
+/** Folder of a repository's tags. */
+export const tagsPath = (name: string): string => `${manifestsPath(name)}/tags`
+
+/** Folder of one tag. */
+export const tagPath = (name: string, tag: string): string => `${tagsPath(name)}/${tag}`
+
+/** The link to the manifest that a tag points at. */
+export const tagCurrentPath = (name: string, tag: string): string => `${tagPath(name, tag)}/current/link`
+
+/** The link that says that a tag points, or once pointed, at a manifest. */
+export const tagIndexPath = (name: string, tag: string, { algorithm, hex }: Digest): string =>
+  `${tagPath(name, tag)}/index/${algorithm}/${hex}/link`
+
+/** Folder of a repository's unfinished uploads. */
+export const uploadsPath = (name: string): string => `${repositoryPath(name)}/_uploads`
+
+/** Folder of one upload. */
+export const uploadPath = (name: string, id: string): string => `${uploadsPath(name)}/${id}`
+
+/** The bytes of an upload so far. */
+export const uploadDataPath = (name: string, id: string): string => `${uploadPath(name, id)}/data`
+
+/** When an upload was started, RFC 3339; its presence is what makes the upload exist. */
+export const uploadStartedAtPath = (name: string, id: string): string => `${uploadPath(name, id)}/startedat`

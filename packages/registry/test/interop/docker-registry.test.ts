@@ -1,0 +1,159 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { createInterface } from 'node:readline'
+import { MEDIA_TYPES } from '@shoal/core'
+import { afterEach, expect, it } from 'vitest'
+import { ask, descriptor, pushImageBlobs, pushManifest, startRegistry, temporaryFolder } from '../running-registry.ts'
+import { requireTool } from './tool.ts'
+
+const cleanups: (() => Promise<unknown>)[] = []
+afterEach(async () => {
+  for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
+})
+
+/** Distribution on `dataDir`; resolves to its URL once it listens. */
+async function startDistribution(program: string, dataDir: string): Promise<{ url: string; stop(): Promise<void> }> {
+  const config = join(dataDir, 'config.yml')
+  await writeFile(
+    config,
+    `version: 0.1
+log: { level: info }
+storage: { filesystem: { rootdirectory: ${dataDir} }, delete: { enabled: true } }
+http: { addr: "127.0.0.1:0" }
+`,
+  )
+  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+  const gone = once(child, 'exit')
+  const stop = async () => {
+    child.kill('SIGKILL')
+    await gone
+  }
+  cleanups.push(stop)
+  const seen: string[] = []
+  for await (const line of createInterface(child.stderr)) {
+    seen.push(line)
+    const address = /listening on ([0-9.]+:[0-9]+)/.exec(line)?.[1]
+    if (address !== undefined) {
+      child.stderr.resume()
+      return { url: `http://${address}`, stop }
+    }
+  }
+  throw new Error(`docker-registry did not start: ${seen.join('\n')}`)
+}
+
+async function folder(): Promise<string> {
+  const path = await temporaryFolder()
+  cleanups.push(() => rm(path, { recursive: true, force: true }))
+  return path
+}
+
+interface Pushed {
+  readonly path: string
+  readonly type: string | null
+  readonly bytes: Buffer
+}
+
+/** Pushes an OCI image, a Docker image and a list of it; returns what a client sees of them. */
+async function pushAll(url: string): Promise<Pushed[]> {
+  const oci = await pushImageBlobs(url, 'lib/app', 'oci')
+  const docker: Record<string, unknown> = {
+    ...(await pushImageBlobs(url, 'lib/app', 'docker')),
+    mediaType: MEDIA_TYPES.dockerManifest,
+  }
+  const references = ['oci', 'docker', 'list', 'index']
+  const pushed = await pushManifest(url, 'lib/app', 'oci', oci)
+  expect(pushed.answer.status).toBe(201)
+  const child = await pushManifest(url, 'lib/app', 'docker', docker)
+  expect(child.answer.status).toBe(201)
+  const listOf = (mediaType: string, childType: string, { bytes }: { bytes: Buffer }) => ({
+    schemaVersion: 2,
+    mediaType,
+    manifests: [{ ...descriptor(childType, bytes), platform: { os: 'linux', architecture: 'amd64' } }],
+  })
+  const list = await pushManifest(
+    url,
+    'lib/app',
+    'list',
+    listOf(MEDIA_TYPES.dockerList, MEDIA_TYPES.dockerManifest, child),
+  )
+  expect(list.answer.status).toBe(201)
+  const index = await pushManifest(
+    url,
+    'lib/app',
+    'index',
+    listOf(MEDIA_TYPES.ociIndex, MEDIA_TYPES.ociManifest, pushed),
+  )
+  expect(index.answer.status).toBe(201)
+  const digests = [pushed.digest, child.digest, list.digest, index.digest]
+  const blobs = [oci, docker].flatMap(({ config, layers }) => [config, ...(layers as unknown[])]) as {
+    digest: string
+  }[]
+  return seeAll(url, [
+    ...[...references, ...digests].map((reference) => `/v2/lib/app/manifests/${reference}`),
+    ...blobs.map(({ digest }) => `/v2/lib/app/blobs/${digest}`),
+    '/v2/lib/app/tags/list',
+    '/v2/_catalog',
+  ])
+}
+
+async function seeAll(url: string, paths: readonly string[]): Promise<Pushed[]> {
+  const accept = [MEDIA_TYPES.ociManifest, MEDIA_TYPES.ociIndex, MEDIA_TYPES.dockerManifest, MEDIA_TYPES.dockerList]
+  return Promise.all(
+    paths.map(async (path) => {
+      const { status, headers, bytes } = await ask(url + path, { headers: { accept: accept.join(', ') } })
+      expect([path, status]).toEqual([path, 200])
+      const isList = path.endsWith('list') || path.endsWith('catalog')
+      const type = headers.get('content-type')
+      return isList ? { path, type: null, bytes: normal(bytes) } : { path, type, bytes }
+    }),
+  )
+}
+
+/** JSON with its lists in order: Distribution 2 does not order tags. */
+function normal(json: Buffer): Buffer {
+  const sorted = (_key: string, value: unknown) => (Array.isArray(value) ? [...value].sort() : value)
+  return Buffer.from(JSON.stringify(JSON.parse(json.toString()), sorted))
+}
+
+it('a data folder that docker-registry wrote is served by ours', async (context) => {
+  const program = requireTool('docker-registry', context)
+  const dataDir = await folder()
+  const theirs = await startDistribution(program, dataDir)
+  const pushed = await pushAll(theirs.url)
+  await theirs.stop()
+  const ours = await startRegistry({ dataDir })
+  cleanups.push(ours.stop)
+  expect(
+    await seeAll(
+      ours.url,
+      pushed.map(({ path }) => path),
+    ),
+  ).toEqual(pushed)
+})
+
+it('a data folder that ours wrote is served by docker-registry, which can delete in it', async (context) => {
+  const program = requireTool('docker-registry', context)
+  const dataDir = await folder()
+  const ours = await startRegistry({ dataDir })
+  cleanups.push(ours.stop)
+  const pushed = await pushAll(ours.url)
+  await ours.stop()
+  const theirs = await startDistribution(program, dataDir)
+  expect(
+    await seeAll(
+      theirs.url,
+      pushed.map(({ path }) => path),
+    ),
+  ).toEqual(pushed)
+  const digest = (await ask(`${theirs.url}/v2/lib/app/manifests/index`, { headers: { accept: MEDIA_TYPES.ociIndex } }))
+    .headers
+  const path = `/v2/lib/app/manifests/${digest.get('docker-content-digest')}`
+  expect((await ask(theirs.url + path, { method: 'DELETE' })).status).toBe(202)
+  await theirs.stop()
+  const again = await startRegistry({ dataDir })
+  cleanups.push(again.stop)
+  expect((await ask(again.url + path)).status).toBe(404)
+  expect((await ask(`${again.url}/v2/lib/app/manifests/oci`)).status).toBe(200)
+})

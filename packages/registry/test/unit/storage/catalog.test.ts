@@ -1,0 +1,45 @@
+import { rm } from 'node:fs/promises'
+import fc from 'fast-check'
+import { afterEach, beforeEach, expect, it } from 'vitest'
+import { repositories } from '../../../src/storage/catalog.ts'
+import type { StorageDriver } from '../../../src/storage/driver.ts'
+import { FilesystemDriver } from '../../../src/storage/filesystem.ts'
+import { repositoryPath } from '../../../src/storage/paths.ts'
+import { temporaryFolder } from '../../running-registry.ts'
+
+let folder: string
+let driver: StorageDriver
+beforeEach(async () => {
+  folder = await temporaryFolder()
+  driver = new FilesystemDriver(folder)
+})
+afterEach(() => rm(folder, { recursive: true }))
+
+const namesAfter = async (after?: string) => {
+  const names: string[] = []
+  for await (const name of repositories(driver, after)) names.push(name)
+  return names
+}
+
+it('continues after any name, held or not, with exactly those that come later', async () => {
+  const held = ['a', 'a/b', 'a/b/c', 'a-b', 'b/c', 'b/c/d', 'c.d/e', 'z']
+  for (const name of held) await driver.write(`${repositoryPath(name)}/_layers/x`, '')
+  await driver.write(`${repositoryPath('uploading')}/_uploads/x`, '')
+  expect(await namesAfter()).toEqual(held)
+  const part = fc.constantFrom('a', 'b', 'c', 'a-b', 'c.d', 'd', 'z', 'zz')
+  await fc.assert(
+    fc.asyncProperty(fc.array(part, { minLength: 1, maxLength: 3 }), async (parts) => {
+      const after = parts.join('/')
+      expect(await namesAfter(after)).toEqual(held.filter((name) => isLater(name.split('/'), parts)))
+    }),
+    { numRuns: 60 },
+  )
+})
+
+function isLater(name: readonly string[], after: readonly string[]): boolean {
+  for (let i = 0; i < Math.min(name.length, after.length); i++) {
+    const [mine = '', other = ''] = [name[i], after[i]]
+    if (mine !== other) return mine > other
+  }
+  return name.length > after.length
+}
