@@ -1,0 +1,193 @@
+import { randomUUID } from 'node:crypto'
+import { performance } from 'node:perf_hooks'
+import { errorChain, type Logger } from '@shoal/core'
+import type { ConnectRequest, Hello } from '@shoal/proto'
+import { SchedulingCore } from '../core/core.ts'
+import type { CoreOptions } from '../core/state.ts'
+import { SchedulerError } from '../errors.ts'
+import type { SchedulerMetrics } from '../metrics.ts'
+import { bootstrapFor } from './bootstrap.ts'
+import { checkHello, violation } from './checks.ts'
+import { applyEvent } from './events.ts'
+import { deliver } from './orders.ts'
+import { type Call, closeCall, Session } from './session.ts'
+import { Ticker } from './ticker.ts'
+
+const MOST_EVENTS = 10_000
+const HELLO_TIMEOUT_MS = 5_000
+
+export interface CoordinatorOptions extends CoreOptions {
+  /** Events are gathered for so long, in milliseconds. */
+  readonly tickMs: number
+  /** A stream without hello for so long is ended. */
+  readonly helloTimeoutMs?: number
+}
+
+/** Joins the nodes' streams to the scheduling core: events go in as they come, commands go out once a tick. */
+export class Coordinator {
+  readonly core: SchedulingCore
+  /** Identifies this run. */
+  readonly id = randomUUID()
+  readonly #options: CoordinatorOptions
+  readonly #metrics: SchedulerMetrics
+  readonly #log: Logger
+  readonly #ticker: Ticker
+  /** Live sessions by peer id, by number, and by the core's index. */
+  readonly #byPeer = new Map<string, Session>()
+  readonly #byNumber = new Map<number, Session>()
+  readonly #byIndex = new Map<number, Session>()
+  readonly #greeting = new Set<Call>()
+  readonly #numbers = { indexOf: (parent: number) => this.#indexOf(parent) }
+  #nextNumber = 1
+  #isStopped = false
+
+  constructor(options: CoordinatorOptions, dependencies: { metrics: SchedulerMetrics; log: Logger }) {
+    this.#options = options
+    this.#metrics = dependencies.metrics
+    this.#log = dependencies.log
+    this.core = new SchedulingCore(options, Math.random)
+    this.#ticker = new Ticker(options.tickMs, () => this.#tick())
+  }
+
+  get sessions(): Iterable<Session> {
+    return this.#byIndex.values()
+  }
+
+  session(index: number): Session | undefined {
+    return this.#byIndex.get(index)
+  }
+
+  /** Serves one stream until it ends. */
+  serve(call: Call): void {
+    let session: Session | undefined
+    let isClosed = false
+    const close = (error?: SchedulerError) => {
+      if (isClosed) return
+      isClosed = true
+      if (session === undefined) closeCall(call, error)
+      else this.#end(session, error)
+      finished()
+    }
+    const greeting = setTimeout(
+      () => close(new SchedulerError('HELLO_TIMEOUT', 'no hello came in time')),
+      this.#options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
+    )
+    const finished = () => {
+      clearTimeout(greeting)
+      this.#greeting.delete(call)
+      call.off('data', onData)
+      call.resume()
+    }
+    const onData = (request: ConnectRequest) => {
+      this.#metrics.messages.inc({ direction: 'in' })
+      try {
+        const { events } = request
+        if (events.length > MOST_EVENTS) throw violation(`a message may carry at most ${MOST_EVENTS} events`)
+        this.core.setTime(performance.now())
+        let at = 0
+        if (session === undefined && events.length > 0) {
+          const [first] = events
+          if (first?.event?.$case !== 'hello') throw violation('the first event must be hello')
+          session = this.#greet(call, first.event.value)
+          clearTimeout(greeting)
+          this.#greeting.delete(call)
+          at = 1
+        }
+        // The session may be replaced or dropped meanwhile, but not while its own events are applied.
+        for (; at < events.length && session !== undefined; at++) {
+          applyEvent(this.core, this.#numbers, session, events[at]?.event)
+        }
+      } catch (error) {
+        close(this.#failure(error))
+      }
+      this.#wake()
+    }
+    this.#greeting.add(call)
+    call.on('data', onData)
+    call.on('end', () => close())
+    call.on('cancelled', () => close())
+    call.on('error', () => close())
+  }
+
+  /** Ends all streams. */
+  stop(): void {
+    this.#isStopped = true
+    this.#ticker.stop()
+    for (const call of this.#greeting) call.end()
+    for (const session of [...this.#byIndex.values()]) this.#end(session)
+  }
+
+  #greet(call: Call, hello: Hello): Session {
+    const introduction = checkHello(hello, call.getPeer())
+    const previous = this.#byPeer.get(introduction.id)
+    if (previous !== undefined) {
+      this.#end(previous, new SchedulerError('REPLACED', 'the same node opened another stream'))
+    }
+    const index = this.core.nodeUp(introduction)
+    const session = new Session(call, this.#nextNumber++, index, introduction, {
+      drained: () => this.#wake(),
+      unread: (error) => this.#end(session, error),
+    })
+    const bootstrap = bootstrapFor(this.#byIndex.values(), Math.random)
+    this.#byPeer.set(introduction.id, session)
+    this.#byNumber.set(session.number, session)
+    this.#byIndex.set(index, session)
+    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap } })
+    const { id: peerId, name, role, version } = introduction
+    this.#log.info({ peerId, name, role, version, address: session.address }, 'node connected')
+    return session
+  }
+
+  #end(session: Session, error?: SchedulerError): void {
+    if (this.#byIndex.get(session.index) !== session) return
+    const { id: peerId, name } = session.introduction
+    if (error === undefined) this.#log.info({ peerId, name }, 'node disconnected')
+    else this.#log.warn({ peerId, name, code: error.code, reason: error.message }, 'node dropped')
+    this.#byPeer.delete(peerId)
+    this.#byNumber.delete(session.number)
+    this.#byIndex.delete(session.index)
+    for (const other of this.#byIndex.values()) other.parents.delete(session.number)
+    this.core.setTime(performance.now())
+    this.core.nodeDown(session.index)
+    session.end(error)
+    this.#wake()
+  }
+
+  #tick(): number | undefined {
+    const startedAt = performance.now()
+    this.core.setTime(startedAt)
+    const commands = this.core.tick()
+    deliver(this.core, commands, (index) => this.#sessionAt(index))
+    for (const swarm of commands.closed) for (const session of this.#byIndex.values()) session.swarms.delete(swarm)
+    let isMore = false
+    for (const session of [...this.#byIndex.values()]) {
+      if (session.flush()) this.#metrics.messages.inc({ direction: 'out' })
+      isMore ||= session.hasWaiting
+    }
+    const now = performance.now()
+    this.#metrics.tickSeconds.observe((now - startedAt) / 1000)
+    return isMore ? now : this.core.dueAt()
+  }
+
+  #wake(): void {
+    if (!this.#isStopped) this.#ticker.wake()
+  }
+
+  #sessionAt(index: number): Session {
+    const session = this.#byIndex.get(index)
+    if (session === undefined) throw new RangeError(`no session has the index ${index}`)
+    return session
+  }
+
+  #indexOf(parent: number): number | undefined {
+    if (parent < 1 || parent >= this.#nextNumber) throw violation(`parent ${parent} was not named on this stream`)
+    return this.#byNumber.get(parent)?.index
+  }
+
+  /** The error to end a stream with. One that is not the node's fault is logged with its stack: it is ours. */
+  #failure(error: unknown): SchedulerError {
+    if (error instanceof SchedulerError) return error
+    this.#log.error({ err: error }, 'an event could not be applied')
+    return new SchedulerError('INTERNAL', `the scheduler could not apply an event: ${errorChain(error)}`)
+  }
+}

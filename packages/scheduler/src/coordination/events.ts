@@ -1,0 +1,72 @@
+import type { NodeEvent } from '@shoal/proto'
+import type { SchedulingCore } from '../core/core.ts'
+import { GONE, ORIGIN } from '../core/events.ts'
+import { checkDigest, checkJoin, checkSha256, checkSize, violation } from './checks.ts'
+import { leaseFailureOf, pieceFailureOf } from './reasons.ts'
+import type { Session } from './session.ts'
+
+/** Finds the node that a number names as a parent. */
+export interface Numbers {
+  /** Index of the live node; undefined when it is gone. Throws SchedulerError when no node ever had the number. */
+  indexOf(parent: number): number | undefined
+}
+
+/** Checks one event of a node and hands it to the core. Throws SchedulerError, which ends the stream. */
+export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Session, event: NodeEvent['event']): void {
+  const node = session.index
+  switch (event?.$case) {
+    case 'holding':
+      checkDigest('holding.digest', event.value.digest)
+      checkSize('holding.size', event.value.size)
+      core.holding(node, event.value.digest, event.value.size)
+      return
+    case 'withdrawn':
+      checkDigest('withdrawn.digest', event.value.digest)
+      core.withdrawn(node, event.value.digest)
+      return
+    case 'join': {
+      const join = checkJoin(event.value)
+      const swarm = core.join(node, join)
+      session.swarms.add(swarm)
+      session.tell({ $case: 'swarm', value: { digest: join.digest, swarm, size: join.sizeBytes } })
+      return
+    }
+    case 'leave':
+      checkDigest('leave.digest', event.value.digest)
+      core.leave(node, event.value.digest)
+      return
+    case 'pieceDone': {
+      const { swarm, piece, parent } = event.value
+      checkSwarm(core, session, swarm)
+      const sha256 = checkSha256('piece_done.sha256', event.value.sha256)
+      if (parent === 0) core.pieceDone(node, swarm, piece, ORIGIN, sha256)
+      else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined)
+      return
+    }
+    case 'pieceFailed': {
+      const { swarm, piece, parent, reason } = event.value
+      checkSwarm(core, session, swarm)
+      core.pieceFailed(node, swarm, piece, numbers.indexOf(parent) ?? GONE, pieceFailureOf(reason))
+      return
+    }
+    case 'leaseFailed':
+      checkSwarm(core, session, event.value.swarm)
+      core.leaseFailed(node, event.value.swarm, leaseFailureOf(event.value.reason))
+      return
+    case 'pieceMap':
+      checkDigest('piece_map.digest', event.value.digest)
+      checkSize('piece_map.size', event.value.size)
+      core.pieceMap(node, event.value.digest, event.value.size, event.value.sha256s)
+      return
+    case 'hello':
+      throw violation('hello may be sent once, as the first event')
+    case undefined:
+      throw violation('an event is empty, or of a kind that this scheduler does not know')
+  }
+}
+
+/** A number that was a swarm's once is fine: the node could not know yet that the swarm is gone. */
+function checkSwarm(core: SchedulingCore, session: Session, swarm: number): void {
+  if (session.swarms.has(swarm)) return
+  if (core.swarms.has(swarm) || !core.wasSwarm(swarm)) throw violation(`swarm ${swarm} was not named on this stream`)
+}

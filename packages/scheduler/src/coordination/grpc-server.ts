@@ -1,0 +1,69 @@
+import { logVerbosity, Server, ServerCredentials, setLogVerbosity } from '@grpc/grpc-js'
+import { listenError, type Startable } from '@shoal/core'
+import { SchedulerServiceService } from '@shoal/proto'
+import type { Coordinator } from './coordinator.ts'
+import type { Call } from './session.ts'
+
+/** A node that answers no ping is noticed within twice this time. */
+const KEEPALIVE_MS = 5_000
+/** Streams that do not end by themselves are cut off after this time. */
+const STOP_TIMEOUT_MS = 2_000
+
+/** The gRPC server that nodes connect to. */
+export class GrpcServer implements Startable {
+  readonly #options: { readonly host: string; readonly port: number }
+  readonly #coordinator: Coordinator
+  readonly #server = new Server({
+    'grpc.keepalive_time_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
+  })
+  #port = 0
+
+  constructor(options: { readonly host: string; readonly port: number }, coordinator: Coordinator) {
+    this.#options = options
+    // grpc-js writes plain text to standard error, between our JSON lines, about what we throw or log ourselves.
+    setLogVerbosity(logVerbosity.NONE)
+    this.#coordinator = coordinator
+    this.#server.addService(SchedulerServiceService, { connect: (call: Call) => coordinator.serve(call) })
+  }
+
+  /** The port it listens on; 0 when it does not. */
+  get port(): number {
+    return this.#port
+  }
+
+  async start(): Promise<void> {
+    if (this.#port !== 0) return
+    const { host, port } = this.#options
+    const address = `${host.includes(':') && !host.startsWith('[') ? `[${host}]` : host}:${port}`
+    this.#port = await new Promise<number>((resolve, reject) => {
+      this.#server.bindAsync(address, ServerCredentials.createInsecure(), (error, bound) => {
+        if (error === null) resolve(bound)
+        else reject(listenError('the scheduler gRPC server', host, port, withSystemCode(error)))
+      })
+    })
+  }
+
+  async stop(): Promise<void> {
+    if (this.#port === 0) return
+    this.#port = 0
+    this.#coordinator.stop()
+    await new Promise<void>((resolve) => {
+      const timer = setTimeout(() => {
+        this.#server.forceShutdown()
+        resolve()
+      }, STOP_TIMEOUT_MS)
+      this.#server.tryShutdown(() => {
+        clearTimeout(timer)
+        resolve()
+      })
+    })
+    this.#server.forceShutdown()
+  }
+}
+
+/** grpc-js keeps the system's error only in the message: `… errors: [listen EADDRINUSE: address already in use …]`. */
+function withSystemCode(error: Error): Error {
+  const code = /\b(E[A-Z]{3,})\b/.exec(error.message)?.[1]
+  return code === undefined ? error : Object.assign(new Error(error.message, { cause: error }), { code })
+}

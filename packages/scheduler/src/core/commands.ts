@@ -1,0 +1,53 @@
+import type { Origin } from './swarm.ts'
+
+/** Why a lease, or the whole swarm, could not be carried out. */
+export type LeaseFailure = 'unauthorized' | 'not_found' | 'unavailable' | 'size_mismatch' | 'digest_mismatch' | 'local'
+
+/** Fetch these pieces from the origin on behalf of all. */
+export interface LeaseCommand {
+  readonly node: number
+  readonly swarm: number
+  readonly firstPiece: number
+  readonly pieceCount: number
+  readonly origin: Origin
+}
+
+/** The node is to say the piece digests of a blob. */
+export interface MapCommand {
+  readonly node: number
+  readonly digest: string
+}
+
+/** The node is not to wait for this swarm any more. */
+export interface SwarmFailedCommand {
+  readonly node: number
+  readonly swarm: number
+  readonly reason: LeaseFailure
+}
+
+/** Numbers that one assignment takes in `Commands.assignments`. */
+export const ASSIGNMENT_STRIDE = 4
+
+/** What the nodes are to do, in order within each list. The same object is filled again at the next tick. */
+export class Commands {
+  /** Child, swarm, piece, parent (nodes by index) of each assignment, one after another. */
+  readonly assignments: number[] = []
+  readonly leases: LeaseCommand[] = []
+  readonly maps: MapCommand[] = []
+  failures: SwarmFailedCommand[] = []
+  /** Swarms that are gone: their numbers mean nothing any more. */
+  readonly closed: number[] = []
+
+  /** The node went down: what events had to tell it before the tick is not for the next node of its index. */
+  forget(node: number): void {
+    this.failures = this.failures.filter((command) => command.node !== node)
+  }
+
+  clear(): void {
+    this.assignments.length = 0
+    this.leases.length = 0
+    this.maps.length = 0
+    this.failures.length = 0
+    this.closed.length = 0
+  }
+}

@@ -1,0 +1,384 @@
+import { type HaveSet, PieceLayout } from '@shoal/core'
+import { SchedulerError } from '../errors.ts'
+import { hasBit } from './bitset.ts'
+import { Commands, type LeaseFailure } from './commands.ts'
+import { type JoinInfo, ORIGIN } from './events.ts'
+import { transferFailed } from './faults.ts'
+import { endLease, leasedPieceDone } from './lease.ts'
+import { leaseFailed, leaseMissing } from './leasing.ts'
+import {
+  activate,
+  hold,
+  holdAll,
+  leaveIfUseless,
+  lost,
+  peerFor,
+  removePeer,
+  settle,
+  unwant,
+  want,
+} from './membership.ts'
+import type { Node, NodeInfo } from './nodes.ts'
+import { WANTS } from './peer-table.ts'
+import { holderCame, inquire, mapArrived } from './piece-maps.ts'
+import { Policy } from './policy.ts'
+import { type Blob, type CoreOptions, type Counters, type PieceFailure, State } from './state.ts'
+import type { Swarm } from './swarm.ts'
+import { sweep } from './sweep.ts'
+import { findFlight, release } from './transfers.ts'
+
+/** What depends on time alone is looked at so often. */
+const SWEEP_MS = 250
+/** A random sample may miss the one pair that fits: the policy tries again so many ticks before it waits for news. */
+const FRUITLESS_RUNS = 3
+/** Blobs that one node may hold, and pieces of blobs that it may want at once. */
+const MOST_HOLDINGS = 200_000
+const MOST_PIECES_WANTED = 2 ** 20
+/** A blob of 1 TiB. */
+const MOST_PIECES = 2 ** 16
+
+/**
+ * Decides which node sends which piece to whom: a deterministic state machine. Events change the state at once;
+ * `tick` says what follows from them. The caller says what time it is and brings the randomness, so that equal events
+ * give equal commands.
+ */
+export class SchedulingCore {
+  readonly #state: State
+  readonly #policy: Policy
+  #spare = new Commands()
+  #nextSwarm = 1
+  #sweptAt = Number.NEGATIVE_INFINITY
+
+  /** @param random a number of at least 0 and below 1 */
+  constructor(options: CoreOptions, random: () => number) {
+    this.#state = new State(options, random)
+    this.#policy = new Policy(this.#state)
+  }
+
+  /** Says what time it is, in milliseconds from any start; never less than before. Events happen at this time. */
+  setTime(now: number): void {
+    this.#state.now = now
+  }
+
+  /** A node came up; returns its index, which is another node's once it went down. */
+  nodeUp(info: NodeInfo): number {
+    const { banned, swarms } = this.#state
+    const node = this.#state.nodes.add(info)
+    node.isBanned = (banned.get(info.id) ?? 0) > this.#state.now
+    // A new seed may do what those before it could not.
+    if (info.role === 'seed') for (const swarm of swarms.values()) if (swarm.wanting > 0) this.#state.touch(swarm)
+    return node.index
+  }
+
+  /** The node is gone, and with it all that it held. */
+  nodeDown(index: number): void {
+    const state = this.#state
+    const node = state.nodes.get(index)
+    for (const swarm of [...node.swarms]) removePeer(state, swarm, swarm.peerOf.get(index) as number)
+    for (const digest of node.holdings) this.#dropHolder(node, digest)
+    for (const swarm of state.swarms.values()) {
+      swarm.refusals.delete(index)
+      swarm.inquiry.asked.delete(index)
+    }
+    for (const other of state.nodes) {
+      other.corruptFor.delete(index)
+      other.unreachableFor.delete(index)
+    }
+    state.avoidance.forget(index)
+    state.commands.forget(index)
+    state.nodes.remove(node)
+  }
+
+  /** The node holds the blob whole. Ignored when another size is known. Throws SchedulerError `LIMIT_EXCEEDED`. */
+  holding(index: number, digest: string, sizeBytes: number): void {
+    const node = this.#state.nodes.get(index)
+    const blob = this.#blob(digest, sizeBytes)
+    if (blob.sizeBytes !== sizeBytes || node.isBanned) {
+      this.#forgetIfUnused(blob)
+      return
+    }
+    if (node.holdings.size >= MOST_HOLDINGS && !node.holdings.has(digest)) {
+      this.#forgetIfUnused(blob)
+      throw new SchedulerError('LIMIT_EXCEEDED', `a node may announce at most ${MOST_HOLDINGS} blobs`)
+    }
+    blob.holders.add(index)
+    node.holdings.add(digest)
+    const { swarm } = blob
+    if (swarm === undefined) return
+    holdAll(this.#state, swarm, peerFor(this.#state, swarm, node))
+    holderCame(swarm)
+  }
+
+  /** The node does not hold the blob any more. If it waits for it, it waits on, with nothing. */
+  withdrawn(index: number, digest: string): void {
+    const node = this.#state.nodes.get(index)
+    const swarm = this.#state.blobs.get(digest)?.swarm
+    const peer = swarm?.peerOf.get(index)
+    if (swarm !== undefined && peer !== undefined) this.#holdExactly(swarm, peer, undefined)
+    this.#dropHolder(node, digest)
+  }
+
+  /**
+   * The node wants the blob, or says anew what it has of it. Returns the number of the swarm. When the blob is known
+   * with another size, the number is of no swarm, and the next tick says that it failed. Throws SchedulerError
+   * `LIMIT_EXCEEDED`.
+   */
+  join(index: number, info: JoinInfo): number {
+    const state = this.#state
+    const node = state.nodes.get(index)
+    const pieces = new PieceLayout(info.sizeBytes).count
+    if (pieces > MOST_PIECES || node.piecesWanted + pieces > MOST_PIECES_WANTED) {
+      throw new SchedulerError(
+        'LIMIT_EXCEEDED',
+        `a blob may have at most ${MOST_PIECES} pieces, and what a node waits for at once ${MOST_PIECES_WANTED}`,
+      )
+    }
+    const blob = this.#blob(info.digest, info.sizeBytes)
+    if (blob.sizeBytes !== info.sizeBytes) {
+      const nothing = this.#nextSwarm++
+      state.commands.failures.push({ node: index, swarm: nothing, reason: 'size_mismatch' })
+      state.commands.closed.push(nothing)
+      return nothing
+    }
+    const swarm = activate(state, blob, this.#nextSwarm)
+    if (swarm.id === this.#nextSwarm) this.#nextSwarm++
+    const peer = peerFor(state, swarm, node)
+    if (!info.have.isComplete) {
+      swarm.origins[peer] = info.origin
+      swarm.priority = Math.min(swarm.priority, info.priority)
+      want(state, swarm, peer)
+    }
+    if (info.have.held > 0) holderCame(swarm)
+    this.#holdExactly(swarm, peer, info.have)
+    return swarm.id
+  }
+
+  /** The node does not want the blob any more, and gives back a lease of it. */
+  leave(index: number, digest: string): void {
+    const swarm = this.#state.blobs.get(digest)?.swarm
+    const peer = swarm?.peerOf.get(index)
+    if (swarm === undefined || peer === undefined) return
+    if (swarm.lease?.peer === peer) {
+      swarm.refusals.set(index, 'unavailable')
+      endLease(this.#state, swarm, 'holder_gone')
+    }
+    unwant(this.#state, swarm, peer)
+    leaveIfUseless(this.#state, swarm, peer)
+  }
+
+  /**
+   * The node has the piece, its bytes checked against the sha256 it was given, or fetched from the origin.
+   * @param parent index of the node that sent it; ORIGIN or GONE
+   * @param sha256 of the piece, where it came from the origin
+   * @throws SchedulerError `PROTOCOL_VIOLATION` when the swarm has no such piece
+   */
+  pieceDone(index: number, swarmId: number, piece: number, parent: number, sha256: Uint8Array | undefined): void {
+    const state = this.#state
+    const swarm = state.swarms.get(swarmId)
+    if (swarm === undefined) return
+    checkPiece(swarm, piece)
+    if (sha256 !== undefined && !swarm.learn(piece, sha256)) {
+      state.counters.digestConflicts++
+      return
+    }
+    if (!hasBit(swarm.known, 0, piece)) return
+    const peer = peerFor(state, swarm, state.nodes.get(index))
+    if (parent === ORIGIN) swarm.absolve(peer, piece)
+    this.#count(swarm, peer, piece, parent)
+    hold(state, swarm, peer, piece)
+    const flight = findFlight(swarm, peer, piece)
+    if (flight !== -1) release(state, swarm, flight, true)
+    if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
+    leaveIfUseless(state, swarm, peer)
+  }
+
+  /**
+   * The node could not get the piece from the parent. Ignored when it was not to.
+   * @throws SchedulerError `PROTOCOL_VIOLATION` when the swarm has no such piece
+   */
+  pieceFailed(index: number, swarmId: number, piece: number, parent: number, reason: PieceFailure): void {
+    const swarm = this.#state.swarms.get(swarmId)
+    if (swarm === undefined) return
+    checkPiece(swarm, piece)
+    const peer = swarm.peerOf.get(index)
+    const flight = peer === undefined ? -1 : findFlight(swarm, peer, piece)
+    if (flight === -1 || swarm.peers.node[swarm.peers.flightParent[flight] as number] !== parent) return
+    transferFailed(this.#state, swarm, flight, reason)
+  }
+
+  /** The node gives its lease back. Ignored when it has none. */
+  leaseFailed(index: number, swarmId: number, reason: LeaseFailure): void {
+    const swarm = this.#state.swarms.get(swarmId)
+    if (swarm !== undefined) leaseFailed(this.#state, swarm, index, reason)
+  }
+
+  /**
+   * The node says the piece digests of a blob. Ignored when it was not asked.
+   * @param sha256s 32 bytes for each piece, zeros where it does not know
+   * @throws SchedulerError `PROTOCOL_VIOLATION` when the length does not fit the blob
+   */
+  pieceMap(index: number, digest: string, sizeBytes: number, sha256s: Uint8Array): void {
+    const swarm = this.#state.blobs.get(digest)?.swarm
+    if (swarm === undefined || swarm.layout.size !== sizeBytes) return
+    if (sha256s.byteLength !== swarm.digests.byteLength) {
+      throw new SchedulerError(
+        'PROTOCOL_VIOLATION',
+        `the piece map of ${digest} has ${sha256s.byteLength} bytes, not ${swarm.digests.byteLength}`,
+      )
+    }
+    mapArrived(this.#state, swarm, index, sha256s)
+  }
+
+  /** What follows from the events since the last tick and from the time. The result is valid until the next tick. */
+  tick(): Commands {
+    const state = this.#state
+    if (state.now - this.#sweptAt >= SWEEP_MS) {
+      this.#sweptAt = state.now
+      sweep(state)
+    }
+    const dirty = state.dirty.splice(0)
+    dirty.sort((a, b) => a.priority - b.priority || a.id - b.id)
+    for (const swarm of dirty) {
+      swarm.isDirty = false
+      if (state.swarms.get(swarm.id) === swarm) this.#run(swarm)
+    }
+    const { commands } = state
+    this.#spare.clear()
+    state.commands = this.#spare
+    this.#spare = commands
+    return commands
+  }
+
+  /** When `tick` next has something to do if no event comes before; undefined: never. */
+  dueAt(): number | undefined {
+    const state = this.#state
+    if (state.dirty.length > 0) return state.now
+    return state.swarms.size > state.idle.size ? Math.max(state.now, this.#sweptAt + SWEEP_MS) : undefined
+  }
+
+  /** The sha256 of a piece of a live swarm. */
+  sha256(swarmId: number, piece: number): Uint8Array {
+    return this.swarm(swarmId).sha256(piece)
+  }
+
+  /** The live swarm of this number, to look at. Throws RangeError when there is none. */
+  swarm(swarmId: number): Swarm {
+    const swarm = this.#state.swarms.get(swarmId)
+    if (swarm === undefined) throw new RangeError(`there is no swarm ${swarmId}`)
+    return swarm
+  }
+
+  /** Whether the node waits for the blob of this swarm. */
+  isWaiting(index: number, swarmId: number): boolean {
+    const swarm = this.#state.swarms.get(swarmId)
+    const peer = swarm?.peerOf.get(index)
+    return swarm !== undefined && peer !== undefined && swarm.peers.is(peer, WANTS)
+  }
+
+  /** Whether the number is, or once was, a swarm's. */
+  wasSwarm(swarmId: number): boolean {
+    return swarmId > 0 && swarmId < this.#nextSwarm
+  }
+
+  /** The live node of this index, to look at. */
+  node(index: number): Readonly<Node> {
+    return this.#state.nodes.get(index)
+  }
+
+  /** The live nodes, to look at. */
+  nodes(): Iterable<Readonly<Node>> {
+    return this.#state.nodes
+  }
+
+  /** Blobs of which a live node holds or wants something, to look at. */
+  get blobs(): ReadonlyMap<string, Blob> {
+    return this.#state.blobs
+  }
+
+  /** Live swarms by number, to look at. */
+  get swarms(): ReadonlyMap<number, Swarm> {
+    return this.#state.swarms
+  }
+
+  get counters(): Readonly<Counters> {
+    return this.#state.counters
+  }
+
+  #run(swarm: Swarm): void {
+    const state = this.#state
+    inquire(state, swarm)
+    leaseMissing(state, swarm)
+    const before = state.counters.assignments
+    this.#policy.run(swarm)
+    if (state.counters.assignments > before) swarm.fruitless = 0
+    else swarm.fruitless++
+    const { fruitless } = swarm
+    if (swarm.receivers.size > 0 && swarm.senders.size > 0 && fruitless < FRUITLESS_RUNS) {
+      state.touch(swarm)
+      swarm.fruitless = fruitless
+    }
+    settle(state, swarm)
+  }
+
+  /** Makes what the peer holds exactly `have`; undefined: nothing. A peer that is left with no purpose leaves. */
+  #holdExactly(swarm: Swarm, peer: number, have: HaveSet | undefined): void {
+    const state = this.#state
+    for (let piece = 0; piece < swarm.pieces; piece++) {
+      if (have?.has(piece) === true || !hasBit(swarm.peers.taken, peer * swarm.words, piece)) continue
+      swarm.unhold(peer, piece)
+      swarm.absolve(peer, piece)
+      const isLeased = swarm.lease?.peer === peer && hasBit(swarm.lease.pieces, 0, piece)
+      if (!isLeased && findFlight(swarm, peer, piece) === -1) swarm.untake(peer, piece)
+    }
+    for (let piece = 0; piece < swarm.pieces; piece++) if (have?.has(piece) === true) hold(state, swarm, peer, piece)
+    lost(state, swarm, peer)
+  }
+
+  #count(swarm: Swarm, peer: number, piece: number, parent: number): void {
+    if (hasBit(swarm.peers.have, peer * swarm.words, piece)) return
+    const bytes = swarm.layout.length(piece)
+    const child = this.#state.nodes.get(swarm.peers.node[peer] as number)
+    child.piecesReceived++
+    if (parent === ORIGIN) {
+      swarm.bytes.origin += bytes
+      this.#state.counters.bytes.origin += bytes
+      return
+    }
+    const sender = this.#state.nodes.find(parent)
+    if (sender === undefined) return
+    sender.piecesSent++
+    sender.unreachableFor.clear()
+    swarm.bytes[sender.info.role] += bytes
+    this.#state.counters.bytes[sender.info.role] += bytes
+  }
+
+  #blob(digest: string, sizeBytes: number): Blob {
+    let blob = this.#state.blobs.get(digest)
+    if (blob === undefined) {
+      blob = { digest, sizeBytes, holders: new Set(), swarm: undefined }
+      this.#state.blobs.set(digest, blob)
+    }
+    return blob
+  }
+
+  #dropHolder(node: Node, digest: string): void {
+    node.holdings.delete(digest)
+    const blob = this.#state.blobs.get(digest)
+    if (blob === undefined) return
+    blob.holders.delete(node.index)
+    this.#forgetIfUnused(blob)
+  }
+
+  #forgetIfUnused(blob: Blob): void {
+    if (blob.swarm === undefined && blob.holders.size === 0) this.#state.blobs.delete(blob.digest)
+  }
+}
+
+function checkPiece(swarm: Swarm, piece: number): void {
+  if (piece >= swarm.pieces) {
+    throw new SchedulerError(
+      'PROTOCOL_VIOLATION',
+      `swarm ${swarm.id} has ${swarm.pieces} pieces, and no piece ${piece}`,
+    )
+  }
+}

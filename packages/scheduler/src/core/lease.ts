@@ -1,0 +1,43 @@
+import { clearBit, hasBit } from './bitset.ts'
+import type { LeaseOutcome, State } from './state.ts'
+import type { Swarm } from './swarm.ts'
+import { refreshReceiver } from './transfers.ts'
+
+/** What one peer is to fetch from the origin on behalf of all. A swarm has one at the most. */
+export interface Lease {
+  readonly peer: number
+  readonly node: number
+  /** Bitset of the pieces that are still to come, and how many they are. */
+  readonly pieces: Uint32Array
+  left: number
+  /** When the last piece came. */
+  progressAt: number
+}
+
+/** A piece came from the origin; a lease with nothing left is done. */
+export function leasedPieceDone(state: State, swarm: Swarm, peer: number, piece: number): void {
+  const { lease } = swarm
+  if (lease === undefined || lease.peer !== peer || !hasBit(lease.pieces, 0, piece)) return
+  clearBit(lease.pieces, 0, piece)
+  lease.left--
+  lease.progressAt = state.now
+  if (lease.left > 0) return
+  endLease(state, swarm, 'done')
+  swarm.refusals.clear()
+}
+
+/** Takes the lease back; what it did not bring can be leased, or sent to its holder, again. */
+export function endLease(state: State, swarm: Swarm, outcome: LeaseOutcome): void {
+  const { lease } = swarm
+  if (lease === undefined) return
+  swarm.lease = undefined
+  state.nodes.get(lease.node).leases--
+  state.counters.leases[outcome]++
+  for (let piece = 0; piece < swarm.pieces; piece++) {
+    if (hasBit(lease.pieces, 0, piece) && !hasBit(swarm.peers.have, lease.peer * swarm.words, piece)) {
+      swarm.untake(lease.peer, piece)
+    }
+  }
+  refreshReceiver(state, swarm, lease.peer)
+  state.touch(swarm)
+}

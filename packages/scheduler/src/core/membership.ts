@@ -1,0 +1,180 @@
+import { hasBit } from './bitset.ts'
+import { endLease } from './lease.ts'
+import type { Node } from './nodes.ts'
+import { DISTRUSTED, INJECTS, WANTS } from './peer-table.ts'
+import type { Blob, State } from './state.ts'
+import { Swarm } from './swarm.ts'
+import { refreshReceiver, refreshSender, release } from './transfers.ts'
+
+/** Idle swarms that are remembered with their piece digests and partial holders, and how many pieces they may have. */
+const MOST_IDLE_SWARMS = 1024
+const MOST_IDLE_PIECES = 2 ** 20
+
+/** Priority of a swarm that nobody joined; lower is more urgent. */
+const LOWEST_PRIORITY = 3
+
+/** The blob's swarm; a new one knows all live nodes that hold the blob whole. */
+export function activate(state: State, blob: Blob, id: number): Swarm {
+  if (blob.swarm !== undefined) return blob.swarm
+  const swarm = new Swarm(id, blob.digest, blob.sizeBytes)
+  blob.swarm = swarm
+  state.swarms.set(swarm.id, swarm)
+  for (const index of blob.holders) holdAll(state, swarm, peerFor(state, swarm, state.nodes.get(index)))
+  state.touch(swarm)
+  return swarm
+}
+
+/** The node's peer in the swarm; a new one wants nothing and has nothing. */
+export function peerFor(state: State, swarm: Swarm, node: Node): number {
+  const existing = swarm.peerOf.get(node.index)
+  if (existing !== undefined) return existing
+  const peer = swarm.peers.add(node.index, state.now)
+  swarm.peerOf.set(node.index, peer)
+  node.swarms.add(swarm)
+  if (node.info.role === 'seed') swarm.setFlag(peer, INJECTS, true)
+  if (node.isBanned) swarm.setFlag(peer, DISTRUSTED, true)
+  return peer
+}
+
+/** The peer waits for the blob from now on. */
+export function want(state: State, swarm: Swarm, peer: number): void {
+  if (!swarm.peers.is(peer, WANTS)) {
+    swarm.peers.flags[peer] = (swarm.peers.flags[peer] as number) | WANTS
+    swarm.peers.progressAt[peer] = state.now
+    swarm.peers.failures[peer] = 0
+    swarm.wanting++
+    state.nodes.get(swarm.peers.node[peer] as number).piecesWanted += swarm.pieces
+    state.idle.delete(swarm)
+  }
+  refreshReceiver(state, swarm, peer)
+  state.touch(swarm)
+}
+
+/** The peer does not wait any more; what is in flight to it is forgotten, what it holds stays. */
+export function unwant(state: State, swarm: Swarm, peer: number): void {
+  const { peers } = swarm
+  if (peers.is(peer, WANTS)) {
+    peers.flags[peer] = (peers.flags[peer] as number) & ~WANTS
+    swarm.wanting--
+    state.nodes.get(peers.node[peer] as number).piecesWanted -= swarm.pieces
+    swarm.origins[peer] = undefined
+  }
+  for (let flight = peer * peers.slots; flight < (peer + 1) * peers.slots; flight++) {
+    const piece = peers.flightPiece[flight] as number
+    if (piece !== -1) release(state, swarm, flight, hasBit(peers.have, peer * swarm.words, piece))
+  }
+  swarm.receivers.delete(peer)
+  state.touch(swarm)
+}
+
+/** The peer has this piece; with its last one it is a holder of the blob and wants it no more. */
+export function hold(state: State, swarm: Swarm, peer: number, piece: number): void {
+  swarm.hold(peer, piece)
+  swarm.peers.progressAt[peer] = state.now
+  swarm.peers.failures[peer] = 0
+  if (swarm.peers.haveCount[peer] === 1) refreshSender(state, swarm, peer)
+  if (swarm.peers.takenCount[peer] === swarm.pieces) refreshReceiver(state, swarm, peer)
+  if (swarm.isComplete(peer)) completed(state, swarm, peer)
+  state.touch(swarm)
+}
+
+/** The peer has all pieces. */
+export function holdAll(state: State, swarm: Swarm, peer: number): void {
+  for (let piece = 0; piece < swarm.pieces; piece++) swarm.hold(peer, piece)
+  refreshSender(state, swarm, peer)
+  if (swarm.isComplete(peer)) completed(state, swarm, peer)
+  state.touch(swarm)
+}
+
+/** The peer does not have this piece after all. */
+export function unhold(state: State, swarm: Swarm, peer: number, piece: number): void {
+  swarm.unhold(peer, piece)
+  swarm.untake(peer, piece)
+  lost(state, swarm, peer)
+}
+
+/** After pieces of the peer were taken back: it is no holder of the whole blob, and perhaps none at all. */
+export function lost(state: State, swarm: Swarm, peer: number): void {
+  const node = state.nodes.get(swarm.peers.node[peer] as number)
+  if (!swarm.isComplete(peer)) {
+    state.blobs.get(swarm.digest)?.holders.delete(node.index)
+    node.holdings.delete(swarm.digest)
+  }
+  refreshSender(state, swarm, peer)
+  refreshReceiver(state, swarm, peer)
+  state.touch(swarm)
+  leaveIfUseless(state, swarm, peer)
+}
+
+/** Takes a peer that neither wants, nor has, nor fetches anything out of the swarm. */
+export function leaveIfUseless(state: State, swarm: Swarm, peer: number): void {
+  const isUseless = !swarm.peers.is(peer, WANTS) && swarm.peers.haveCount[peer] === 0 && swarm.lease?.peer !== peer
+  if (isUseless) removePeer(state, swarm, peer)
+}
+
+/** Takes the peer out of the swarm, with all that is in flight to and from it. */
+export function removePeer(state: State, swarm: Swarm, peer: number): void {
+  const { peers } = swarm
+  const index = peers.node[peer] as number
+  if (swarm.lease?.peer === peer) endLease(state, swarm, 'holder_gone')
+  unwant(state, swarm, peer)
+  if ((peers.uploads[peer] as number) > 0) {
+    for (let flight = 0; flight < peers.end * peers.slots; flight++) {
+      if (peers.flightPiece[flight] !== -1 && peers.flightParent[flight] === peer) release(state, swarm, flight, false)
+    }
+  }
+  swarm.clear(peer)
+  swarm.setFlag(peer, INJECTS, false)
+  swarm.senders.delete(peer)
+  swarm.peerOf.delete(index)
+  if (swarm.inquiry.node === index) swarm.inquiry.node = -1
+  state.nodes.get(index).swarms.delete(swarm)
+  peers.remove(peer)
+  state.touch(swarm)
+}
+
+/** Forgets the swarm; the nodes that hold the blob whole stay known. */
+export function dissolve(state: State, swarm: Swarm): void {
+  for (let peer = 0; peer < swarm.peers.end; peer++) {
+    if (swarm.peers.node[peer] !== -1) removePeer(state, swarm, peer)
+  }
+  state.swarms.delete(swarm.id)
+  state.idle.delete(swarm)
+  state.commands.closed.push(swarm.id)
+  const blob = state.blobs.get(swarm.digest)
+  if (blob === undefined) return
+  blob.swarm = undefined
+  if (blob.holders.size === 0) state.blobs.delete(swarm.digest)
+}
+
+/** Notices that nobody wants the swarm any more, and forgets the longest idle ones when there are too many. */
+export function settle(state: State, swarm: Swarm): void {
+  if (swarm.wanting > 0 || swarm.lease !== undefined) return
+  if (swarm.peers.size === 0) {
+    dissolve(state, swarm)
+    return
+  }
+  swarm.priority = LOWEST_PRIORITY
+  swarm.refusals.clear()
+  for (const peer of [...swarm.injectors]) {
+    if (state.nodes.get(swarm.peers.node[peer] as number).info.role === 'peer') {
+      swarm.setFlag(peer, INJECTS, false)
+      refreshSender(state, swarm, peer)
+    }
+  }
+  state.idle.add(swarm)
+  let pieces = 0
+  for (const idle of state.idle) pieces += idle.pieces
+  for (const idle of state.idle) {
+    if (state.idle.size <= MOST_IDLE_SWARMS && pieces <= MOST_IDLE_PIECES) break
+    pieces -= idle.pieces
+    dissolve(state, idle)
+  }
+}
+
+function completed(state: State, swarm: Swarm, peer: number): void {
+  const node = state.nodes.get(swarm.peers.node[peer] as number)
+  state.blobs.get(swarm.digest)?.holders.add(node.index)
+  node.holdings.add(swarm.digest)
+  unwant(state, swarm, peer)
+}

@@ -1,0 +1,99 @@
+import { Avoidance } from './avoidance.ts'
+import { Commands, type LeaseFailure } from './commands.ts'
+import { Nodes } from './nodes.ts'
+import type { BytesBySource, Swarm } from './swarm.ts'
+
+/** What the core is told. Times in milliseconds. */
+export interface CoreOptions {
+  /** A lease without a piece for so long moves on to another node. */
+  readonly leaseStallMs: number
+  /** An assigned piece that is neither done nor failed for so long is assigned anew. */
+  readonly assignmentTimeoutMs: number
+}
+
+/** Why an assigned piece is not held. */
+export type PieceFailure =
+  | 'unreachable'
+  | 'busy'
+  | 'not_held'
+  | 'corrupt'
+  | 'stalled'
+  | 'local'
+  | 'protocol'
+  | 'timeout'
+
+/** How a lease ended. */
+export type LeaseOutcome = LeaseFailure | 'granted' | 'done' | 'stalled' | 'holder_gone'
+
+/** A blob of which a live node holds, or wants, something. */
+export interface Blob {
+  readonly digest: string
+  readonly sizeBytes: number
+  /** Nodes that hold it whole. */
+  readonly holders: Set<number>
+  /** Present while somebody wants it, and for a while after. */
+  swarm: Swarm | undefined
+}
+
+/** Totals since the start, for metrics. */
+export interface Counters {
+  assignments: number
+  readonly leases: Record<LeaseOutcome, number>
+  readonly pieceFailures: Record<PieceFailure, number>
+  /** Piece digests that contradict what was known. */
+  readonly bytes: BytesBySource
+  digestConflicts: number
+  bans: number
+  pauses: number
+}
+
+/** All that the core remembers. */
+export class State {
+  readonly options: CoreOptions
+  readonly random: () => number
+  /** Milliseconds, as the caller last said. */
+  now = 0
+  readonly nodes = new Nodes()
+  readonly blobs = new Map<string, Blob>()
+  readonly swarms = new Map<number, Swarm>()
+  /** Swarms that nobody wants, the longest idle first. */
+  readonly idle = new Set<Swarm>()
+  readonly avoidance = new Avoidance()
+  /** Node ids that sent wrong bytes to several nodes, and until when they are not believed; outlives a reconnect. */
+  readonly banned = new Map<string, number>()
+  commands = new Commands()
+  readonly dirty: Swarm[] = []
+  readonly counters: Counters = {
+    assignments: 0,
+    leases: {
+      granted: 0,
+      done: 0,
+      stalled: 0,
+      holder_gone: 0,
+      unauthorized: 0,
+      not_found: 0,
+      unavailable: 0,
+      size_mismatch: 0,
+      digest_mismatch: 0,
+      local: 0,
+    },
+    pieceFailures: { unreachable: 0, busy: 0, not_held: 0, corrupt: 0, stalled: 0, local: 0, protocol: 0, timeout: 0 },
+    bytes: { origin: 0, seed: 0, peer: 0 },
+    digestConflicts: 0,
+    bans: 0,
+    pauses: 0,
+  }
+
+  constructor(options: CoreOptions, random: () => number) {
+    this.options = options
+    this.random = random
+  }
+
+  /** The policy is to look at this swarm at the next tick. */
+  touch(swarm: Swarm): void {
+    swarm.fruitless = 0
+    if (swarm.isDirty) return
+    swarm.isDirty = true
+    this.dirty.push(swarm)
+  }
+}

@@ -1,0 +1,223 @@
+import { PieceLayout } from '@shoal/core'
+import { clearBit, hasBit, lowestBit, setBit, wordsFor } from './bitset.ts'
+import type { LeaseFailure } from './commands.ts'
+import { IndexedSet } from './indexed-set.ts'
+import type { Lease } from './lease.ts'
+import { DISTRUSTED, INJECTS, PeerTable } from './peer-table.ts'
+import type { MapInquiry } from './piece-maps.ts'
+import { Rarity } from './rarity.ts'
+
+/** Bytes of a piece's sha256. */
+export const SHA256_BYTES = 32
+
+/** Where a blob can be fetched when no node holds it. */
+export interface Origin {
+  readonly registry: string
+  readonly repository: string
+}
+
+/** Transfers that a peer has in flight at once in a swarm of `pieces` pieces (SCHEDULING.md, "Slots"). */
+function slotsFor(pieces: number): number {
+  return pieces < 32 ? 1 : pieces < 128 ? 2 : 3
+}
+
+/** Bytes that arrived, by where they came from. */
+export interface BytesBySource {
+  origin: number
+  seed: number
+  peer: number
+}
+
+/**
+ * One blob that somebody wants, or lately wanted: who has which piece, and what is on its way. This class keeps the
+ * tables consistent with each other; who may send to whom is decided in `transfers.ts` and `policy.ts`.
+ */
+export class Swarm {
+  /** Never used for another swarm again. */
+  readonly id: number
+  readonly digest: string
+  readonly layout: PieceLayout
+  /** How many pieces the blob has. */
+  readonly pieces: number
+  readonly words: number
+  readonly peers: PeerTable
+  readonly rarity: Rarity
+  /** Peer of each node that takes part. */
+  readonly peerOf = new Map<number, number>()
+  /** Where each wanting peer would fetch the blob. */
+  readonly origins: (Origin | undefined)[] = []
+  /** Ordinary peers that could send (`I`). */
+  readonly senders = new IndexedSet()
+  /** Peers that could receive (`R`). */
+  readonly receivers = new IndexedSet()
+  /** Peers with the flag INJECTS. */
+  readonly injectors: number[] = []
+  /** Pieces whose sha256 is known, that some peer holds, that an ordinary peer holds. */
+  readonly known: Uint32Array
+  readonly held: Uint32Array
+  readonly spread: Uint32Array
+  /** The sha256 of each piece, where known. */
+  readonly digests: Uint8Array
+  /** Peers that want the blob. */
+  wanting = 0
+  /** The most urgent priority among those that joined since the swarm last was idle; lower is more urgent. */
+  priority = 3
+  lease: Lease | undefined
+  /** Nodes that had the lease in vain since the last success or failure, and why. */
+  readonly refusals = new Map<number, LeaseFailure>()
+  readonly inquiry: MapInquiry = { node: -1, askedAt: 0, asked: new Set(), isExhausted: false }
+  /** `peer * pieces + piece` of pieces that a peer sent with wrong bytes: it is no holder of them any more. */
+  readonly blamed = new Set<number>()
+  /** Something changed since the policy last ran. */
+  isDirty = false
+  /** Runs of the policy in a row that found nothing although there were senders and receivers. */
+  fruitless = 0
+  readonly bytes: BytesBySource = { origin: 0, seed: 0, peer: 0 }
+  readonly #holders: Int32Array
+  readonly #ordinaryHolders: Int32Array
+
+  constructor(id: number, digest: string, sizeBytes: number) {
+    this.id = id
+    this.digest = digest
+    this.layout = new PieceLayout(sizeBytes)
+    this.pieces = this.layout.count
+    this.words = wordsFor(this.pieces)
+    this.peers = new PeerTable(this.words, slotsFor(this.pieces))
+    this.rarity = new Rarity(this.pieces, this.words)
+    this.known = new Uint32Array(this.words)
+    this.held = new Uint32Array(this.words)
+    this.spread = new Uint32Array(this.words)
+    this.digests = new Uint8Array(this.pieces * SHA256_BYTES)
+    this.#holders = new Int32Array(this.pieces)
+    this.#ordinaryHolders = new Int32Array(this.pieces)
+  }
+
+  /** The sha256 of a piece; a view, valid while the swarm is. */
+  sha256(piece: number): Uint8Array {
+    return this.digests.subarray(piece * SHA256_BYTES, (piece + 1) * SHA256_BYTES)
+  }
+
+  /** Learns a piece's sha256. The first one stays: returns whether `sha256` is it. */
+  learn(piece: number, sha256: Uint8Array): boolean {
+    if (hasBit(this.known, 0, piece)) return sha256.every((byte, i) => byte === this.digests[piece * SHA256_BYTES + i])
+    this.digests.set(sha256, piece * SHA256_BYTES)
+    setBit(this.known, 0, piece)
+    return true
+  }
+
+  /** Forgets a piece's sha256: nobody is left who could prove it. */
+  unlearn(piece: number): void {
+    clearBit(this.known, 0, piece)
+  }
+
+  /** The piece is the peer's, or on its way to it: nobody else need send it. */
+  take(peer: number, piece: number): void {
+    const base = peer * this.words
+    if (hasBit(this.peers.taken, base, piece)) return
+    setBit(this.peers.taken, base, piece)
+    this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) + 1
+    if (this.#isCounted(peer, piece)) this.rarity.add(piece, 1)
+  }
+
+  /** The piece is neither the peer's nor on its way to it. */
+  untake(peer: number, piece: number): void {
+    const base = peer * this.words
+    if (!hasBit(this.peers.taken, base, piece)) return
+    clearBit(this.peers.taken, base, piece)
+    this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) - 1
+    if (this.#isCounted(peer, piece)) this.rarity.add(piece, -1)
+  }
+
+  /** The peer has the piece. Where it is not to be believed, the piece only counts as taken. */
+  hold(peer: number, piece: number): void {
+    this.take(peer, piece)
+    const { peers } = this
+    const base = peer * this.words
+    if (hasBit(peers.have, base, piece) || peers.is(peer, DISTRUSTED) || this.#isBlamed(peer, piece)) return
+    setBit(peers.have, base, piece)
+    peers.haveCount[peer] = (peers.haveCount[peer] as number) + 1
+    this.#countHolder(piece, 1, peers.is(peer, INJECTS))
+  }
+
+  /** The peer does not have the piece, or is not believed to; `take` is not touched. */
+  unhold(peer: number, piece: number): void {
+    const { peers } = this
+    const base = peer * this.words
+    if (!hasBit(peers.have, base, piece)) return
+    clearBit(peers.have, base, piece)
+    peers.haveCount[peer] = (peers.haveCount[peer] as number) - 1
+    this.#countHolder(piece, -1, peers.is(peer, INJECTS))
+  }
+
+  /** The peer sent wrong bytes: for this piece it is no holder any more, whatever it says. */
+  blame(peer: number, piece: number): void {
+    if (this.#isBlamed(peer, piece)) return
+    this.unhold(peer, piece)
+    if (hasBit(this.peers.taken, peer * this.words, piece) && this.#isCounted(peer, piece)) this.rarity.add(piece, -1)
+    this.blamed.add(peer * this.pieces + piece)
+  }
+
+  /** The peer got the piece anew from the origin, or claims it no longer: what was held against it is settled. */
+  absolve(peer: number, piece: number): void {
+    if (!this.#isBlamed(peer, piece)) return
+    this.blamed.delete(peer * this.pieces + piece)
+    if (hasBit(this.peers.taken, peer * this.words, piece) && this.#isCounted(peer, piece)) this.rarity.add(piece, 1)
+  }
+
+  /** Sets or clears INJECTS or DISTRUSTED, and counts the peer's pieces anew. */
+  setFlag(peer: number, flag: typeof INJECTS | typeof DISTRUSTED, isOn: boolean): void {
+    const { peers } = this
+    if (peers.is(peer, flag) === isOn) return
+    const had = this.#pieces(peers.have, peer)
+    const took = this.#pieces(peers.taken, peer)
+    for (const piece of had) this.unhold(peer, piece)
+    for (const piece of took) this.untake(peer, piece)
+    peers.flags[peer] = isOn ? (peers.flags[peer] as number) | flag : (peers.flags[peer] as number) & ~flag
+    for (const piece of took) this.take(peer, piece)
+    for (const piece of had) this.hold(peer, piece)
+    if (flag !== INJECTS) return
+    if (isOn) this.injectors.push(peer)
+    else this.injectors.splice(this.injectors.indexOf(peer), 1)
+  }
+
+  /** Forgets all the peer's pieces and whatever was held against it. */
+  clear(peer: number): void {
+    for (const piece of this.#pieces(this.peers.have, peer)) this.unhold(peer, piece)
+    for (const piece of this.#pieces(this.peers.taken, peer)) this.untake(peer, piece)
+    for (const key of this.blamed) if (Math.floor(key / this.pieces) === peer) this.blamed.delete(key)
+  }
+
+  isComplete(peer: number): boolean {
+    return this.peers.haveCount[peer] === this.pieces
+  }
+
+  #isBlamed(peer: number, piece: number): boolean {
+    return this.blamed.size > 0 && this.blamed.has(peer * this.pieces + piece)
+  }
+
+  #isCounted(peer: number, piece: number): boolean {
+    return !this.peers.is(peer, INJECTS | DISTRUSTED) && !this.#isBlamed(peer, piece)
+  }
+
+  #countHolder(piece: number, change: 1 | -1, isInjector: boolean): void {
+    const holders = (this.#holders[piece] as number) + change
+    this.#holders[piece] = holders
+    if (holders === 0) clearBit(this.held, 0, piece)
+    else if (holders === 1) setBit(this.held, 0, piece)
+    if (isInjector) return
+    const ordinary = (this.#ordinaryHolders[piece] as number) + change
+    this.#ordinaryHolders[piece] = ordinary
+    if (ordinary === 0) clearBit(this.spread, 0, piece)
+    else if (ordinary === 1) setBit(this.spread, 0, piece)
+  }
+
+  #pieces(bits: Uint32Array, peer: number): number[] {
+    const pieces: number[] = []
+    for (let at = 0; at < this.words; at++) {
+      for (let word = bits[peer * this.words + at] as number; word !== 0; word &= word - 1) {
+        pieces.push((at << 5) + lowestBit(word))
+      }
+    }
+    return pieces
+  }
+}

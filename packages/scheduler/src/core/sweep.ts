@@ -1,0 +1,77 @@
+import { isUseful } from './choice.ts'
+import { forgive, transferFailed } from './faults.ts'
+import { checkStall, failPeer } from './leasing.ts'
+import { leaveIfUseless, unwant } from './membership.ts'
+import { WANTS } from './peer-table.ts'
+import type { State } from './state.ts'
+import type { Swarm } from './swarm.ts'
+
+/** What depends on time alone: transfers and leases that hang, back-offs that are over, peers that nothing can serve. */
+export function sweep(state: State): void {
+  state.avoidance.sweep(state.now)
+  forgive(state)
+  for (const swarm of state.swarms.values()) {
+    if (swarm.wanting === 0 && swarm.lease === undefined) continue
+    checkStall(state, swarm)
+    checkTransfers(state, swarm)
+    retireSatisfied(state, swarm)
+    failUnlucky(state, swarm)
+    if (swarm.lease === undefined && swarm.inquiry.node === -1) failStarved(state, swarm)
+    if (swarm.receivers.size > 0 || swarm.inquiry.node !== -1) state.touch(swarm)
+  }
+}
+
+function checkTransfers(state: State, swarm: Swarm): void {
+  const { peers } = swarm
+  const oldest = state.now - state.options.assignmentTimeoutMs
+  for (let flight = 0; flight < peers.end * peers.slots; flight++) {
+    if (peers.flightPiece[flight] !== -1 && (peers.flightAt[flight] as number) <= oldest) {
+      transferFailed(state, swarm, flight, 'timeout')
+    }
+  }
+}
+
+/** A peer that says it has every piece waits for nothing, even where it is not believed. */
+function retireSatisfied(state: State, swarm: Swarm): void {
+  const { peers } = swarm
+  for (let peer = 0; peer < peers.end; peer++) {
+    if (!peers.is(peer, WANTS) || peers.takenCount[peer] !== swarm.pieces) continue
+    if (peers.downloads[peer] !== 0 || swarm.lease?.peer === peer) continue
+    unwant(state, swarm, peer)
+    leaveIfUseless(state, swarm, peer)
+  }
+}
+
+/** A peer with so many failures in a row, and none but failures for so many times a transfer's time, is given up. */
+const MOST_FAILURES = 8
+const MOST_TIMEOUTS = 4
+
+/** A peer to which every transfer fails is to use another way. */
+function failUnlucky(state: State, swarm: Swarm): void {
+  const { peers } = swarm
+  const oldest = state.now - MOST_TIMEOUTS * state.options.assignmentTimeoutMs
+  for (let peer = 0; peer < peers.end; peer++) {
+    if (!peers.is(peer, WANTS) || (peers.failures[peer] as number) < MOST_FAILURES) continue
+    if ((peers.progressAt[peer] as number) <= oldest) failPeer(state, swarm, peer, 'unavailable')
+  }
+}
+
+/** A peer that got nothing for as long as a transfer may take, and that no live node can serve, is to use another way. */
+function failStarved(state: State, swarm: Swarm): void {
+  const { peers, receivers } = swarm
+  const oldest = state.now - state.options.assignmentTimeoutMs
+  for (let i = receivers.size - 1; i >= 0; i--) {
+    const peer = receivers.members[i] as number
+    const isWaiting = peers.downloads[peer] === 0 && (peers.progressAt[peer] as number) <= oldest
+    if (isWaiting && !hasSource(state, swarm, peer)) failPeer(state, swarm, peer, 'unavailable')
+  }
+}
+
+function hasSource(state: State, swarm: Swarm, child: number): boolean {
+  const index = swarm.peers.node[child] as number
+  for (const [node, parent] of swarm.peerOf) {
+    if (parent === child || state.nodes.get(node).isPaused || !isUseful(swarm, parent, child, undefined)) continue
+    if (!state.avoidance.isAvoided(index, node, state.now)) return true
+  }
+  return false
+}

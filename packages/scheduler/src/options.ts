@@ -1,0 +1,38 @@
+import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
+import { type Static, Type } from 'typebox'
+
+/** Options of a scheduler. */
+export const schedulerOptions = Type.Object(
+  {
+    log: logOptions,
+    grpc: Type.Object(
+      {
+        host: hostOption('127.0.0.1', 'address of the gRPC server that nodes connect to'),
+        port: portOption(7400, 'port of the gRPC server that nodes connect to'),
+      },
+      { additionalProperties: false, default: {} },
+    ),
+    admin: adminOptions(7401),
+    tickMs: Type.Integer({
+      minimum: 1,
+      maximum: 1000,
+      default: 5,
+      description: 'milliseconds for which events are gathered before nodes are told what to do',
+    }),
+    leaseStallMs: Type.Integer({
+      minimum: 100,
+      maximum: 3_600_000,
+      default: 10_000,
+      description: 'milliseconds without a piece from the origin after which another node is to fetch',
+    }),
+    assignmentTimeoutMs: Type.Integer({
+      minimum: 100,
+      maximum: 3_600_000,
+      default: 30_000,
+      description: 'milliseconds after which an assigned piece of which nothing was heard is assigned anew',
+    }),
+  },
+  { additionalProperties: false },
+)
+
+export type SchedulerOptions = Static<typeof schedulerOptions>

@@ -1,0 +1,60 @@
+import { Lifecycle, type Logger } from '@shoal/core'
+import { AdminServer, createMetricsRegistry, type Service, type ServiceDefinition } from '@shoal/core/service'
+import { adminRoutes } from './admin/routes.ts'
+import { Coordinator } from './coordination/coordinator.ts'
+import { GrpcServer } from './coordination/grpc-server.ts'
+import { createSchedulerMetrics, observeCore } from './metrics.ts'
+import { type SchedulerOptions, schedulerOptions } from './options.ts'
+
+/** A scheduler: the gRPC server for nodes, and the admin server for people. */
+export class Scheduler implements Service {
+  readonly #options: SchedulerOptions
+  readonly #grpc: GrpcServer
+  readonly #admin: AdminServer
+  readonly #lifecycle: Lifecycle
+
+  constructor(options: SchedulerOptions, log: Logger) {
+    this.#options = options
+    const registry = createMetricsRegistry()
+    const metrics = createSchedulerMetrics(registry)
+    const coordinator = new Coordinator(options, { metrics, log: log.child({ room: 'coordination' }) })
+    observeCore(registry, coordinator.core)
+    this.#grpc = new GrpcServer(options.grpc, coordinator)
+    this.#admin = new AdminServer(
+      { name: 'scheduler admin', ...options.admin },
+      {
+        metrics: registry,
+        notReady: () => (this.#grpc.port === 0 ? 'the gRPC server does not listen' : undefined),
+        routes: (server) => adminRoutes(server, coordinator),
+      },
+    )
+    this.#lifecycle = new Lifecycle([this.#admin, this.#grpc])
+  }
+
+  start(): Promise<void> {
+    return this.#lifecycle.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#lifecycle.stop()
+  }
+
+  addresses(): Readonly<Record<string, string>> {
+    const { grpc, admin } = this.#options
+    return {
+      grpc: `${bracketed(grpc.host)}:${this.#grpc.port}`,
+      admin: `http://${bracketed(admin.host)}:${this.#admin.port}`,
+    }
+  }
+}
+
+/** The scheduler as the command line runs it. */
+export const schedulerService: ServiceDefinition<typeof schedulerOptions> = {
+  name: 'scheduler',
+  schema: schedulerOptions,
+  create: (options, log) => new Scheduler(options, log),
+}
+
+function bracketed(host: string): string {
+  return host.includes(':') && !host.startsWith('[') ? `[${host}]` : host
+}

@@ -1,0 +1,340 @@
+import { createHash } from 'node:crypto'
+import { HaveSet, PieceLayout, pieceSizeFor } from '@shoal/core'
+import { ASSIGNMENT_STRIDE, type LeaseFailure } from '../../../src/core/commands.ts'
+import { SchedulingCore } from '../../../src/core/core.ts'
+import { ORIGIN } from '../../../src/core/events.ts'
+import type { Role } from '../../../src/core/nodes.ts'
+import type { PieceFailure } from '../../../src/core/state.ts'
+
+/** Uniform numbers that are the same at every run (mulberry32). */
+export function seededRandom(seed: number): () => number {
+  let state = seed | 0
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
+  }
+}
+
+export const DIGEST = `sha256:${'a'.repeat(64)}`
+export const OTHER_DIGEST = `sha256:${'b'.repeat(64)}`
+export const THE_ORIGIN = { registry: 'docker.io', repository: 'library/busybox' }
+const ASSIGNMENT_TIMEOUT_MS = 30_000
+const PIECE = pieceSizeFor(1)
+
+/** A size that is cut into so many pieces (at most 256). */
+export const sizeOf = (pieces: number) => pieces * PIECE
+
+export const shaOf = (digest: string, piece: number) => createHash('sha256').update(`${digest}${piece}`).digest()
+
+function mapOf(digest: string, pieces: number): Uint8Array {
+  return Buffer.concat(Array.from({ length: pieces }, (_, piece) => shaOf(digest, piece)))
+}
+
+interface Transfer {
+  readonly at: number
+  readonly child: number
+  readonly swarm: number
+  readonly piece: number
+  readonly parent: number
+  /** Nothing comes of it: the core is to notice. */
+  readonly isLost?: boolean
+}
+
+interface Member {
+  readonly index: number
+  readonly name: string
+  readonly role: Role
+  readonly uploadSlots: number
+  readonly downloadSlots: number
+  isUp: boolean
+  uploads: number
+  downloads: number
+  sent: number
+  received: number
+  /** What it says to a lease instead of fetching. */
+  refuses?: LeaseFailure | 'silence'
+  /** What happens to transfers from it. */
+  breaks?: PieceFailure | 'silence'
+  /** What it answers when asked for a map. */
+  map: 'right' | 'zeros' | 'silence'
+  /** Pieces by digest. */
+  readonly held: Map<string, Set<number>>
+  readonly underway: Set<string>
+}
+
+export interface Trace {
+  readonly kind: string
+  readonly fields: readonly unknown[]
+}
+
+/**
+ * Nodes that do what the core says, each transfer in a fixed time, and that check every command against what they
+ * know themselves: nobody is sent what it has, or by whom has it not, or over its slots.
+ */
+export class Cluster {
+  readonly core: SchedulingCore
+  readonly members = new Map<number, Member>()
+  readonly trace: Trace[] = []
+  readonly failures: { node: number; reason: string }[] = []
+  now = 0
+  readonly transferMs: number
+  readonly originMs: number
+  /** Pieces that the origin gave, by `swarm:piece`. */
+  readonly originReads = new Map<string, number>()
+  readonly #digests = new Map<number, { digest: string; pieces: number }>()
+  #transfers: Transfer[] = []
+  readonly #lastOf = new Map<number, number>()
+  readonly #random: () => number
+
+  constructor(options: { seed?: number; transferMs?: number; originMs?: number; leaseStallMs?: number } = {}) {
+    this.#random = seededRandom((options.seed ?? 1) + 1000)
+    this.transferMs = options.transferMs ?? 100
+    this.originMs = options.originMs ?? 10
+    this.core = new SchedulingCore(
+      { leaseStallMs: options.leaseStallMs ?? 10_000, assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS },
+      seededRandom(options.seed ?? 1),
+    )
+  }
+
+  up(name: string, role: Role = 'peer', slots = 64): Member {
+    this.core.setTime(this.now)
+    const index = this.core.nodeUp({ id: name, role, uploadSlots: slots, downloadSlots: slots, labels: {} })
+    if (this.members.get(index)?.isUp === true) throw new Error(`two live nodes have the index ${index}`)
+    const member: Member = {
+      index,
+      name,
+      role,
+      uploadSlots: slots,
+      downloadSlots: slots,
+      isUp: true,
+      uploads: 0,
+      downloads: 0,
+      sent: 0,
+      received: 0,
+      map: 'right',
+      held: new Map(),
+      underway: new Set(),
+    }
+    this.members.set(index, member)
+    return member
+  }
+
+  down(member: Member): void {
+    if (!member.isUp) return
+    member.isUp = false
+    for (const transfer of this.#transfers.filter((t) => t.child === member.index || t.parent === member.index)) {
+      this.#end(transfer)
+    }
+    this.core.setTime(this.now)
+    this.core.nodeDown(member.index)
+  }
+
+  join(member: Member, pieces: number, digest = DIGEST, have: readonly number[] = [], priority = 1): number {
+    const layout = new PieceLayout(sizeOf(pieces))
+    const set = new HaveSet(layout.count)
+    for (const piece of have) set.add(piece)
+    this.core.setTime(this.now)
+    const swarm = this.core.join(member.index, {
+      digest,
+      sizeBytes: sizeOf(pieces),
+      have: set,
+      origin: THE_ORIGIN,
+      priority,
+    })
+    this.#digests.set(swarm, { digest, pieces })
+    member.held.set(digest, new Set(have))
+    return swarm
+  }
+
+  holding(member: Member, pieces: number, digest = DIGEST): void {
+    this.core.setTime(this.now)
+    this.core.holding(member.index, digest, sizeOf(pieces))
+    member.held.set(digest, new Set(Array.from({ length: pieces }, (_, i) => i)))
+    this.#cancel(member.index, this.core.blobs.get(digest)?.swarm?.id)
+  }
+
+  leave(member: Member, digest = DIGEST): void {
+    const swarm = this.core.blobs.get(digest)?.swarm?.id
+    this.core.setTime(this.now)
+    this.core.leave(member.index, digest)
+    this.#cancel(member.index, swarm)
+  }
+
+  hasAll(member: Member, swarm: number): boolean {
+    const { digest, pieces } = this.#blob(swarm)
+    return member.held.get(digest)?.size === pieces
+  }
+
+  /** Runs until nothing is due, or until `stop` says so, or `mostMs` are over. */
+  run(mostMs = 600_000, stop: () => boolean = () => false): void {
+    const end = this.now + mostMs
+    for (;;) {
+      this.tick()
+      if (stop()) return
+      const next = Math.min(
+        this.#transfers[0]?.at ?? Number.POSITIVE_INFINITY,
+        this.core.dueAt() ?? Number.POSITIVE_INFINITY,
+      )
+      if (next === Number.POSITIVE_INFINITY) return
+      if (next > end) return
+      this.now = Math.max(this.now, next)
+      this.core.setTime(this.now)
+      while ((this.#transfers[0]?.at ?? Number.POSITIVE_INFINITY) <= this.now)
+        this.#finish(this.#transfers[0] as Transfer)
+    }
+  }
+
+  tick(): void {
+    this.core.setTime(this.now)
+    const commands = this.core.tick()
+    const { assignments } = commands
+    for (let at = 0; at < assignments.length; at += ASSIGNMENT_STRIDE) {
+      const [child, swarm, piece, parent] = assignments.slice(at, at + ASSIGNMENT_STRIDE) as [
+        number,
+        number,
+        number,
+        number,
+      ]
+      this.#assigned(child, swarm, piece, parent)
+    }
+    for (const lease of [...commands.leases]) {
+      this.trace.push({ kind: 'lease', fields: [lease.node, lease.swarm, lease.firstPiece, lease.pieceCount] })
+      this.#leased(lease.node, lease.swarm, lease.firstPiece, lease.pieceCount)
+    }
+    for (const { node, digest } of [...commands.maps]) {
+      this.trace.push({ kind: 'map', fields: [node, digest] })
+      this.#asked(this.#member(node), digest)
+    }
+    for (const { node, swarm, reason } of commands.failures) {
+      this.trace.push({ kind: 'failed', fields: [node, reason] })
+      this.failures.push({ node, reason })
+      this.#cancel(node, swarm)
+    }
+  }
+
+  #assigned(child: number, swarm: number, piece: number, parent: number): void {
+    this.trace.push({ kind: 'assign', fields: [child, swarm, piece, parent] })
+    const to = this.#member(child)
+    const from = this.#member(parent)
+    const key = `${swarm}:${piece}`
+    if (to === from) throw new Error(`${to.name} is its own parent`)
+    if (this.#holds(to, swarm).has(piece)) throw new Error(`${to.name} already has ${key}`)
+    if (to.underway.has(key)) throw new Error(`${key} is already on its way to ${to.name}`)
+    if (!this.#holds(from, swarm).has(piece)) throw new Error(`${from.name} does not hold ${key}`)
+    const { digest } = this.#blob(swarm)
+    if (!shaOf(digest, piece).equals(this.core.sha256(swarm, piece))) throw new Error(`wrong sha256 for ${key}`)
+    to.underway.add(key)
+    if (++to.downloads > to.downloadSlots) throw new Error(`${to.name} has too many downloads`)
+    if (++from.uploads > from.uploadSlots) throw new Error(`${from.name} has too many uploads`)
+    if (from.breaks === 'silence') {
+      this.#schedule({ at: this.now + ASSIGNMENT_TIMEOUT_MS, child, swarm, piece, parent, isLost: true })
+      return
+    }
+    const at = this.now + this.transferMs * (0.9 + 0.2 * this.#random())
+    this.#schedule({ at, child, swarm, piece, parent })
+  }
+
+  #leased(node: number, swarm: number, first: number, count: number): void {
+    const member = this.#member(node)
+    if (member.refuses === 'silence') return
+    if (member.refuses !== undefined) {
+      this.core.leaseFailed(node, swarm, member.refuses)
+      return
+    }
+    let at = Math.max(this.now, this.#lastOf.get(node) ?? 0)
+    for (let piece = first; piece < first + count; piece++) {
+      at += this.originMs
+      this.#schedule({ at, child: node, swarm, piece, parent: ORIGIN })
+    }
+    this.#lastOf.set(node, at)
+  }
+
+  #asked(member: Member, digest: string): void {
+    const swarm = this.core.blobs.get(digest)?.swarm
+    if (member.map === 'silence' || swarm === undefined) return
+    const map = member.map === 'right' ? mapOf(digest, swarm.pieces) : new Uint8Array(swarm.pieces * 32)
+    this.core.pieceMap(member.index, digest, sizeOf(swarm.pieces), map)
+  }
+
+  #finish(transfer: Transfer): void {
+    const { child, swarm, piece, parent } = transfer
+    this.#end(transfer)
+    if (transfer.isLost === true) return
+    const to = this.#member(child)
+    const { digest } = this.#blob(swarm)
+    if (parent === ORIGIN) {
+      const key = `${swarm}:${piece}`
+      this.originReads.set(key, (this.originReads.get(key) ?? 0) + 1)
+      this.#holds(to, swarm).add(piece)
+      this.core.pieceDone(child, swarm, piece, ORIGIN, shaOf(digest, piece))
+      return
+    }
+    const from = this.#member(parent)
+    if (from.breaks !== undefined && from.breaks !== 'silence') {
+      // Who says that it does not hold a piece has lost it.
+      if (from.breaks === 'not_held') this.#holds(from, swarm).delete(piece)
+      this.core.pieceFailed(child, swarm, piece, parent, from.breaks)
+      return
+    }
+    from.sent++
+    to.received++
+    this.#holds(to, swarm).add(piece)
+    this.core.pieceDone(child, swarm, piece, parent, undefined)
+  }
+
+  #end(transfer: Transfer): void {
+    this.#transfers = this.#transfers.filter((t) => t !== transfer)
+    if (transfer.parent === ORIGIN) return
+    const to = this.members.get(transfer.child)
+    const from = this.members.get(transfer.parent)
+    if (to !== undefined) {
+      to.underway.delete(`${transfer.swarm}:${transfer.piece}`)
+      to.downloads--
+    }
+    if (from !== undefined) from.uploads--
+  }
+
+  /** The node gives up what is on its way to it from other nodes. */
+  #cancel(child: number, swarm: number | undefined): void {
+    for (const transfer of this.#transfers.filter(
+      (t) => t.child === child && t.swarm === swarm && t.parent !== ORIGIN,
+    )) {
+      this.#end(transfer)
+    }
+  }
+
+  #blob(swarm: number): { digest: string; pieces: number } {
+    const blob = this.#digests.get(swarm)
+    if (blob === undefined) throw new Error(`swarm ${swarm} was never joined`)
+    return blob
+  }
+
+  #holds(member: Member, swarm: number): Set<number> {
+    const { digest } = this.#blob(swarm)
+    let held = member.held.get(digest)
+    if (held === undefined) {
+      held = new Set()
+      member.held.set(digest, held)
+    }
+    return held
+  }
+
+  #schedule(transfer: Transfer): void {
+    let low = 0
+    let high = this.#transfers.length
+    while (low < high) {
+      const middle = (low + high) >> 1
+      if ((this.#transfers[middle] as Transfer).at <= transfer.at) low = middle + 1
+      else high = middle
+    }
+    this.#transfers.splice(low, 0, transfer)
+  }
+
+  #member(index: number): Member {
+    const member = this.members.get(index)
+    if (member?.isUp !== true) throw new Error(`the core speaks of node ${index}, which is not up`)
+    return member
+  }
+}
