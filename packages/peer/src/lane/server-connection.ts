@@ -1,0 +1,267 @@
+import { read } from 'node:fs'
+import type { TLSSocket } from 'node:tls'
+import { LaneError } from './errors.ts'
+import { FrameParser, type FrameSink } from './frame-parser.ts'
+import {
+  encodeFrame,
+  type Frame,
+  type HelloFrame,
+  LANE_VERSION,
+  RESPONSE_BYTES,
+  type RequestFrame,
+  type ResponseStatus,
+  writeResponse,
+} from './frames.ts'
+import type { HeldBlobs, OpenBlob } from './held-blobs.ts'
+import type { PeerVerifier } from './peer-certificate.ts'
+import type { LaneOutcome, ThreadCounts } from './shared-counts.ts'
+
+/** What the connections of one server share. */
+export interface ServerContext {
+  readonly verifier: PeerVerifier
+  readonly blobs: HeldBlobs
+  readonly counts: ThreadCounts
+  readonly uploadSlots: number
+  readonly idleCloseMs: number
+  readonly handshakeTimeoutMs: number
+  readonly writeTimeoutMs: number
+  readonly readFailed: (digest: string, error: unknown) => void
+  /** Free buffers of CHUNK_BYTES and a response's frame, for reading pieces. */
+  readonly chunks: Buffer[]
+}
+
+/** Requests a peer may have waiting on a connection; one more breaks the protocol. */
+const MAX_QUEUED = 32
+/** Read from disk and written to the socket at once: what a send keeps in memory, beside the socket's own copy. */
+const CHUNK_BYTES = 512 * 1024
+/** Free chunk buffers kept. */
+const MAX_FREE_CHUNKS = 16
+/** Refusals a peer may leave unread, bytes: it asks and asks and reads nothing. */
+const MAX_UNREAD_BYTES = 64 * 1024
+
+const OUTCOMES: Readonly<Record<ResponseStatus, LaneOutcome>> = {
+  ok: 'ok',
+  busy: 'busy',
+  notHeld: 'notHeld',
+  mismatch: 'protocol',
+  failed: 'local',
+}
+
+interface Queued {
+  readonly request: RequestFrame
+  /** Whether it holds an upload slot; taken when the request comes in, so that a full node says so at once. */
+  readonly hasSlot: boolean
+}
+
+/** One peer's connection to the upload server: checks who it is, then answers its requests in order. */
+export class ServerConnection implements FrameSink {
+  readonly #socket: TLSSocket
+  readonly #context: ServerContext
+  readonly #parser = new FrameParser(this)
+  readonly #queue: Queued[] = []
+  #isServing = false
+  #timer: NodeJS.Timeout
+  // The piece being sent.
+  #current: Queued | undefined
+  #blob: OpenBlob | undefined
+  #chunk: Buffer | undefined
+  #position = 0
+  #left = 0
+
+  constructor(socket: TLSSocket, context: ServerContext) {
+    this.#socket = socket
+    this.#context = context
+    this.#timer = setTimeout(this.#expired, context.handshakeTimeoutMs)
+    socket.on('error', () => {})
+    socket.once('close', () => this.#closed())
+  }
+
+  /** Nothing is read from the socket, so nothing served, before the certificate was checked. */
+  async start(): Promise<void> {
+    try {
+      await this.#context.verifier.peerOf(this.#socket)
+    } catch {
+      this.destroy()
+      return
+    }
+    this.#socket.on('data', (chunk: Buffer) => {
+      try {
+        this.#parser.push(chunk)
+      } catch {
+        this.destroy()
+      }
+    })
+  }
+
+  destroy(): void {
+    this.#parser.stop()
+    this.#socket.destroy()
+  }
+
+  frame(frame: Frame): void {
+    if (frame.type === 'hello' && !this.#isServing) this.#greet(frame)
+    else if (frame.type === 'request' && this.#isServing) this.#enqueue(frame)
+    else throw new LaneError('protocol', `the peer sent a ${frame.type} where none belongs`)
+  }
+
+  /** Never called: `frame` refuses responses. */
+  payload(): void {}
+
+  #greet(hello: HelloFrame): void {
+    this.#isServing = true
+    this.#socket.write(
+      encodeFrame({ type: 'hello', lowestVersion: LANE_VERSION, highestVersion: LANE_VERSION, features: 0 }),
+    )
+    if (hello.lowestVersion > LANE_VERSION) {
+      // It reads our version from the hello and knows why we part.
+      this.#parser.stop()
+      this.#socket.end()
+    } else {
+      this.#expireIn(this.#context.idleCloseMs)
+    }
+  }
+
+  #enqueue(request: RequestFrame): void {
+    if (this.#queue.length >= MAX_QUEUED) throw new LaneError('protocol', 'the peer has too many requests waiting')
+    this.#queue.push({ request, hasSlot: this.#context.counts.takeSlot(this.#context.uploadSlots) })
+    if (this.#current === undefined) this.#next()
+  }
+
+  #next(): void {
+    for (;;) {
+      this.#current = this.#queue.shift()
+      if (this.#current === undefined) {
+        this.#expireIn(this.#context.idleCloseMs)
+        return
+      }
+      if (this.#current.hasSlot) break
+      this.#refuse(this.#current, 'busy')
+    }
+    this.#expireIn(this.#context.writeTimeoutMs)
+    void this.#open(this.#current)
+  }
+
+  async #open(queued: Queued): Promise<void> {
+    const { request } = queued
+    let blob: OpenBlob | undefined
+    let status: ResponseStatus
+    try {
+      blob = await this.#context.blobs.acquire(request.digest)
+      status = blob === undefined ? 'notHeld' : checkRequest(request, blob)
+    } catch (error) {
+      this.#context.readFailed(request.digest, error)
+      status = 'failed'
+    }
+    this.#blob = blob
+    this.#position = request.offset
+    this.#left = request.length
+    if (this.#socket.destroyed) this.#endCurrent('aborted')
+    else if (status === 'ok') this.#readChunk()
+    else this.#refuseCurrent(status)
+  }
+
+  #readChunk(): void {
+    if (this.#blob === undefined) return
+    this.#chunk ??= this.#context.chunks.pop() ?? Buffer.allocUnsafeSlow(RESPONSE_BYTES + CHUNK_BYTES)
+    const bytes = Math.min(CHUNK_BYTES, this.#left)
+    read(this.#blob.fd, this.#chunk, RESPONSE_BYTES, bytes, this.#position, this.#chunkRead)
+  }
+
+  #chunkRead = (error: Error | null, bytes: number): void => {
+    const current = this.#current
+    const chunk = this.#chunk
+    if (current === undefined || chunk === undefined) return
+    const isFirst = this.#position === current.request.offset
+    if (this.#socket.destroyed) {
+      this.#endCurrent('aborted')
+    } else if (error !== null || bytes === 0) {
+      this.#context.readFailed(current.request.digest, error ?? new Error('the file is shorter than the blob'))
+      this.#readFailed(isFirst)
+    } else {
+      if (isFirst) writeResponse(chunk, { type: 'response', id: current.request.id, status: 'ok', length: this.#left })
+      this.#position += bytes
+      this.#left -= bytes
+      this.#expireIn(this.#context.writeTimeoutMs)
+      this.#socket.write(chunk.subarray(isFirst ? 0 : RESPONSE_BYTES, RESPONSE_BYTES + bytes), this.#chunkWritten)
+    }
+  }
+
+  #readFailed(isFirst: boolean): void {
+    if (isFirst) {
+      this.#refuseCurrent('failed')
+    } else {
+      // The response has begun: only the connection's end can say that it will not be completed.
+      this.#endCurrent('local')
+      this.destroy()
+    }
+  }
+
+  #chunkWritten = (error?: Error | null): void => {
+    if (error || this.#socket.destroyed) {
+      this.#endCurrent('aborted')
+    } else if (this.#left > 0) {
+      this.#readChunk()
+    } else {
+      this.#endCurrent('ok')
+      this.#next()
+    }
+  }
+
+  #refuseCurrent(status: ResponseStatus): void {
+    if (this.#current !== undefined) this.#refuse(this.#current, status)
+    this.#release()
+    this.#next()
+  }
+
+  #refuse(queued: Queued, status: ResponseStatus): void {
+    if (queued.hasSlot) this.#context.counts.freeSlot()
+    this.#context.counts.ended('sent', OUTCOMES[status], 0)
+    this.#socket.write(encodeFrame({ type: 'response', id: queued.request.id, status, length: 0 }))
+    if (this.#socket.writableLength > MAX_UNREAD_BYTES) this.destroy()
+  }
+
+  /** The piece being sent is done with, sent or not; called once, when neither a read nor a write is under way. */
+  #endCurrent(outcome: LaneOutcome): void {
+    const current = this.#current
+    if (current === undefined) return
+    this.#context.counts.freeSlot()
+    this.#context.counts.ended('sent', outcome, current.request.length - this.#left)
+    this.#release()
+  }
+
+  #release(): void {
+    if (this.#chunk !== undefined && this.#context.chunks.length < MAX_FREE_CHUNKS)
+      this.#context.chunks.push(this.#chunk)
+    if (this.#blob !== undefined) this.#context.blobs.release(this.#blob)
+    this.#chunk = undefined
+    this.#blob = undefined
+    this.#current = undefined
+  }
+
+  #expireIn(ms: number): void {
+    clearTimeout(this.#timer)
+    this.#timer = setTimeout(this.#expired, ms)
+  }
+
+  #expired = (): void => {
+    this.destroy()
+  }
+
+  #closed(): void {
+    clearTimeout(this.#timer)
+    this.#parser.stop()
+    for (const queued of this.#queue.splice(0)) {
+      if (queued.hasSlot) this.#context.counts.freeSlot()
+      this.#context.counts.ended('sent', 'aborted', 0)
+    }
+  }
+}
+
+function checkRequest(request: RequestFrame, blob: OpenBlob): ResponseStatus {
+  const { layout } = blob
+  if (request.piece >= layout.count) return 'mismatch'
+  if (request.offset !== layout.offset(request.piece) || request.length !== layout.length(request.piece)) {
+    return 'mismatch'
+  }
+  return blob.have.has(request.piece) ? 'ok' : 'notHeld'
+}

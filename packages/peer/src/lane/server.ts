@@ -1,0 +1,98 @@
+import type { Socket } from 'node:net'
+import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { HeldBlobs } from './held-blobs.ts'
+import { LANE_ALPN, type LaneCredentials, laneSecureOptions, type PeerVerifier } from './peer-certificate.ts'
+import { ServerConnection, type ServerContext } from './server-connection.ts'
+import type { ThreadCounts } from './shared-counts.ts'
+
+export interface LaneServerOptions {
+  readonly host: string
+  /** Sends at once over all threads of the node. */
+  readonly uploadSlots: number
+  /** A connection without requests is closed after this. */
+  readonly idleCloseMs: number
+  /** A peer that has not finished the TLS handshake by then, or its hello after as long again, is dropped. */
+  readonly handshakeTimeoutMs?: number
+  /** A reader that does not take 512 KiB in this time is dropped. */
+  readonly writeTimeoutMs?: number
+}
+
+export interface LaneServerDependencies {
+  readonly credentials: LaneCredentials
+  readonly verifier: PeerVerifier
+  readonly blobs: HeldBlobs
+  readonly counts: ThreadCounts
+  /** Told when a held piece can not be read from disk. */
+  readonly readFailed: (digest: string, error: unknown) => void
+}
+
+/** Connections one thread accepts; a further one is closed at once. */
+const MAX_CONNECTIONS = 1024
+const HANDSHAKE_TIMEOUT_MS = 5000
+/** Long enough for a reader at 17 KiB/s. */
+const WRITE_TIMEOUT_MS = 30_000
+
+/**
+ * The upload side of the lane in one thread. Several threads, each with its own, listen on one port (SO_REUSEPORT);
+ * the kernel deals connections out among them.
+ */
+export class LaneServer {
+  readonly #options: LaneServerOptions
+  readonly #deps: LaneServerDependencies
+  readonly #server: Server
+  /** Every connection, also those that have not finished the TLS handshake. */
+  readonly #sockets = new Set<Socket>()
+  readonly #context: ServerContext
+
+  constructor(options: LaneServerOptions, deps: LaneServerDependencies) {
+    this.#options = options
+    this.#deps = deps
+    const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
+    this.#context = { ...deps, ...options, handshakeTimeoutMs, writeTimeoutMs, chunks: [] }
+    this.#server = createServer({
+      ...laneSecureOptions(deps.credentials),
+      ALPNProtocols: LANE_ALPN,
+      requestCert: true,
+      // No authority signs these certificates: PeerVerifier checks them.
+      rejectUnauthorized: false,
+      handshakeTimeout: handshakeTimeoutMs,
+      noDelay: true,
+    })
+    this.#server.maxConnections = MAX_CONNECTIONS
+    this.#server.on('secureConnection', (socket) => this.#accept(socket))
+    this.#server.on('connection', (socket: Socket) => {
+      this.#sockets.add(socket)
+      socket.once('close', () => this.#sockets.delete(socket))
+    })
+    // Node leaves the socket open when the handshake took too long.
+    this.#server.on('tlsClientError', (_error, socket) => socket.destroy())
+  }
+
+  /** Listens; returns the port bound. Throws the system's error. */
+  listen(port: number): Promise<number> {
+    return new Promise((resolve, reject) => {
+      this.#server.once('error', reject)
+      this.#server.listen({ host: this.#options.host, port, reusePort: true }, () => {
+        this.#server.off('error', reject)
+        // Such as EMFILE on accept: the connection is lost, the server goes on.
+        this.#server.on('error', () => {})
+        const address = this.#server.address()
+        resolve(typeof address === 'object' && address !== null ? address.port : port)
+      })
+    })
+  }
+
+  /** Closes the port and every connection. */
+  async close(): Promise<void> {
+    const closed = new Promise<void>((resolve) => this.#server.close(() => resolve()))
+    for (const socket of this.#sockets) socket.destroy()
+    await closed
+  }
+
+  #accept(socket: TLSSocket): void {
+    this.#deps.counts.opened('sent')
+    const connection = new ServerConnection(socket, this.#context)
+    socket.once('close', () => this.#deps.counts.closed('sent'))
+    void connection.start()
+  }
+}

@@ -1,0 +1,124 @@
+import { LANE_ERROR_CODES, type LaneErrorCode } from './errors.ts'
+
+/** How a request ended, on either side. */
+export type LaneOutcome = 'ok' | LaneErrorCode
+export const LANE_OUTCOMES: readonly LaneOutcome[] = ['ok', ...LANE_ERROR_CODES]
+
+export const DIRECTIONS = ['sent', 'received'] as const
+/** Which way the piece goes, seen from this node. */
+export type Direction = (typeof DIRECTIONS)[number]
+
+/** Shared memory that all threads of a node count in, to hand to worker threads. */
+export interface CountsMemory {
+  readonly totals: SharedArrayBuffer
+  readonly threads: SharedArrayBuffer
+}
+
+const TOTALS_PER_DIRECTION = 1 + LANE_OUTCOMES.length
+const CELLS_PER_THREAD = 3
+const SENDS = 0
+const CONNECTIONS = { sent: 1, received: 2 } as const
+
+/** Memory for `threads` worker threads, all zero. */
+export function createCountsMemory(threads: number): CountsMemory {
+  return {
+    totals: new SharedArrayBuffer(DIRECTIONS.length * TOTALS_PER_DIRECTION * BigInt64Array.BYTES_PER_ELEMENT),
+    threads: new SharedArrayBuffer(threads * CELLS_PER_THREAD * Int32Array.BYTES_PER_ELEMENT),
+  }
+}
+
+/** Reads what all threads counted. */
+export class CountsReader {
+  readonly #totals: BigInt64Array
+  readonly #threads: Int32Array
+
+  constructor(memory: CountsMemory) {
+    this.#totals = new BigInt64Array(memory.totals)
+    this.#threads = new Int32Array(memory.threads)
+  }
+
+  /** Bytes of pieces so far. */
+  bytes(direction: Direction): number {
+    return Number(Atomics.load(this.#totals, bytesIndex(direction)))
+  }
+
+  /** Requests that ended so so far. */
+  requests(direction: Direction, outcome: LaneOutcome): number {
+    return Number(Atomics.load(this.#totals, outcomeIndex(direction, outcome)))
+  }
+
+  openConnections(direction: Direction): number {
+    return sumOf(this.#threads, CONNECTIONS[direction])
+  }
+
+  /** Sends under way. */
+  sends(): number {
+    return sumOf(this.#threads, SENDS)
+  }
+
+  /** Forgets what a thread that died had open and under way. */
+  clearThread(thread: number): void {
+    const first = thread * CELLS_PER_THREAD
+    for (let cell = 0; cell < CELLS_PER_THREAD; cell++) Atomics.store(this.#threads, first + cell, 0)
+  }
+}
+
+/**
+ * What one worker thread counts with. What goes up and down (connections, sends) is kept per thread, each cell
+ * written by its own thread only, so that a thread's death is made good by clearing its cells.
+ */
+export class ThreadCounts {
+  readonly #totals: BigInt64Array
+  readonly #threads: Int32Array
+  readonly #first: number
+
+  constructor(memory: CountsMemory, thread: number) {
+    this.#totals = new BigInt64Array(memory.totals)
+    this.#threads = new Int32Array(memory.threads)
+    this.#first = thread * CELLS_PER_THREAD
+  }
+
+  /** A request ended; `bytes` of pieces went over the lane for it, whole or not. */
+  ended(direction: Direction, outcome: LaneOutcome, bytes: number): void {
+    if (bytes > 0) Atomics.add(this.#totals, bytesIndex(direction), BigInt(bytes))
+    Atomics.add(this.#totals, outcomeIndex(direction, outcome), 1n)
+  }
+
+  /** A connection over which pieces go in `direction` was opened. */
+  opened(direction: Direction): void {
+    Atomics.add(this.#threads, this.#first + CONNECTIONS[direction], 1)
+  }
+
+  closed(direction: Direction): void {
+    Atomics.sub(this.#threads, this.#first + CONNECTIONS[direction], 1)
+  }
+
+  /**
+   * Takes one of the node's `slots` sends unless all are taken. Two threads that reach for the last one at the same
+   * instant may both be refused; more than `slots` are never given out.
+   */
+  takeSlot(slots: number): boolean {
+    Atomics.add(this.#threads, this.#first + SENDS, 1)
+    if (sumOf(this.#threads, SENDS) <= slots) return true
+    this.freeSlot()
+    return false
+  }
+
+  freeSlot(): void {
+    Atomics.sub(this.#threads, this.#first + SENDS, 1)
+  }
+}
+
+function bytesIndex(direction: Direction): number {
+  return DIRECTIONS.indexOf(direction) * TOTALS_PER_DIRECTION
+}
+
+function outcomeIndex(direction: Direction, outcome: LaneOutcome): number {
+  return bytesIndex(direction) + 1 + LANE_OUTCOMES.indexOf(outcome)
+}
+
+function sumOf(cells: Int32Array, cell: number): number {
+  let sum = 0
+  for (let i = cell; i < cells.length; i += CELLS_PER_THREAD) sum += Atomics.load(cells, i)
+  return sum
+}

@@ -1,0 +1,54 @@
+import { originError, type Subject } from './errors.ts'
+import { headerOf } from './follow.ts'
+import type { Receiver, ResponseHead } from './transport.ts'
+
+/** Collects a small body; throws OriginError `PROTOCOL` when it is larger than allowed, or encoded. */
+export class BoundedBody implements Receiver {
+  readonly #subject: Subject
+  readonly #maxBytes: number
+  #chunks: Buffer[] = []
+  #length = 0
+
+  constructor(subject: Subject, maxBytes: number) {
+    this.#subject = subject
+    this.#maxBytes = maxBytes
+  }
+
+  onHead(head: ResponseHead): void {
+    refuseEncoding(head, this.#subject)
+    // A retried request starts over.
+    this.#chunks = []
+    this.#length = 0
+  }
+
+  onData(chunk: Buffer): boolean {
+    this.#length += chunk.length
+    if (this.#length > this.#maxBytes) {
+      throw originError('PROTOCOL', this.#subject, `the origin's answer is larger than ${this.#maxBytes} bytes`)
+    }
+    this.#chunks.push(chunk)
+    return true
+  }
+
+  /** All that came. */
+  bytes(): Buffer {
+    return Buffer.concat(this.#chunks, this.#length)
+  }
+}
+
+/** We ask for identity: an encoded body is not the bytes that a digest, a size and a range speak of. */
+export function refuseEncoding(head: ResponseHead, subject: Subject): void {
+  const encoding = head.headers['content-encoding']
+  if (encoding === undefined || encoding === '' || encoding === 'identity') return
+  throw originError(
+    'PROTOCOL',
+    subject,
+    'the origin, or a proxy before it, encodes the body although identity was asked for: turn compression off there',
+  )
+}
+
+/** `Content-Length` in bytes; undefined when there is none or it is no number. */
+export function contentLength(head: ResponseHead): number | undefined {
+  const text = headerOf(head, 'content-length')
+  return text !== undefined && /^[0-9]{1,16}$/.test(text) ? Number(text) : undefined
+}

@@ -1,0 +1,245 @@
+import type { lookup } from 'node:dns'
+import {
+  CoreError,
+  isRepositoryName,
+  type Logger,
+  MANIFEST_ACCEPT,
+  MAX_MANIFEST_BYTES,
+  parseDigest,
+  tryParseManifestReference,
+} from '@shoal/core'
+import { Authorizer } from './authorizer.ts'
+import { type FetchedBlob, fetchBlobRange } from './blob.ts'
+import { blobSize } from './blob-size.ts'
+import { BoundedBody } from './body.ts'
+import { Endpoints } from './endpoint.ts'
+import { outcomeOf, type Subject } from './errors.ts'
+import { headerOf } from './follow.ts'
+import { KnownRedirects } from './known-redirects.ts'
+import { type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
+import type { OriginMetrics, OriginOperation } from './metrics.ts'
+import type { OriginClientOptions } from './options.ts'
+import { type OriginRequest, Requester } from './requester.ts'
+import { REAL_RETRY, type RetryDependencies } from './retry.ts'
+import { Tokens } from './tokens.ts'
+import { Transport } from './transport.ts'
+
+/** What every call names. */
+export interface OriginCall {
+  /** `host[:port]` as a mirror's `ns` has it, e.g. `docker.io`. */
+  readonly registry: string
+  readonly repository: string
+  /** The client's `Authorization` header, sent as it is; without it the configured account is used, if any. */
+  readonly authorization?: string | undefined
+  readonly signal: AbortSignal
+}
+
+export interface ManifestCall extends OriginCall {
+  /** Tag or digest. */
+  readonly reference: string
+  /** `Accept` header; default: all manifest types we know. */
+  readonly accept?: string | undefined
+  /** An entity tag; the reply is 304 while the manifest has it. */
+  readonly ifNoneMatch?: string | undefined
+}
+
+export interface BlobCall extends OriginCall {
+  readonly digest: string
+}
+
+/** Bytes `start` to `end`, both inclusive, of a blob of `size` bytes. */
+export interface BlobRangeCall extends BlobCall {
+  readonly start: number
+  readonly end: number
+  readonly size: number
+}
+
+export interface ReferrersCall extends BlobCall {
+  readonly artifactType?: string | undefined
+}
+
+export interface TagsCall extends OriginCall {
+  /** Most tags wanted on a page. */
+  readonly n?: number | undefined
+  /** The page starts after this tag. */
+  readonly last?: string | undefined
+}
+
+/** A list as the origin gave it. */
+export interface ListReply {
+  /** JSON, at most 4 MiB, not looked into. */
+  readonly bytes: Buffer
+  readonly mediaType?: string
+  /** `Link` header, verbatim. */
+  readonly link?: string
+  /** `OCI-Filters-Applied` header, verbatim. */
+  readonly filtersApplied?: string
+}
+
+/** What a client works with; all but the log have defaults. */
+export interface OriginClientDependencies {
+  readonly log: Logger
+  readonly metrics?: OriginMetrics
+  readonly retry?: RetryDependencies
+  /** Milliseconds since the epoch. */
+  readonly now?: () => number
+  readonly lookup?: typeof lookup
+}
+
+const OK: ReadonlySet<number> = new Set([200])
+const OK_OR_UNCHANGED: ReadonlySet<number> = new Set([200, 304])
+
+/**
+ * A client for any OCI registry: credentials and tokens, redirects, ranges, retries, resume. It may be made in any
+ * thread; its options are plain data. All calls throw OriginError, or CoreError for names and digests that are none.
+ */
+export class OriginClient {
+  readonly #endpoints: Endpoints
+  readonly #transport: Transport
+  readonly #tokens: Tokens
+  readonly #requester: Requester
+  readonly #metrics: OriginMetrics | undefined
+  readonly #totalTimeoutMs: number
+
+  /** Throws CoreError `CONFIG_INVALID` for origins that make no sense. */
+  constructor(options: OriginClientOptions, dependencies: OriginClientDependencies) {
+    const { log, metrics, lookup, retry = REAL_RETRY, now = Date.now } = dependencies
+    this.#endpoints = new Endpoints(options.origins, options.allowUnlisted)
+    this.#metrics = metrics
+    this.#totalTimeoutMs = options.limits.totalTimeoutMs
+    this.#transport = new Transport(options.limits, {
+      ...(lookup === undefined ? {} : { lookup }),
+      ...(metrics === undefined ? {} : { onBytes: metrics.onBytes }),
+    })
+    this.#tokens = new Tokens(this.#transport, options.limits, now)
+    this.#requester = new Requester({
+      transport: this.#transport,
+      authorizer: new Authorizer(this.#tokens, log),
+      redirects: new KnownRedirects(now),
+      log,
+      retry,
+      now,
+    })
+  }
+
+  /** Whether the caller may have a manifest, and what the origin says of it. */
+  headManifest(call: ManifestCall): Promise<ManifestHead> {
+    return this.#measured('manifest_head', async () => {
+      const { request, subject } = this.#manifestRequest(call, 'HEAD')
+      const head = await this.#requester.perform(request, new BoundedBody(subject, 0))
+      return manifestHead(head, call.reference, subject)
+    })
+  }
+
+  /** A manifest, checked against its digest. */
+  getManifest(call: ManifestCall): Promise<ManifestReply> {
+    return this.#measured('manifest', async () => {
+      const { request, subject } = this.#manifestRequest(call, 'GET')
+      const body = new BoundedBody(subject, MAX_MANIFEST_BYTES)
+      const head = await this.#requester.perform(request, body)
+      return manifestReply(head, body.bytes(), call.reference, subject)
+    })
+  }
+
+  /** A blob's size in bytes; also the proof that the caller may have the blob. */
+  headBlob(call: BlobCall): Promise<{ size: number }> {
+    return this.#measured('blob_head', async () => {
+      parseDigest(call.digest)
+      const request = this.#small(call, 'HEAD', `blobs/${call.digest}`)
+      return { size: await blobSize(this.#requester, request) }
+    })
+  }
+
+  /**
+   * Streams bytes `start` to `end` of a blob, in order and each once; whole only if the promise resolves. Where all
+   * connections to the host are in use it waits for one, as long as its signal lets it.
+   * @param onChunk must take the bytes before it returns; what it throws ends the request and is thrown here
+   */
+  fetchBlob(call: BlobRangeCall, onChunk: (chunk: Buffer) => void): Promise<FetchedBlob> {
+    return this.#measured('blob', () => {
+      const { digest, start, end, size } = call
+      parseDigest(digest)
+      if (![start, end, size].every(Number.isSafeInteger) || start < 0 || end < start || end >= size) {
+        throw new RangeError(`bytes ${start}-${end} are no part of ${size} bytes`)
+      }
+      const { endpoint, subject, path, authorization, signal } = this.#request(call, 'GET', `blobs/${digest}`)
+      const redirectKey = `${subject.registry}/${subject.repository}@${digest}`
+      const request = { endpoint, subject, path, authorization, signal, redirectKey }
+      return fetchBlobRange(this.#requester, request, { start, end, size }, onChunk)
+    })
+  }
+
+  /** The index of what refers to a digest. Source: OCI distribution-spec 1.1, "Listing Referrers". */
+  getReferrers(call: ReferrersCall): Promise<ListReply> {
+    return this.#measured('referrers', () => {
+      parseDigest(call.digest)
+      return this.#list(call, `referrers/${call.digest}`, { artifactType: call.artifactType })
+    })
+  }
+
+  /** A page of a repository's tags. Source: OCI distribution-spec 1.1, "Listing Tags". */
+  listTags(call: TagsCall): Promise<ListReply> {
+    return this.#measured('tags', () => this.#list(call, 'tags/list', { n: call.n?.toString(), last: call.last }))
+  }
+
+  /** Breaks off what is under way, with `ABORTED`, and closes all connections. */
+  async close(): Promise<void> {
+    this.#tokens.close()
+    await this.#transport.close()
+  }
+
+  #manifestRequest(call: ManifestCall, method: 'GET' | 'HEAD') {
+    if (tryParseManifestReference(call.reference) === undefined) {
+      throw new CoreError('REFERENCE_INVALID', `"${call.reference.slice(0, 160)}" is neither a tag nor a digest`)
+    }
+    const headers: Record<string, string> = { accept: call.accept ?? MANIFEST_ACCEPT }
+    if (call.ifNoneMatch !== undefined) headers['if-none-match'] = call.ifNoneMatch
+    const request = this.#small(call, method, `manifests/${call.reference}`, headers)
+    return { request: { ...request, accepts: OK_OR_UNCHANGED }, subject: request.subject }
+  }
+
+  async #list(call: OriginCall, path: string, query: Record<string, string | undefined>): Promise<ListReply> {
+    const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined)
+    const search = given.length === 0 ? '' : `?${new URLSearchParams(given)}`
+    const request = this.#small(call, 'GET', path + search, { accept: 'application/json, */*' })
+    const body = new BoundedBody(request.subject, MAX_MANIFEST_BYTES)
+    const head = await this.#requester.perform(request, body)
+    const link = headerOf(head, 'link')
+    const filtersApplied = headerOf(head, 'oci-filters-applied')
+    return {
+      bytes: body.bytes(),
+      ...mediaTypeOf(head),
+      ...(link === undefined ? {} : { link }),
+      ...(filtersApplied === undefined ? {} : { filtersApplied }),
+    }
+  }
+
+  /** A request whose whole answer is small, and so has a deadline. */
+  #small(call: OriginCall, method: 'GET' | 'HEAD', path: string, headers: Record<string, string> = {}) {
+    return { ...this.#request(call, method, path), headers, totalTimeoutMs: this.#totalTimeoutMs }
+  }
+
+  #request(call: OriginCall, method: 'GET' | 'HEAD', path: string): OriginRequest {
+    const { repository, authorization, signal } = call
+    if (!isRepositoryName(repository)) {
+      throw new CoreError('NAME_INVALID', `"${repository.slice(0, 255)}" is not a repository name`)
+    }
+    const endpoint = this.#endpoints.resolve(call.registry)
+    const subject: Subject = { registry: endpoint.registry, repository }
+    const url = `/v2/${repository}/${path}`
+    return { endpoint, subject, method, path: url, headers: {}, authorization, accepts: OK, signal }
+  }
+
+  async #measured<T>(operation: OriginOperation, call: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now()
+    let outcome = 'ok'
+    try {
+      return await call()
+    } catch (error) {
+      outcome = outcomeOf(error)
+      throw error
+    } finally {
+      this.#metrics?.onRequest(operation, outcome, (performance.now() - startedMs) / 1000)
+    }
+  }
+}

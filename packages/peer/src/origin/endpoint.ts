@@ -1,0 +1,116 @@
+import { CoreError, isRegistryHost } from '@shoal/core'
+import { isInternalHost, isIpHost } from './address.ts'
+import { OriginError } from './errors.ts'
+import type { OriginSettings } from './options.ts'
+
+/** A registry that may be asked: where it is and what it may be sent. */
+export interface Endpoint {
+  /** Lower-case registry, as the client names it. */
+  readonly registry: string
+  /** Its path has no slash at the end. */
+  readonly base: URL
+  readonly isListed: boolean
+  /** Listed, and on this machine or its link. */
+  readonly isInternal: boolean
+  /** `Authorization` value of the configured account. */
+  readonly basic?: string
+  readonly ca?: string
+  readonly insecureTls: boolean
+  readonly tokenHosts: ReadonlySet<string>
+}
+
+const DOCKER_HUB = 'https://registry-1.docker.io'
+const DOCKER_HUB_NAMES: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io'])
+const DOCKER_HUB_TOKEN_HOST = 'auth.docker.io'
+
+/** Which registries may be asked, and where they are. */
+export class Endpoints {
+  readonly #listed = new Map<string, Endpoint>()
+  readonly #allowUnlisted: boolean
+
+  /** Throws CoreError `CONFIG_INVALID` for settings that make no sense. */
+  constructor(origins: Readonly<Record<string, OriginSettings>>, allowUnlisted: boolean) {
+    this.#allowUnlisted = allowUnlisted
+    for (const [registry, settings] of Object.entries(origins)) {
+      if (!isRegistryHost(registry)) throw invalid(registry, 'write the key as host or host:port')
+      const name = registry.toLowerCase()
+      this.#listed.set(name, listedEndpoint(name, settings))
+    }
+  }
+
+  /** Where `registry` is; throws OriginError `NOT_ALLOWED`. */
+  resolve(registry: string): Endpoint {
+    const name = registry.toLowerCase()
+    const listed = this.#listed.get(name)
+    if (listed !== undefined) return listed
+    if (!isRegistryHost(name)) throw notAllowed(name.slice(0, 261), 'it is not host or host:port')
+    if (!this.#allowUnlisted) throw notAllowed(name, 'only listed registries may be asked')
+    const base = baseUrl(name, defaultUrl(name))
+    if (isIpHost(base.hostname)) throw notAllowed(name, 'it is an IP address')
+    if (isInternalHost(base.hostname)) throw notAllowed(name, 'it is this machine')
+    return {
+      registry: name,
+      base,
+      isListed: false,
+      isInternal: false,
+      insecureTls: false,
+      tokenHosts: defaultTokenHosts(name),
+    }
+  }
+}
+
+function listedEndpoint(registry: string, settings: OriginSettings): Endpoint {
+  const { username, password } = settings
+  if ((username === undefined) !== (password === undefined)) {
+    throw invalid(registry, 'give username and password together, or neither')
+  }
+  if (username?.includes(':')) throw invalid(registry, 'a username can not hold a colon')
+  const base = baseUrl(registry, settings.url ?? defaultUrl(registry))
+  return {
+    registry,
+    base,
+    isListed: true,
+    isInternal: isInternalHost(base.hostname),
+    insecureTls: settings.insecureTls ?? false,
+    tokenHosts: new Set([
+      ...defaultTokenHosts(registry),
+      ...(settings.tokenHosts ?? []).map((host) => host.toLowerCase()),
+    ]),
+    ...(username === undefined
+      ? {}
+      : { basic: `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}` }),
+    ...(settings.ca === undefined ? {} : { ca: settings.ca }),
+  }
+}
+
+function defaultUrl(registry: string): string {
+  return DOCKER_HUB_NAMES.has(registry) ? DOCKER_HUB : `https://${registry}`
+}
+
+function defaultTokenHosts(registry: string): ReadonlySet<string> {
+  return new Set(DOCKER_HUB_NAMES.has(registry) ? [DOCKER_HUB_TOKEN_HOST] : [])
+}
+
+function baseUrl(registry: string, text: string): URL {
+  if (!URL.canParse(text)) throw invalid(registry, 'its url is not a URL')
+  const url = new URL(text)
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw invalid(registry, 'its url must be http or https')
+  if (url.username !== '' || url.password !== '') {
+    throw invalid(registry, 'its url must not hold credentials: use username and passwordFile')
+  }
+  if (url.search !== '' || url.hash !== '') throw invalid(registry, 'its url must have no query and no fragment')
+  url.pathname = url.pathname.replace(/\/+$/, '')
+  return url
+}
+
+function invalid(registry: string, why: string): CoreError {
+  return new CoreError('CONFIG_INVALID', `origins.${registry.slice(0, 261)}: ${why}`)
+}
+
+function notAllowed(registry: string, why: string): OriginError {
+  return new OriginError(
+    'NOT_ALLOWED',
+    `the registry ${registry} is not asked: ${why}. To allow it, list it in the config: origins: {"${registry}": {url: "https://${registry}"}}`,
+    { data: { registry, isRetryable: false } },
+  )
+}

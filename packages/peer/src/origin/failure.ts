@@ -1,0 +1,67 @@
+import { systemErrorCode } from '@shoal/core'
+import { abortedError, OriginError, originError, type Subject } from './errors.ts'
+import { ExchangeTimeout, ReceiverFault } from './transport.ts'
+
+const UNKNOWN = 'unknown error'
+const STALLS: ReadonlySet<string> = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
+const PROTOCOL_FAULTS: ReadonlySet<string> = new Set([
+  'UND_ERR_HEADERS_OVERFLOW',
+  'UND_ERR_RES_EXCEEDED_MAX_SIZE',
+  'UND_ERR_INVALID_ARG',
+])
+const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT|HOSTNAME_MISMATCH)/
+
+/**
+ * The OriginError for what a Transport rejected with; what the receiver threw, as it is.
+ * @param phase `request` before the first byte of a wanted body, `body` after it: then nothing may be asked twice
+ */
+export function exchangeFailure(
+  error: unknown,
+  subject: Subject,
+  context: { phase: 'request' | 'body'; signal: AbortSignal; isClosed: boolean },
+): unknown {
+  if (error instanceof ReceiverFault) return error.cause
+  if (context.signal.aborted || context.isClosed) return abortedError(subject, error)
+  if (error instanceof OriginError) return error
+  if (error instanceof ExchangeTimeout) {
+    return originError('STALLED', subject, 'the origin did not answer in full before the deadline', { cause: error })
+  }
+  const code = codeOf(error)
+  if (STALLS.has(code)) {
+    return originError('STALLED', subject, 'the origin sent nothing for too long', { cause: error })
+  }
+  if (PROTOCOL_FAULTS.has(code) || isParserError(error)) {
+    // Without its cause: a parser's error holds the bytes it choked on, which may be a token.
+    return originError('PROTOCOL', subject, 'the origin does not speak proper HTTP')
+  }
+  if (CERTIFICATE_FAULT.test(code)) {
+    return originError(
+      'UNAVAILABLE',
+      subject,
+      `the certificate of the origin, or of a host it points to, is not trusted (${code}): give its CA as caFile under origins`,
+      { cause: error, data: { isRetryable: false } },
+    )
+  }
+  const isRetryable = context.phase === 'request'
+  const what = isRetryable ? 'the origin can not be reached' : 'the origin broke the connection off'
+  return originError(
+    'UNAVAILABLE',
+    subject,
+    `${what} (${systemErrorCode(error) ?? code}): check its address and the network`,
+    { cause: error, data: { isRetryable } },
+  )
+}
+
+/** undici gives its parser's errors a code only where llhttp has one. */
+function isParserError(error: unknown): boolean {
+  return error instanceof Error && error.name === 'HTTPParserError'
+}
+
+/** The code of a network, TLS or undici error; `unknown error` where it has none. */
+function codeOf(error: unknown): string {
+  if (!(error instanceof Error)) return UNKNOWN
+  const { code } = error as NodeJS.ErrnoException
+  if (typeof code === 'string') return code
+  // Happy eyeballs wraps one error per address.
+  return error instanceof AggregateError ? codeOf(error.errors[0]) : UNKNOWN
+}

@@ -1,0 +1,96 @@
+import { digestOf, MAX_MANIFEST_BYTES, tryParseDigest } from '@shoal/core'
+import { contentLength } from './body.ts'
+import { type OriginError, originError, type Subject } from './errors.ts'
+import { headerOf } from './follow.ts'
+import type { ResponseHead } from './transport.ts'
+
+/** What an origin says of a manifest, without the manifest. */
+export interface ManifestHead {
+  /** 304: it is still what `ifNoneMatch` names. */
+  readonly status: 200 | 304
+  /** Without parameters, lower case; undefined when the origin names none. */
+  readonly mediaType?: string
+  readonly digest?: string
+  readonly sizeBytes?: number
+  readonly etag?: string
+}
+
+/** A manifest whose bytes agree with their digest, or word that it has not changed. */
+export type ManifestReply =
+  | {
+      readonly status: 200
+      /** At most 4 MiB. */
+      readonly bytes: Buffer
+      readonly mediaType?: string
+      /** The digest that was asked for, else the one the origin names, else sha256; computed from the bytes. */
+      readonly digest: string
+      readonly etag?: string
+    }
+  | { readonly status: 304; readonly etag?: string }
+
+const MAX_MEDIA_TYPE_LENGTH = 255
+const MAX_ETAG_LENGTH = 1024
+
+/** What the head of an answer says; throws OriginError `DIGEST_MISMATCH` when it contradicts the digest asked for. */
+export function manifestHead(head: ResponseHead, reference: string, subject: Subject): ManifestHead {
+  const etag = etagOf(head)
+  if (head.status === 304) return { status: 304, ...etag }
+  const announced = announcedDigest(head)
+  const wanted = tryParseDigest(reference)
+  if (wanted !== undefined && announced !== undefined && announced !== reference) {
+    if (announced.startsWith(`${wanted.algorithm}:`)) throw mismatch(subject, reference, announced)
+  }
+  const digest = wanted === undefined ? announced : reference
+  const sizeBytes = contentLength(head)
+  if (sizeBytes !== undefined && sizeBytes > MAX_MANIFEST_BYTES) {
+    throw originError('PROTOCOL', subject, `the manifest is larger than ${MAX_MANIFEST_BYTES} bytes`)
+  }
+  return {
+    status: 200,
+    ...mediaTypeOf(head),
+    ...(digest === undefined ? {} : { digest }),
+    ...(sizeBytes === undefined ? {} : { sizeBytes }),
+    ...etag,
+  }
+}
+
+/** A manifest's answer, its bytes checked against every digest that is known of it. */
+export function manifestReply(head: ResponseHead, bytes: Buffer, reference: string, subject: Subject): ManifestReply {
+  const etag = etagOf(head)
+  if (head.status === 304) return { status: 304, ...etag }
+  const announced = announcedDigest(head)
+  const isDigest = tryParseDigest(reference) !== undefined
+  for (const expected of [isDigest ? reference : undefined, announced]) {
+    const algorithm = expected === undefined ? undefined : tryParseDigest(expected)?.algorithm
+    if (expected === undefined || algorithm === undefined) continue
+    const found = digestOf(bytes, algorithm)
+    if (found !== expected) throw mismatch(subject, expected, found)
+  }
+  const digest = isDigest ? reference : (announced ?? digestOf(bytes))
+  return { status: 200, bytes, ...mediaTypeOf(head), digest, ...etag }
+}
+
+/** A response's media type without parameters. */
+export function mediaTypeOf(head: ResponseHead): { mediaType?: string } {
+  const type = headerOf(head, 'content-type')?.split(';')[0]?.trim().toLowerCase()
+  return type === undefined || type === '' || type.length > MAX_MEDIA_TYPE_LENGTH ? {} : { mediaType: type }
+}
+
+function etagOf(head: ResponseHead): { etag?: string } {
+  const etag = headerOf(head, 'etag')
+  return etag === undefined || etag.length > MAX_ETAG_LENGTH ? {} : { etag }
+}
+
+/** A digest of an algorithm we do not know can not be checked, and counts as none. */
+function announcedDigest(head: ResponseHead): string | undefined {
+  const text = headerOf(head, 'docker-content-digest')
+  return text !== undefined && tryParseDigest(text) !== undefined ? text : undefined
+}
+
+function mismatch(subject: Subject, expected: string, found: string): OriginError {
+  return originError(
+    'DIGEST_MISMATCH',
+    subject,
+    `the manifest should be ${expected} but is ${found}: the origin, or a proxy before it, alters it`,
+  )
+}

@@ -1,0 +1,79 @@
+import { type Static, Type } from 'typebox'
+
+const MINUTE_MS = 60_000
+
+const timeout = (defaultMs: number, description: string) =>
+  Type.Integer({ minimum: 10, maximum: 10 * MINUTE_MS, default: defaultMs, description })
+
+/** One entry of the config key `origins`. */
+const originEntryOptions = Type.Object(
+  {
+    url: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 2048, description: 'where the registry is; default https://<registry>' }),
+    ),
+    username: Type.Optional(Type.String({ minLength: 1, maxLength: 1024, description: 'account to pull with' })),
+    passwordFile: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 4096, description: 'file that holds the password of username' }),
+    ),
+    caFile: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 4096, description: 'PEM certificates to trust besides the usual ones' }),
+    ),
+    insecureTls: Type.Optional(
+      Type.Boolean({ description: "do not verify the registry's certificate (true only for tests)" }),
+    ),
+    tokenHosts: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 261 }), {
+        maxItems: 32,
+        description: 'further hosts that may be sent the credentials to get a token',
+      }),
+    ),
+  },
+  { additionalProperties: false },
+)
+
+/** The config keys by which a node knows its origins: registry (`host[:port]` as in image references) → entry. */
+export const originsOptions = Type.Record(Type.String({ minLength: 1, maxLength: 261 }), originEntryOptions, {
+  default: {},
+  description: 'registries that need a URL, credentials or certificates of their own',
+})
+
+/** Deadlines and limits of the client, all in milliseconds unless said. */
+export const originLimitsOptions = Type.Object(
+  {
+    connectTimeoutMs: timeout(3_000, 'to connect, TLS included'),
+    headersTimeoutMs: timeout(10_000, 'from the request to the head of the answer'),
+    progressTimeoutMs: timeout(10_000, 'between two chunks of a body'),
+    totalTimeoutMs: timeout(30_000, 'for a whole manifest, token or HEAD request'),
+    connections: Type.Integer({
+      minimum: 1,
+      maximum: 1024,
+      default: 32,
+      description: 'connections per host',
+    }),
+  },
+  { additionalProperties: false, default: {} },
+)
+
+export type OriginEntry = Static<typeof originEntryOptions>
+export type OriginLimits = Static<typeof originLimitsOptions>
+
+/** One origin, files already read: plain data that can be handed to a worker thread. */
+export interface OriginSettings {
+  /** Base URL, http or https; a path is kept as a prefix. Default `https://<registry>`. */
+  readonly url?: string
+  readonly username?: string
+  readonly password?: string
+  /** PEM certificates to trust besides the usual ones. */
+  readonly ca?: string
+  readonly insecureTls?: boolean
+  readonly tokenHosts?: readonly string[]
+}
+
+/** Options of an OriginClient: plain data that can be handed to a worker thread. */
+export interface OriginClientOptions {
+  /** Registry (`host[:port]` as a mirror's `ns` has it) → settings. */
+  readonly origins: Readonly<Record<string, OriginSettings>>
+  /** Whether registries that `origins` does not list may be asked, over https by their DNS name. */
+  readonly allowUnlisted: boolean
+  readonly limits: OriginLimits
+}

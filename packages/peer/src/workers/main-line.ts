@@ -1,0 +1,67 @@
+import { MessageChannel, type MessagePort, type parentPort } from 'node:worker_threads'
+import type { HeldBlob } from '../lane/held-blobs.ts'
+import type { ToMain, ToWorker } from './messages.ts'
+
+/** What the main thread tells a worker thread besides answers. */
+export interface MainLineListener {
+  listen(port: number, thread: number): void
+  forget(digest: string): void
+}
+
+/**
+ * A worker thread's line to the main thread, besides Piscina's own: Piscina uses the thread's parent port for its
+ * start-up only and passes on, as `message` events of the pool, whatever else comes out of it. So one message with one
+ * end of a channel goes that way, and all others through the channel.
+ */
+export class MainLine {
+  readonly #port: MessagePort
+  readonly #lookUps = new Map<number, (held: HeldBlob | undefined) => void>()
+  readonly #checks = new Map<number, PromiseWithResolvers<string>>()
+  #nextId = 0
+
+  constructor(parent: NonNullable<typeof parentPort>, listener: MainLineListener) {
+    const { port1, port2 } = new MessageChannel()
+    this.#port = port1
+    this.#port.on('message', (message: ToWorker) => {
+      if (message.type === 'found') this.#found(message.id, message.held)
+      else if (message.type === 'checked') this.#checked(message.id, message.peerId, message.reason)
+      else if (message.type === 'forget') listener.forget(message.digest)
+      else listener.listen(message.port, message.thread)
+    })
+    parent.postMessage(port2, [port2])
+  }
+
+  tell(message: ToMain): void {
+    this.#port.postMessage(message)
+  }
+
+  /** What the main thread holds of a blob. */
+  lookUp(digest: string): Promise<HeldBlob | undefined> {
+    const id = this.#nextId++
+    this.tell({ type: 'lookUp', id, digest })
+    return new Promise((resolve) => this.#lookUps.set(id, resolve))
+  }
+
+  /**
+   * The peer id that a certificate proves. The main thread checks it: the X.509 library takes 40 MiB in each thread
+   * that loads it.
+   */
+  checkCertificate(certificate: Uint8Array): Promise<string> {
+    const id = this.#nextId++
+    const check = Promise.withResolvers<string>()
+    this.#checks.set(id, check)
+    this.tell({ type: 'check', id, certificate })
+    return check.promise
+  }
+
+  #checked(id: number, peerId: string | undefined, reason: string): void {
+    if (peerId === undefined) this.#checks.get(id)?.reject(new Error(reason))
+    else this.#checks.get(id)?.resolve(peerId)
+    this.#checks.delete(id)
+  }
+
+  #found(id: number, held: HeldBlob | undefined): void {
+    this.#lookUps.get(id)?.(held)
+    this.#lookUps.delete(id)
+  }
+}

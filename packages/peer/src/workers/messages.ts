@@ -1,0 +1,69 @@
+import type { DigestAlgorithm } from '@shoal/core'
+import type { HeldBlob } from '../lane/held-blobs.ts'
+import type { LaneCredentials } from '../lane/peer-certificate.ts'
+import type { PieceRequest } from '../lane/piece-fetch.ts'
+import type { CountsMemory } from '../lane/shared-counts.ts'
+import type { OriginClientOptions } from '../origin/options.ts'
+import type { TaskFailure } from './failures.ts'
+import type { OriginRun } from './origin-run.ts'
+
+/** How the lane behaves, the same in every worker thread. */
+export interface LaneOptions {
+  /** Address to listen on. */
+  readonly host: string
+  /** 0: any free port. */
+  readonly port: number
+  /** Pieces sent at once over all threads. */
+  readonly uploadSlots: number
+  /** A connection without requests is closed after this. */
+  readonly idleCloseMs: number
+  /** A parent that sends no byte for this long while a piece is awaited has stalled. */
+  readonly stallTimeoutMs: number
+  /** For TCP, TLS and the hello together. */
+  readonly connectTimeoutMs: number
+}
+
+/** What a worker thread is started with. */
+export interface WorkerSettings {
+  readonly lane: LaneOptions
+  readonly origins: OriginClientOptions
+  readonly credentials: LaneCredentials
+  readonly counts: CountsMemory
+}
+
+/** From the main thread to a worker thread. */
+export type ToWorker =
+  | { readonly type: 'listen'; readonly port: number; readonly thread: number }
+  | { readonly type: 'found'; readonly id: number; readonly held: HeldBlob | undefined }
+  | { readonly type: 'checked'; readonly id: number; readonly peerId: string | undefined; readonly reason: string }
+  | { readonly type: 'forget'; readonly digest: string }
+
+/** From a worker thread to the main thread. */
+export type ToMain =
+  | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'listenFailed'; readonly systemCode: string | undefined }
+  | { readonly type: 'lookUp'; readonly id: number; readonly digest: string }
+  | { readonly type: 'check'; readonly id: number; readonly certificate: Uint8Array }
+  | { readonly type: 'readFailed'; readonly digest: string; readonly reason: string }
+
+/** What each task takes and gives. */
+export interface TaskTable {
+  fetchPiece: { input: PieceRequest; output: { bytes: number; durationMs: number } }
+  fetchOriginRun: { input: OriginRun; output: { rangesIgnored: boolean } }
+  hashBlob: { input: { file: string; algorithm: DigestAlgorithm }; output: string }
+  hashPieces: { input: { file: string; size: number; pieces: readonly number[] }; output: Uint8Array[] }
+}
+export type TaskName = keyof TaskTable
+
+/** A task as Piscina carries it. */
+export interface Task<Name extends TaskName = TaskName> {
+  readonly name: Name
+  readonly input: TaskTable[Name]['input']
+  /** A cancel flag (cancel-flag.ts). */
+  readonly cancel: Int32Array<SharedArrayBuffer>
+}
+
+/** How a task ended. Failures travel as data. */
+export type TaskResult<Output = unknown> =
+  | { readonly isDone: true; readonly output: Output }
+  | { readonly isDone: false; readonly failure: TaskFailure }

@@ -1,0 +1,240 @@
+import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
+import type { DigestAlgorithm, Logger, Startable } from '@shoal/core'
+import type { Identity } from '@shoal/core/service'
+import { Piscina } from 'piscina'
+import type { OriginRequest } from '../download/dependencies.ts'
+import { LaneError } from '../lane/errors.ts'
+import type { HeldBlob } from '../lane/held-blobs.ts'
+import type { LaneMetrics } from '../lane/metrics.ts'
+import type { PieceRequest } from '../lane/piece-fetch.ts'
+import { CountsReader, createCountsMemory } from '../lane/shared-counts.ts'
+import { outcomeOf } from '../origin/errors.ts'
+import type { OriginMetrics } from '../origin/metrics.ts'
+import type { OriginClientOptions } from '../origin/options.ts'
+import { createCancelFlag, setCancelFlag } from './cancel-flag.ts'
+import { unpackFailure } from './failures.ts'
+import type { LaneOptions, Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
+import type { WrittenPiece } from './origin-run.ts'
+import { probePort } from './port-probe.ts'
+import { WorkerLines } from './worker-lines.ts'
+
+export interface WorkerPoolOptions {
+  /** Worker threads, at least 1. */
+  readonly threads: number
+  readonly lane: LaneOptions
+  readonly origins: OriginClientOptions
+}
+
+export interface WorkerPoolDependencies {
+  readonly identity: Identity
+  readonly log: Logger
+  readonly metrics: LaneMetrics
+  readonly originMetrics: OriginMetrics
+  /** What this node holds of a blob; undefined: nothing. */
+  readonly lookup: (digest: string) => HeldBlob | undefined
+}
+
+/** Tasks one thread runs at once; they wait for the network and the disk most of the time. */
+const TASKS_PER_THREAD = 1024
+
+interface Running {
+  readonly piscina: Piscina
+  readonly lines: WorkerLines
+  readonly port: number
+}
+
+/**
+ * The node's worker threads: they own the lane, both ways, and all hashing. The main thread learns of a piece only
+ * that it is verified, or why not.
+ */
+export class WorkerPool implements Startable {
+  readonly #options: WorkerPoolOptions
+  readonly #deps: WorkerPoolDependencies
+  readonly #reported = new WeakSet<Error>()
+  #starting: Promise<Running> | undefined
+  #running: Running | undefined
+  #stopping: Promise<void> | undefined
+
+  constructor(options: WorkerPoolOptions, deps: WorkerPoolDependencies) {
+    this.#options = options
+    this.#deps = deps
+  }
+
+  /**
+   * Resolves when every thread accepts lane connections. Throws CoreError `PORT_IN_USE` or `LISTEN_FAILED`, and then
+   * nothing is left running.
+   */
+  async start(): Promise<void> {
+    if (this.#stopping !== undefined) await this.#stopping
+    this.#starting ??= this.#open()
+    const starting = this.#starting
+    try {
+      const running = await starting
+      if (this.#starting === starting) this.#running = running
+    } catch (error) {
+      if (this.#starting === starting) this.#starting = undefined
+      throw error
+    }
+  }
+
+  /** Ends all tasks (`aborted`), closes all connections and threads. */
+  stop(): Promise<void> {
+    this.#stopping ??= this.#close().finally(() => {
+      this.#stopping = undefined
+    })
+    return this.#stopping
+  }
+
+  /** The port of the lane; 0 before `start` and after `stop`. */
+  get lanePort(): number {
+    return this.#running?.port ?? 0
+  }
+
+  /**
+   * Fetches a piece from a parent, checks its sha256 and writes it into the file. It is written as it arrives, so its
+   * place in the file holds anything until this resolves; a piece must have one writer at a time. Once this has
+   * settled nothing is written any more. Throws LaneError.
+   */
+  fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<TaskTable['fetchPiece']['output']> {
+    return this.#run('fetchPiece', request, signal)
+  }
+
+  /**
+   * Fetches consecutive pieces from their origin in one request and writes them, telling of each as it is written. A
+   * piece must have one writer at a time. Throws OriginError, or LaneError `local` or `aborted`.
+   */
+  async fetchFromOrigin(
+    request: OriginRequest,
+    onPiece: (piece: number, sha256: Uint8Array) => void,
+    signal: AbortSignal,
+  ): Promise<TaskTable['fetchOriginRun']['output']> {
+    const { source, ...run } = request
+    const { port1, port2 } = new MessageChannel()
+    const told = ({ piece, sha256 }: WrittenPiece) => onPiece(piece, sha256)
+    port1.on('message', told)
+    const beganMs = performance.now()
+    let outcome = 'ok'
+    try {
+      return await this.#run('fetchOriginRun', { ...run, ...source, progress: port2 }, signal, [port2])
+    } catch (error) {
+      outcome = outcomeOf(error)
+      throw error
+    } finally {
+      // What the thread said last may still be in the channel when the task's end arrives by Piscina's own.
+      for (let last = receiveMessageOnPort(port1); last !== undefined; last = receiveMessageOnPort(port1)) {
+        told(last.message as WrittenPiece)
+      }
+      port1.close()
+      this.#deps.originMetrics.onRequest('blob', outcome, (performance.now() - beganMs) / 1000)
+    }
+  }
+
+  /** The digest (hex) of a whole file. Throws LaneError `local` or `aborted`. */
+  hashBlob(file: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<string> {
+    return this.#run('hashBlob', { file, algorithm }, signal)
+  }
+
+  /**
+   * The sha256 of each of `pieces` of the blob of `size` bytes in `file`; zero bytes long where the file ends before
+   * the piece does. Throws LaneError `local` or `aborted`.
+   */
+  hashPieces(file: string, size: number, pieces: readonly number[], signal: AbortSignal): Promise<Uint8Array[]> {
+    return this.#run('hashPieces', { file, size, pieces }, signal)
+  }
+
+  /** The file of this blob was moved or removed: the threads look it up anew. */
+  forget(digest: string): void {
+    this.#running?.lines.forget(digest)
+  }
+
+  async #run<Name extends TaskName>(
+    name: Name,
+    input: TaskTable[Name]['input'],
+    signal: AbortSignal,
+    transferList: MessagePort[] = [],
+  ): Promise<TaskTable[Name]['output']> {
+    const running = this.#running
+    if (running === undefined || signal.aborted) throw new LaneError('aborted', `the task ${name} was aborted`)
+    const cancel = createCancelFlag()
+    const abort = () => setCancelFlag(cancel)
+    signal.addEventListener('abort', abort, { once: true })
+    let result: TaskResult<TaskTable[Name]['output']>
+    try {
+      // Piscina takes an array only; its type, made from an overload of postMessage, says otherwise.
+      const options = { transferList: transferList as object }
+      result = await running.piscina.run({ name, input, cancel } satisfies Task<Name>, options)
+    } catch (cause) {
+      // Nothing may be written after this settles, so the threads must have ended.
+      if (this.#stopping !== undefined) await this.#stopping
+      if (this.#running !== running) throw new LaneError('aborted', `the task ${name} ended with the pool`, { cause })
+      this.#reportDeath(cause)
+      throw new LaneError('local', `the worker thread of the task ${name} died`, { cause })
+    } finally {
+      signal.removeEventListener('abort', abort)
+    }
+    if (result.isDone) return result.output
+    throw unpackFailure(result.failure)
+  }
+
+  /** Every task of a thread that died fails with the same error: it is logged once. */
+  #reportDeath(err: unknown): void {
+    if (!(err instanceof Error) || this.#reported.has(err)) return
+    this.#reported.add(err)
+    this.#deps.log.error({ err }, 'worker thread failed, and its tasks with it')
+  }
+
+  async #open(): Promise<Running> {
+    const { lane, origins, threads } = this.#options
+    const { identity, log, metrics, lookup } = this.#deps
+    await probePort('the lane', lane.host, lane.port)
+    // Loaded here, once for the process: the threads have their certificates checked by this one.
+    const { generateCertificate, verifyPeerCertificate } = await import('@libp2p/tls/utils')
+    const counts = createCountsMemory(threads)
+    const settings: WorkerSettings = {
+      lane,
+      origins,
+      credentials: await generateCertificate(identity.privateKey),
+      counts,
+    }
+    const piscina = new Piscina({
+      filename: new URL('./worker.ts', import.meta.url).href,
+      name: 'run',
+      minThreads: threads,
+      maxThreads: threads,
+      idleTimeout: Number.POSITIVE_INFINITY,
+      concurrentTasksPerWorker: TASKS_PER_THREAD,
+      // Piscina's idle threads would block in Atomics.wait, and their upload servers with them.
+      atomics: 'disabled',
+      workerData: settings,
+    })
+    const reader = new CountsReader(counts)
+    const lines = new WorkerLines(piscina, {
+      threads,
+      host: lane.host,
+      port: lane.port,
+      lookup,
+      checkCertificate: async (certificate) => (await verifyPeerCertificate(certificate)).toString(),
+      log,
+      counts: reader,
+    })
+    try {
+      const port = await lines.allListening()
+      metrics.follow(reader)
+      log.info({ host: lane.host, port, threads }, 'lane listening')
+      return { piscina, lines, port }
+    } catch (error) {
+      lines.close()
+      await piscina.destroy()
+      throw error
+    }
+  }
+
+  async #close(): Promise<void> {
+    const running = await this.#starting?.catch(() => undefined)
+    this.#starting = undefined
+    this.#running = undefined
+    if (running === undefined) return
+    running.lines.close()
+    await running.piscina.destroy()
+  }
+}

@@ -1,0 +1,173 @@
+import type { MessagePort } from 'node:worker_threads'
+import { type CoreError, errorChain, type Logger, listenError } from '@shoal/core'
+import type { HeldBlob } from '../lane/held-blobs.ts'
+import type { CertificateCheck } from '../lane/peer-certificate.ts'
+import type { CountsReader } from '../lane/shared-counts.ts'
+import type { ToMain, ToWorker } from './messages.ts'
+
+/** What the lines need of the pool of threads: whatever a thread says that is not the pool's own. */
+export interface ThreadEvents {
+  on(event: 'message', listener: (port: MessagePort) => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+}
+
+export interface WorkerLinesOptions {
+  readonly threads: number
+  readonly host: string
+  /** 0: the first thread binds any free port, the others the same one. */
+  readonly port: number
+  readonly lookup: (digest: string) => HeldBlob | undefined
+  readonly checkCertificate: CertificateCheck
+  readonly log: Logger
+  readonly counts: CountsReader
+}
+
+const START_TIMEOUT_MS = 30_000
+const LISTEN_AGAIN_MS = 1000
+
+interface Line {
+  readonly port: MessagePort
+  readonly thread: number
+  isListening: boolean
+}
+
+/**
+ * The main thread's lines to its worker threads: tells each where to listen, also those that take the place of one
+ * that died, and answers what they ask.
+ */
+export class WorkerLines {
+  readonly #options: WorkerLinesOptions
+  readonly #lines = new Map<number, Line>()
+  /** Threads that wait for the number of one whose end was not seen yet. */
+  readonly #unnumbered: MessagePort[] = []
+  readonly #started = Promise.withResolvers<number>()
+  #lanePort: number
+  #isStarted = false
+  #isClosed = false
+
+  constructor(threads: ThreadEvents, options: WorkerLinesOptions) {
+    this.#options = options
+    this.#lanePort = options.port
+    threads.on('message', (port) => this.#connect(port))
+    threads.on('error', (err) => {
+      options.log.error({ err }, 'worker thread failed')
+      this.#started.reject(err)
+    })
+  }
+
+  /** The lane's port once every thread listens on it. Throws CoreError `PORT_IN_USE` or `LISTEN_FAILED`. */
+  async allListening(): Promise<number> {
+    // Threads and their ports do not keep the process alive; this does, as long as it takes.
+    const timer = setTimeout(() => this.#started.reject(this.#listenError('ETIMEDOUT')), START_TIMEOUT_MS)
+    try {
+      return await this.#started.promise
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  forget(digest: string): void {
+    for (const { port } of this.#lines.values()) tell(port, { type: 'forget', digest })
+  }
+
+  close(): void {
+    this.#isClosed = true
+    for (const { port } of this.#lines.values()) port.close()
+    for (const port of this.#unnumbered.splice(0)) port.close()
+  }
+
+  #connect(port: MessagePort): void {
+    const thread = this.#freeThread()
+    if (this.#isClosed) {
+      port.close()
+    } else if (thread === undefined) {
+      this.#unnumbered.push(port)
+    } else {
+      const line: Line = { port, thread, isListening: false }
+      const isFirst = this.#lines.size === 0
+      this.#lines.set(thread, line)
+      port.on('message', (message: ToMain) => this.#receive(line, message))
+      port.once('close', () => this.#disconnected(line))
+      port.unref()
+      if (this.#lanePort !== 0 || isFirst) tell(port, { type: 'listen', port: this.#lanePort, thread })
+    }
+  }
+
+  #disconnected(line: Line): void {
+    this.#lines.delete(line.thread)
+    this.#options.counts.clearThread(line.thread)
+    if (this.#isClosed) return
+    this.#options.log.error({ thread: line.thread }, 'worker thread ended, another takes its place')
+    const next = this.#unnumbered.shift()
+    if (next !== undefined) this.#connect(next)
+  }
+
+  #receive(line: Line, message: ToMain): void {
+    const { lookup, log } = this.#options
+    switch (message.type) {
+      case 'lookUp':
+        tell(line.port, { type: 'found', id: message.id, held: lookup(message.digest) })
+        break
+      case 'check':
+        this.#check(line, message.id, message.certificate)
+        break
+      case 'readFailed':
+        log.warn({ digest: message.digest, reason: message.reason }, 'held piece can not be read')
+        break
+      case 'listening':
+        this.#listening(line, message.port)
+        break
+      case 'listenFailed':
+        this.#listenFailed(line, message.systemCode)
+        break
+    }
+  }
+
+  #check(line: Line, id: number, certificate: Uint8Array): void {
+    this.#options.checkCertificate(certificate).then(
+      (peerId) => tell(line.port, { type: 'checked', id, peerId, reason: '' }),
+      (error: unknown) => tell(line.port, { type: 'checked', id, peerId: undefined, reason: errorChain(error) }),
+    )
+  }
+
+  #listening(line: Line, lanePort: number): void {
+    line.isListening = true
+    if (this.#lanePort === 0) {
+      this.#lanePort = lanePort
+      for (const { port, thread } of this.#lines.values()) {
+        if (thread !== line.thread) tell(port, { type: 'listen', port: lanePort, thread })
+      }
+    }
+    if (this.#isStarted) this.#options.log.info({ thread: line.thread, port: lanePort }, 'worker thread listening')
+    if (this.#lines.size < this.#options.threads) return
+    for (const other of this.#lines.values()) if (!other.isListening) return
+    this.#isStarted = true
+    this.#started.resolve(lanePort)
+  }
+
+  #listenFailed(line: Line, systemCode: string | undefined): void {
+    const error = this.#listenError(systemCode)
+    if (!this.#isStarted) {
+      this.#started.reject(error)
+      return
+    }
+    this.#options.log.error({ err: error, thread: line.thread }, 'worker thread can not listen, will try again')
+    setTimeout(() => {
+      tell(line.port, { type: 'listen', port: this.#lanePort, thread: line.thread })
+    }, LISTEN_AGAIN_MS).unref()
+  }
+
+  #freeThread(): number | undefined {
+    for (let thread = 0; thread < this.#options.threads; thread++) if (!this.#lines.has(thread)) return thread
+    return undefined
+  }
+
+  #listenError(systemCode: string | undefined): CoreError {
+    const cause = Object.assign(new Error('a worker thread can not listen'), { code: systemCode })
+    return listenError('the lane', this.#options.host, this.#lanePort, cause)
+  }
+}
+
+function tell(port: MessagePort, message: ToWorker): void {
+  port.postMessage(message)
+}

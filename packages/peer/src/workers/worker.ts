@@ -1,0 +1,73 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { createLogger, errorChain, systemErrorCode } from '@shoal/core'
+import { LaneClient } from '../lane/client.ts'
+import { LaneError } from '../lane/errors.ts'
+import { HeldBlobs } from '../lane/held-blobs.ts'
+import { PeerVerifier } from '../lane/peer-certificate.ts'
+import type { PieceRequest } from '../lane/piece-fetch.ts'
+import { LaneServer } from '../lane/server.ts'
+import { ThreadCounts } from '../lane/shared-counts.ts'
+import { OriginClient } from '../origin/client.ts'
+import { withCancelFlag } from './cancel-flag.ts'
+import { packFailure } from './failures.ts'
+import { hashBlob, hashPieces } from './hashing.ts'
+import { MainLine } from './main-line.ts'
+import type { Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
+import { fetchOriginRun } from './origin-run.ts'
+
+// Wires the rooms of one worker thread: the lane's server starts when the main thread says so, tasks run from then on.
+
+if (parentPort === null) throw new Error('worker.ts runs in a worker thread of WorkerPool only')
+
+const settings = workerData as WorkerSettings
+const verifier = new PeerVerifier((certificate) => main.checkCertificate(certificate))
+const blobs = new HeldBlobs((digest) => main.lookUp(digest))
+const main = new MainLine(parentPort, { listen, forget: (digest) => blobs.forget(digest) })
+const origin = new OriginClient(settings.origins, { log: createLogger('origin', 'warn') })
+let client: LaneClient | undefined
+
+/** The work a thread does, by name. */
+const tasks: {
+  [Name in TaskName]: (input: TaskTable[Name]['input'], signal: AbortSignal) => Promise<TaskTable[Name]['output']>
+} = {
+  fetchPiece,
+  fetchOriginRun: (run, signal) => fetchOriginRun(origin, run, signal),
+  hashBlob,
+  hashPieces,
+}
+
+/** Runs a task; the one function that Piscina calls. */
+export async function run<Name extends TaskName>(task: Task<Name>): Promise<TaskResult<TaskTable[Name]['output']>> {
+  try {
+    return { isDone: true, output: await withCancelFlag(task.cancel, (signal) => tasks[task.name](task.input, signal)) }
+  } catch (error) {
+    const failure = packFailure(error)
+    if (failure === undefined) throw error
+    return { isDone: false, failure }
+  }
+}
+
+async function fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<TaskTable['fetchPiece']['output']> {
+  if (client === undefined) throw new LaneError('local', 'the thread has not started its lane yet')
+  const startedAt = performance.now()
+  await client.fetch(request, signal)
+  return { bytes: request.length, durationMs: performance.now() - startedAt }
+}
+
+async function listen(port: number, thread: number): Promise<void> {
+  const { lane, credentials } = settings
+  const counts = new ThreadCounts(settings.counts, thread)
+  client ??= new LaneClient(lane, { credentials, verifier, counts })
+  const server = new LaneServer(lane, {
+    credentials,
+    verifier,
+    blobs,
+    counts,
+    readFailed: (digest, error) => main.tell({ type: 'readFailed', digest, reason: errorChain(error) }),
+  })
+  try {
+    main.tell({ type: 'listening', port: await server.listen(port) })
+  } catch (error) {
+    main.tell({ type: 'listenFailed', systemCode: systemErrorCode(error) })
+  }
+}

@@ -1,0 +1,163 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
+import { join } from 'node:path'
+import { describe, expect, it } from 'vitest'
+import { encodeFrame } from '../../../src/lane/frames.ts'
+import {
+  blob,
+  childNode,
+  cleanups,
+  folder,
+  never,
+  parentNode,
+  startClient,
+  startParent,
+  startServer,
+  target,
+  useEnds,
+} from './ends.ts'
+
+useEnds()
+
+describe('lane client', () => {
+  it('pins the identity of the parent', async () => {
+    const { parent, counts } = await startServer()
+    const { client } = startClient()
+    const request = blob.request(0, target, { ...parent, peerId: childNode.peerId })
+    await expect(client.fetch(request, never)).rejects.toMatchObject({
+      code: 'protocol',
+      message: expect.stringContaining(parentNode.peerId),
+      data: { expected: childNode.peerId, found: parentNode.peerId },
+    })
+    expect(counts.requests('sent', 'ok')).toBe(0)
+  })
+
+  it('refuses a parent of another version', async () => {
+    const hello = encodeFrame({ type: 'hello', lowestVersion: 2, highestVersion: 3, features: 0 })
+    const parent = await startParent(() => {}, hello)
+    const { client } = startClient()
+    await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'protocol' })
+  })
+
+  it('gives up a parent that stalls in the middle of a piece', async () => {
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+      socket.write(blob.piece(request.piece).subarray(0, request.length / 2))
+    })
+    const { client, counts } = startClient({ stallTimeoutMs: 150 })
+    await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'stalled' })
+    expect(counts.openConnections('received')).toBe(0)
+    expect(counts.bytes('received')).toBe(blob.layout.length(0) / 2)
+  })
+
+  it.each([
+    ['answers another request', (id: number, length: number) => ({ id: id + 1, length })],
+    ['sends more than was asked for', (id: number, length: number) => ({ id, length: length + 1 })],
+  ])('refuses a parent that %s', async (_what, change) => {
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      socket.write(encodeFrame({ type: 'response', status: 'ok', ...change(request.id, request.length) }))
+    })
+    const { client } = startClient()
+    await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'protocol' })
+  })
+
+  it('asks again when a kept connection turns out to be closed', async () => {
+    let requests = 0
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      requests++
+      if (requests === 2) {
+        socket.destroy()
+        return
+      }
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+      socket.write(blob.piece(request.piece))
+    })
+    const { client } = startClient()
+    await client.fetch(blob.request(0, target, parent), never)
+    await client.fetch(blob.request(1, target, parent), never)
+    expect(requests).toBe(3)
+  })
+
+  it('does not ask again when the parent leaves in the middle of a piece', async () => {
+    let requests = 0
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      requests++
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+      socket.end(blob.piece(request.piece).subarray(0, 1000))
+    })
+    const { client } = startClient()
+    await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'unreachable' })
+    expect(requests).toBe(1)
+  })
+
+  it('says that a parent is unreachable: closed port, silent host, nonsense', async () => {
+    const silent = createTcpServer(() => {})
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    cleanups.push(() => void silent.close())
+    const { port } = silent.address() as AddressInfo
+    const { parent } = await startServer()
+    const { client, counts } = startClient({ connectTimeoutMs: 100 })
+    for (const place of [{ port: 1 }, { port }, { port: 70_000 }, { port: -1 }]) {
+      const request = blob.request(0, target, { ...parent, ...place })
+      await expect(client.fetch(request, never)).rejects.toMatchObject({ code: 'unreachable' })
+    }
+    expect(counts.openConnections('received')).toBe(0)
+  })
+
+  it('says that a file can not be written', async () => {
+    const { parent } = await startServer()
+    const { client } = startClient()
+    const missing = blob.request(0, join(folder.path, 'none', 'file'), parent)
+    await expect(client.fetch(missing, never)).rejects.toMatchObject({ code: 'local', data: { systemCode: 'ENOENT' } })
+    const full = blob.request(0, '/dev/full', parent)
+    await expect(client.fetch(full, never)).rejects.toMatchObject({ code: 'local', data: { systemCode: 'ENOSPC' } })
+    await client.fetch(blob.request(0, target, parent), never)
+  })
+
+  it('drops an aborted piece and keeps the others of the connection', async () => {
+    let release = () => {}
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      const piece = blob.piece(request.piece)
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+      socket.write(piece.subarray(0, 1000))
+      const rest = () => socket.write(piece.subarray(1000))
+      if (request.piece === 0) release = rest
+      else {
+        release()
+        rest()
+      }
+    })
+    const { client, counts } = startClient()
+    const abort = new AbortController()
+    const first = client.fetch(blob.request(0, target, parent), abort.signal)
+    first.catch(() => {})
+    const second = client.fetch(blob.request(1, target, parent), never)
+    abort.abort()
+    await expect(first).rejects.toMatchObject({ code: 'aborted' })
+    await second
+    expect(counts.requests('received', 'aborted')).toBe(1)
+    await expect(client.fetch(blob.request(0, target, parent), AbortSignal.abort())).rejects.toMatchObject({
+      code: 'aborted',
+    })
+  })
+
+  it('closes the connection when all it carries was aborted', async () => {
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+    })
+    const { client, counts } = startClient()
+    const abort = new AbortController()
+    const fetches = [0, 1].map((piece) => client.fetch(blob.request(piece, target, parent), abort.signal))
+    abort.abort()
+    for (const result of await Promise.allSettled(fetches))
+      expect(result).toMatchObject({ reason: { code: 'aborted' } })
+    expect(counts.openConnections('received')).toBe(0)
+  })
+})

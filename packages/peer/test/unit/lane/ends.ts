@@ -1,0 +1,165 @@
+import { once } from 'node:events'
+import { writeFile } from 'node:fs/promises'
+import type { AddressInfo, Socket } from 'node:net'
+import { join } from 'node:path'
+import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { verifyPeerCertificate } from '@libp2p/tls/utils'
+import { afterAll, afterEach, beforeAll } from 'vitest'
+import { LaneClient } from '../../../src/lane/client.ts'
+import { FrameParser } from '../../../src/lane/frame-parser.ts'
+import { encodeFrame, type Frame } from '../../../src/lane/frames.ts'
+import { type HeldBlob, HeldBlobs } from '../../../src/lane/held-blobs.ts'
+import { LANE_ALPN, laneSecureOptions, PeerVerifier } from '../../../src/lane/peer-certificate.ts'
+import type { LaneParent } from '../../../src/lane/piece-fetch.ts'
+import { LaneServer } from '../../../src/lane/server.ts'
+import { CountsReader, createCountsMemory, ThreadCounts } from '../../../src/lane/shared-counts.ts'
+import { newNode, TestBlob, temporaryFolder } from './world.ts'
+
+const checkCertificate = async (certificate: Uint8Array) => (await verifyPeerCertificate(certificate)).toString()
+
+const MIB = 1024 * 1024
+export const HELLO = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 1, features: 0 })
+export const never = new AbortController().signal
+
+type Node = Awaited<ReturnType<typeof newNode>>
+export let folder: Awaited<ReturnType<typeof temporaryFolder>>
+export let blob: TestBlob
+export let parentNode: Node
+export let childNode: Node
+export let target: string
+export const cleanups: (() => Promise<void> | void)[] = []
+
+/** What every test of a file works on, and its removal. */
+export function useEnds(): void {
+  beforeAll(async () => {
+    folder = await temporaryFolder()
+    blob = await TestBlob.create(folder.path, 'blob', 3 * MIB + 5)
+    parentNode = await newNode(folder.path, 'parent')
+    childNode = await newNode(folder.path, 'child')
+    target = join(folder.path, 'target')
+    await writeFile(target, '')
+  })
+  afterEach(async () => {
+    for (const clean of cleanups.splice(0).reverse()) await clean()
+  })
+  afterAll(() => folder.remove())
+}
+
+interface ServerOptions {
+  uploadSlots?: number
+  idleCloseMs?: number
+  handshakeTimeoutMs?: number
+  writeTimeoutMs?: number
+  held?: () => HeldBlob | undefined
+}
+
+export async function startServer(options: ServerOptions = {}) {
+  const memory = createCountsMemory(1)
+  const counts = new CountsReader(memory)
+  const threadCounts = new ThreadCounts(memory, 0)
+  const failures: string[] = []
+  const lookUps: string[] = []
+  const blobs = new HeldBlobs(async (digest) => {
+    lookUps.push(digest)
+    return digest === blob.digest ? (options.held ?? (() => blob.held))() : undefined
+  })
+  const server = new LaneServer(
+    { host: '127.0.0.1', uploadSlots: 8, idleCloseMs: 60_000, ...options },
+    {
+      credentials: parentNode.credentials,
+      verifier: new PeerVerifier(checkCertificate),
+      blobs,
+      counts: threadCounts,
+      readFailed: (_digest, error) => failures.push(String(error)),
+    },
+  )
+  const port = await server.listen(0)
+  cleanups.push(() => server.close())
+  const parent: LaneParent = { peerId: parentNode.peerId, host: '127.0.0.1', port }
+  return { parent, counts, threadCounts, blobs, failures, lookUps }
+}
+
+export function startClient(options: { stallTimeoutMs?: number; connectTimeoutMs?: number } = {}) {
+  const memory = createCountsMemory(1)
+  const client = new LaneClient(
+    {
+      connectTimeoutMs: options.connectTimeoutMs ?? 5000,
+      stallTimeoutMs: options.stallTimeoutMs ?? 5000,
+      idleCloseMs: 60_000,
+    },
+    {
+      credentials: childNode.credentials,
+      verifier: new PeerVerifier(checkCertificate),
+      counts: new ThreadCounts(memory, 0),
+    },
+  )
+  cleanups.push(() => client.close())
+  return { client, counts: new CountsReader(memory) }
+}
+
+/** A parent written by the test: answers each request with what `answer` does. */
+export async function startParent(
+  answer: (request: Frame, socket: TLSSocket) => void,
+  hello = HELLO,
+): Promise<LaneParent> {
+  const sockets = new Set<TLSSocket>()
+  const server = createTlsServer({
+    ...laneSecureOptions(parentNode.credentials),
+    ALPNProtocols: LANE_ALPN,
+    requestCert: true,
+    rejectUnauthorized: false,
+  })
+  server.on('secureConnection', (socket) => {
+    sockets.add(socket)
+    socket.on('error', () => {})
+    const parser = new FrameParser({
+      frame: (frame) => (frame.type === 'hello' ? socket.write(hello) : answer(frame, socket)),
+      payload: () => {},
+    })
+    socket.on('data', (chunk: Buffer) => parser.push(chunk))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  cleanups.push(async () => {
+    for (const socket of sockets) socket.destroy()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return { peerId: parentNode.peerId, host: '127.0.0.1', port: (server.address() as AddressInfo).port }
+}
+
+/** A TLS client with the child's certificate that speaks as the test wants. */
+export async function dial(parent: LaneParent, credentials = childNode.credentials): Promise<TLSSocket> {
+  const socket = connectTls({
+    host: parent.host,
+    port: parent.port,
+    ...laneSecureOptions(credentials),
+    ALPNProtocols: LANE_ALPN,
+    rejectUnauthorized: false,
+  })
+  cleanups.push(() => void socket.destroy())
+  socket.on('error', () => {})
+  await once(socket, 'secureConnect')
+  return socket
+}
+
+/** Resolves when the other end has closed; reads what comes until then. */
+export async function closed(socket: Socket): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  socket.on('data', (chunk: Buffer) => chunks.push(chunk))
+  if (!socket.closed) await once(socket, 'close')
+  return Buffer.concat(chunks)
+}
+
+export async function until(what: () => boolean): Promise<void> {
+  while (!what()) await new Promise((resolve) => setImmediate(resolve))
+}
+
+export const requestFrame = (piece: number, id = piece): Buffer =>
+  encodeFrame({
+    type: 'request',
+    id,
+    digest: blob.digest,
+    piece,
+    offset: blob.layout.offset(piece),
+    length: blob.layout.length(piece),
+  })

@@ -1,0 +1,175 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import { LaneError } from '../../../src/lane/errors.ts'
+import { FrameParser } from '../../../src/lane/frame-parser.ts'
+import { encodeFrame, type Frame, HEADER_BYTES, MAX_PIECE_BYTES } from '../../../src/lane/frames.ts'
+
+/** Mutated streams in the fuzz run. */
+const MUTATIONS = 200_000
+
+const u32 = fc.integer({ min: 0, max: 0xffff_ffff })
+const hex = (length: number) =>
+  fc.uint8Array({ minLength: length / 2, maxLength: length / 2 }).map((bytes) => Buffer.from(bytes).toString('hex'))
+const digest = fc.oneof(
+  hex(64).map((text) => `sha256:${text}`),
+  hex(128).map((text) => `sha512:${text}`),
+)
+const hello = fc.tuple(fc.integer({ min: 1, max: 65535 }), fc.integer({ min: 1, max: 65535 }), u32).map(
+  ([a, b, features]): Frame => ({
+    type: 'hello',
+    lowestVersion: Math.min(a, b),
+    highestVersion: Math.max(a, b),
+    features,
+  }),
+)
+const request = fc
+  .record({
+    id: u32,
+    digest,
+    piece: u32,
+    offset: fc.maxSafeNat(),
+    length: fc.integer({ min: 1, max: MAX_PIECE_BYTES }),
+  })
+  .map((fields): Frame => ({ type: 'request', ...fields }))
+const refusal = fc
+  .record({
+    id: u32,
+    status: fc.constantFrom('busy' as const, 'notHeld' as const, 'mismatch' as const, 'failed' as const),
+  })
+  .map((fields): Frame => ({ type: 'response', ...fields, length: 0 }))
+/** A frame and the payload after it. */
+const message = fc.oneof(
+  fc.oneof(hello, request, refusal).map((frame) => ({ frame, payload: Buffer.alloc(0) })),
+  fc.tuple(u32, fc.uint8Array({ minLength: 1, maxLength: 300 })).map(([id, bytes]) => ({
+    frame: { type: 'response', id, status: 'ok', length: bytes.length } satisfies Frame as Frame,
+    payload: Buffer.from(bytes),
+  })),
+)
+
+interface Parsed {
+  frame: Frame
+  payload: Buffer
+}
+
+function parse(chunks: Iterable<Buffer>): Parsed[] {
+  const parsed: Parsed[] = []
+  const parser = new FrameParser({
+    frame: (frame) => parsed.push({ frame, payload: Buffer.alloc(0) }),
+    payload: (bytes) => {
+      const last = parsed.at(-1)
+      if (last === undefined) throw new Error('payload before any frame')
+      last.payload = Buffer.concat([last.payload, bytes])
+    },
+  })
+  for (const chunk of chunks) parser.push(chunk)
+  return parsed
+}
+
+function* split(bytes: Buffer, sizes: readonly number[]): Iterable<Buffer> {
+  let position = 0
+  for (let i = 0; position < bytes.length; i++) {
+    const size = sizes[i % sizes.length] ?? 1
+    yield bytes.subarray(position, position + size)
+    position += size
+  }
+}
+
+describe('lane frames', () => {
+  it('come out as they went in, however the stream is split', () => {
+    const sizes = fc.array(fc.integer({ min: 1, max: 200 }), { minLength: 1, maxLength: 20 })
+    fc.assert(
+      fc.property(fc.array(message, { maxLength: 8 }), sizes, (messages, chunkSizes) => {
+        const bytes = Buffer.concat(messages.flatMap(({ frame, payload }) => [encodeFrame(frame), payload]))
+        expect(parse(split(bytes, chunkSizes))).toEqual(messages)
+      }),
+    )
+  })
+
+  it('refuse garbage with a protocol error and nothing else', () => {
+    fc.assert(
+      fc.property(fc.uint8Array({ minLength: 1, maxLength: 400 }), fc.integer({ min: 1, max: 50 }), (bytes, size) => {
+        try {
+          parse(split(Buffer.from(bytes), [size]))
+        } catch (error) {
+          expect(error).toBeInstanceOf(LaneError)
+          expect(error).toMatchObject({ code: 'protocol' })
+        }
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('skip what a later version adds to its hello', () => {
+    const bytes = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 9, features: 5 })
+    const longer = Buffer.concat([bytes, Buffer.from('token')])
+    longer.writeUInt16BE(longer.length - HEADER_BYTES, 2)
+    expect(parse([longer]).map(({ frame }) => frame)).toEqual([
+      { type: 'hello', lowestVersion: 1, highestVersion: 9, features: 5 },
+    ])
+  })
+
+  it.each([
+    ['a payload larger than any piece', { type: 'response', id: 1, status: 'ok', length: MAX_PIECE_BYTES + 1 }],
+    ['a refusal with a payload', { type: 'response', id: 1, status: 'busy', length: 1 }],
+    ['a piece of no bytes', { type: 'response', id: 1, status: 'ok', length: 0 }],
+    ['a hello without versions', { type: 'hello', lowestVersion: 0, highestVersion: 1, features: 0 }],
+    ['a hello with versions upside down', { type: 'hello', lowestVersion: 2, highestVersion: 1, features: 0 }],
+    [
+      'a request for more than a piece',
+      { type: 'request', id: 1, digest: `sha256:${'0'.repeat(64)}`, piece: 0, offset: 0, length: MAX_PIECE_BYTES + 1 },
+    ],
+  ] satisfies [string, Frame][])('refuse %s', (_what, frame) => {
+    expect(() => parse([encodeFrame(frame)])).toThrow(expect.objectContaining({ code: 'protocol' }))
+  })
+
+  it('refuse a sha256 followed by more digest bytes', () => {
+    const bytes = encodeFrame({
+      type: 'request',
+      id: 1,
+      digest: `sha256:${'0'.repeat(64)}`,
+      piece: 0,
+      offset: 0,
+      length: 1,
+    })
+    bytes[bytes.length - 1] = 1
+    expect(() => parse([bytes])).toThrow(expect.objectContaining({ code: 'protocol' }))
+  })
+
+  it(`survive ${MUTATIONS} mutated streams`, () => {
+    const frames = fc.sample(message, { numRuns: 64, seed: 7 })
+    const samples = frames.map(({ frame, payload }) => Buffer.concat([encodeFrame(frame), payload]))
+    const random = randomNumbers(42)
+    let refused = 0
+    let passed = 0
+    for (let run = 0; run < MUTATIONS; run++) {
+      const bytes = Buffer.concat([
+        samples[random(samples.length)] ?? Buffer.alloc(0),
+        samples[random(samples.length)] ?? Buffer.alloc(0),
+      ])
+      // Most damage goes where the parser decides: into the first bytes.
+      for (let n = random(4); n >= 0; n--) bytes[random(random(2) === 0 ? 16 : bytes.length)] = random(256)
+      const end = random(8) === 0 ? random(bytes.length) : bytes.length
+      try {
+        parse([bytes.subarray(0, end >> 1), bytes.subarray(end >> 1, end)])
+        passed++
+      } catch (error) {
+        if (!(error instanceof LaneError) || error.code !== 'protocol') throw error
+        refused++
+      }
+    }
+    // Both ways were exercised.
+    expect(refused).toBeGreaterThan(MUTATIONS / 10)
+    expect(passed).toBeGreaterThan(MUTATIONS / 100)
+  })
+})
+
+/** Whole numbers from 0 to below n, the same ones for the same seed (mulberry32). */
+function randomNumbers(seed: number): (n: number) => number {
+  let state = seed
+  return (n) => {
+    state = (state + 0x6d2b79f5) | 0
+    let t = Math.imul(state ^ (state >>> 15), 1 | state)
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
+    return ((t ^ (t >>> 14)) >>> 0) % n
+  }
+}

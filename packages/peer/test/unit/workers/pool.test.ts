@@ -1,0 +1,297 @@
+import { createHash } from 'node:crypto'
+import { once } from 'node:events'
+import { appendFile, copyFile, open, readFile, truncate, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import type { Worker } from 'node:worker_threads'
+import { createLogger } from '@shoal/core'
+import { type Identity, loadOrCreateIdentity } from '@shoal/core/service'
+import { Registry } from 'prom-client'
+import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import type { HeldBlob } from '../../../src/lane/held-blobs.ts'
+import { createLaneMetrics } from '../../../src/lane/metrics.ts'
+import { createOriginMetrics } from '../../../src/origin/metrics.ts'
+import { WorkerPool } from '../../../src/workers/pool.ts'
+import { TestBlob, temporaryFolder } from '../lane/world.ts'
+
+const MIB = 1024 * 1024
+const LANE = {
+  host: '127.0.0.1',
+  port: 0,
+  uploadSlots: 64,
+  idleCloseMs: 60_000,
+  stallTimeoutMs: 5000,
+  connectTimeoutMs: 5000,
+}
+const ORIGINS = {
+  origins: {},
+  allowUnlisted: false,
+  limits: {
+    connectTimeoutMs: 3000,
+    headersTimeoutMs: 3000,
+    progressTimeoutMs: 3000,
+    totalTimeoutMs: 3000,
+    connections: 4,
+  },
+}
+const never = new AbortController().signal
+
+interface Node {
+  pool: WorkerPool
+  identity: Identity
+  registry: Registry
+  held: Map<string, HeldBlob>
+  log: string[]
+}
+
+let folder: Awaited<ReturnType<typeof temporaryFolder>>
+let parent: Node
+let child: Node
+let blob: TestBlob
+const threads: Worker[] = []
+const track = (worker: Worker) => threads.push(worker)
+
+async function newPool(name: string, lane: Partial<typeof LANE> = {}, threadCount = 2): Promise<Node> {
+  const identity = await loadOrCreateIdentity(join(folder.path, `${name}.key`))
+  const registry = new Registry()
+  const held = new Map<string, HeldBlob>()
+  const log: string[] = []
+  const destination = new Writable({
+    write(line, _encoding, done) {
+      log.push(String(line))
+      done()
+    },
+  })
+  const pool = new WorkerPool(
+    { threads: threadCount, lane: { ...LANE, ...lane }, origins: ORIGINS },
+    {
+      identity,
+      log: createLogger(name, 'info', destination),
+      metrics: createLaneMetrics(registry),
+      originMetrics: createOriginMetrics(registry),
+      lookup: (digest) => held.get(digest),
+    },
+  )
+  return { pool, identity, registry, held, log }
+}
+
+const laneOf = (node: Node) => ({ peerId: node.identity.peerId, host: '127.0.0.1', port: node.pool.lanePort })
+
+async function metric(node: Node, name: string, labels: Record<string, string>): Promise<number> {
+  const found = await node.registry.getSingleMetric(name)?.get()
+  const isIt = (value: { labels: Record<string, unknown> }) =>
+    Object.entries(labels).every(([key, text]) => value.labels[key] === text)
+  return found?.values.find(isIt)?.value ?? Number.NaN
+}
+
+async function emptyFile(name: string): Promise<string> {
+  const file = join(folder.path, name)
+  await writeFile(file, '')
+  return file
+}
+
+beforeAll(async () => {
+  process.on('worker', track)
+  folder = await temporaryFolder()
+  blob = await TestBlob.create(folder.path, 'blob', 20 * MIB + 12_345)
+  parent = await newPool('parent')
+  child = await newPool('child')
+  await Promise.all([parent.pool.start(), child.pool.start()])
+  parent.held.set(blob.digest, blob.held)
+})
+
+afterAll(async () => {
+  await Promise.all([parent.pool.stop(), child.pool.stop()])
+  process.off('worker', track)
+  await folder.remove()
+})
+
+describe('WorkerPool', () => {
+  it('brings a blob from one node to another', async () => {
+    const file = await emptyFile('whole')
+    const pieces = Array.from({ length: blob.layout.count }, (_, piece) => piece)
+    // As many at a time as the parent has slots.
+    while (pieces.length > 0) {
+      const some = pieces
+        .splice(0, 16)
+        .map((piece) => child.pool.fetchPiece(blob.request(piece, file, laneOf(parent)), never))
+      for (const { bytes, durationMs } of await Promise.all(some)) {
+        expect(bytes).toBeGreaterThan(0)
+        expect(durationMs).toBeGreaterThan(0)
+      }
+    }
+    expect((await readFile(file)).equals(blob.bytes)).toBe(true)
+    expect(`sha256:${await child.pool.hashBlob(file, 'sha256', never)}`).toBe(blob.digest)
+    expect(await metric(child, 'shoal_lane_bytes_total', { direction: 'received' })).toBe(blob.bytes.length)
+    const ok = { direction: 'received', outcome: 'ok' }
+    expect(await metric(child, 'shoal_lane_requests_total', ok)).toBe(blob.layout.count)
+    // One connection from each thread, kept.
+    expect(await metric(parent, 'shoal_lane_connections', { direction: 'sent' })).toBe(2)
+  })
+
+  it('fails with typed errors that name what happened', async () => {
+    const file = await emptyFile('errors')
+    const request = blob.request(0, file, laneOf(parent))
+    const wrongPeer = { ...request, parent: { ...request.parent, peerId: child.identity.peerId } }
+    await expect(child.pool.fetchPiece(wrongPeer, never)).rejects.toMatchObject({
+      name: 'LaneError',
+      code: 'protocol',
+      data: { expected: child.identity.peerId, found: parent.identity.peerId },
+    })
+    const nobody = { ...request, parent: { ...request.parent, port: 1 } }
+    await expect(child.pool.fetchPiece(nobody, never)).rejects.toMatchObject({ code: 'unreachable' })
+    const unknown = { ...request, digest: `sha256:${'0'.repeat(64)}` }
+    await expect(child.pool.fetchPiece(unknown, never)).rejects.toMatchObject({ code: 'notHeld' })
+    const corrupt = { ...request, sha256: new Uint8Array(32) }
+    await expect(child.pool.fetchPiece(corrupt, never)).rejects.toMatchObject({ code: 'corrupt' })
+    const full = { ...request, file: '/dev/full' }
+    await expect(child.pool.fetchPiece(full, never)).rejects.toMatchObject({
+      code: 'local',
+      data: { systemCode: 'ENOSPC' },
+    })
+    expect(await metric(child, 'shoal_lane_requests_total', { direction: 'received', outcome: 'not_held' })).toBe(1)
+  })
+
+  it('serves a blob that moved, once told', async () => {
+    const moved = join(folder.path, 'moved')
+    const other = await TestBlob.create(folder.path, 'other', MIB)
+    parent.held.set(other.digest, other.held)
+    const file = await emptyFile('moving')
+    await child.pool.fetchPiece(other.request(0, file, laneOf(parent)), never)
+    await copyFile(other.held.file, moved)
+    parent.held.set(other.digest, { ...other.held, file: moved })
+    parent.pool.forget(other.digest)
+    await truncate(other.held.file, 0)
+    await child.pool.fetchPiece(other.request(1, file, laneOf(parent)), never)
+    parent.held.delete(other.digest)
+    parent.pool.forget(other.digest)
+    await expect(child.pool.fetchPiece(other.request(2, file, laneOf(parent)), never)).rejects.toMatchObject({
+      code: 'notHeld',
+    })
+  })
+
+  it('aborts one fetch without disturbing another', async () => {
+    const silent = createServer(() => {})
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const address = silent.address()
+    const port = typeof address === 'object' && address !== null ? address.port : 0
+    const file = await emptyFile('abort')
+    const abort = new AbortController()
+    const before = threads.length
+    const hanging = child.pool.fetchPiece(blob.request(0, file, { ...laneOf(parent), port }), abort.signal)
+    await once(silent, 'connection')
+    abort.abort()
+    await expect(hanging).rejects.toMatchObject({ code: 'aborted' })
+    await expect(child.pool.fetchPiece(blob.request(0, file, laneOf(parent)), abort.signal)).rejects.toMatchObject({
+      code: 'aborted',
+    })
+    await child.pool.fetchPiece(blob.request(0, file, laneOf(parent)), never)
+    expect(threads.length).toBe(before)
+    silent.close()
+  })
+
+  it('hashes blobs and pieces, also of files that are too short or absent', async () => {
+    const { held, bytes, layout } = blob
+    const sha512 = createHash('sha512').update(bytes).digest('hex')
+    expect(await child.pool.hashBlob(held.file, 'sha512', never)).toBe(sha512)
+    const short = await emptyFile('short')
+    await appendFile(short, bytes.subarray(0, layout.offset(2) + 1))
+    const hashes = await child.pool.hashPieces(short, bytes.length, [1, 0, 2, layout.count - 1], never)
+    const sha256 = (piece: number) => new Uint8Array(createHash('sha256').update(blob.piece(piece)).digest())
+    expect(hashes).toEqual([sha256(1), sha256(0), new Uint8Array(0), new Uint8Array(0)])
+    await expect(child.pool.hashBlob(join(folder.path, 'absent'), 'sha256', never)).rejects.toMatchObject({
+      code: 'local',
+      data: { systemCode: 'ENOENT' },
+    })
+  })
+
+  it('aborts hashing', async () => {
+    const large = join(folder.path, 'large')
+    const handle = await open(large, 'w')
+    await handle.truncate(8 * 1024 * MIB)
+    await handle.close()
+    const abort = new AbortController()
+    const hashing = child.pool.hashBlob(large, 'sha256', abort.signal)
+    setImmediate(() => abort.abort())
+    await expect(hashing).rejects.toMatchObject({ code: 'aborted' })
+  })
+
+  it('refuses a port that is in use', async () => {
+    const second = await newPool('second', { port: parent.pool.lanePort })
+    await expect(second.pool.start()).rejects.toMatchObject({ code: 'PORT_IN_USE' })
+    const nowhere = await newPool('nowhere', { host: '192.0.2.1' })
+    await expect(nowhere.pool.start()).rejects.toMatchObject({ code: 'LISTEN_FAILED' })
+    await second.pool.stop()
+  })
+
+  it('goes on with a new thread when one dies, and says so', async () => {
+    const node = await newPool('frail')
+    const first = threads.length
+    await node.pool.start()
+    const [one, two] = threads.slice(first)
+    expect(threads.length).toBe(first + 2)
+    const port = node.pool.lanePort
+    const file = await emptyFile('frail')
+    node.held.set(blob.digest, blob.held)
+
+    // Two tasks, one in each thread, that wait for a server that never answers.
+    const silent = createServer(() => {})
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const address = silent.address()
+    const silentPort = typeof address === 'object' && address !== null ? address.port : 0
+    const request = blob.request(0, file, { ...laneOf(node), port: silentPort })
+    const hanging = [node.pool.fetchPiece(request, never), node.pool.fetchPiece(request, never)]
+    const results = Promise.allSettled(hanging)
+    await once(silent, 'connection')
+    // What Piscina's start-up code does not expect: it throws, outside of any task.
+    one?.postMessage({ port: undefined, niceIncrement: 0 })
+    two?.postMessage({ port: undefined, niceIncrement: 0 })
+    for (const result of await results) {
+      expect(result).toMatchObject({ status: 'rejected', reason: { name: 'LaneError', code: 'local' } })
+    }
+    while (node.log.filter((line) => line.includes('worker thread listening')).length < 2) {
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+    expect(node.log.some((line) => line.includes('worker thread failed'))).toBe(true)
+    expect(node.pool.lanePort).toBe(port)
+    await child.pool.fetchPiece(blob.request(0, await emptyFile('again'), laneOf(node)), never)
+    await node.pool.stop()
+    silent.close()
+  })
+
+  it('stops with what is under way, twice, and starts again on its port', async () => {
+    const node = await newPool('phoenix', {}, 1)
+    const first = threads.length
+    await node.pool.start()
+    const port = node.pool.lanePort
+    const silent = createServer(() => {})
+    silent.listen(0, '127.0.0.1')
+    await once(silent, 'listening')
+    const address = silent.address()
+    const silentPort = typeof address === 'object' && address !== null ? address.port : 0
+    const file = await emptyFile('phoenix')
+    const hanging = node.pool.fetchPiece(blob.request(0, file, { ...laneOf(node), port: silentPort }), never)
+    hanging.catch(() => {})
+    await once(silent, 'connection')
+    await Promise.all([node.pool.stop(), node.pool.stop()])
+    await expect(hanging).rejects.toMatchObject({ code: 'aborted' })
+    await expect(node.pool.hashBlob(file, 'sha256', never)).rejects.toMatchObject({ code: 'aborted' })
+    expect(node.pool.lanePort).toBe(0)
+    // A thread that has ended has no number any more.
+    expect(threads.slice(first).map(({ threadId }) => threadId)).toEqual([-1])
+    silent.close()
+
+    const again = await newPool('phoenix', { port }, 1)
+    again.held.set(blob.digest, blob.held)
+    await again.pool.start()
+    expect(again.pool.lanePort).toBe(port)
+    await child.pool.fetchPiece(blob.request(0, file, laneOf(again)), never)
+    await again.pool.stop()
+    await again.pool.start()
+    await child.pool.fetchPiece(blob.request(1, file, laneOf(again)), never)
+    await again.pool.stop()
+  })
+})
