@@ -1,0 +1,70 @@
+import type { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
+
+/** Where a blob can be fetched when no node holds it. */
+export interface BlobOrigin {
+  /** Registry as the image reference names it, `host[:port]`. */
+  readonly registry: string
+  readonly repository: string
+}
+
+/** A node that holds pieces, as the scheduler introduced it. */
+export interface ParentNode {
+  /** Number on this stream. */
+  readonly number: number
+  /** libp2p peer id, text form. */
+  readonly peerId: string
+  readonly host: string
+  readonly port: number
+  readonly role: 'peer' | 'seed'
+}
+
+/** Fetch this piece from this parent. */
+export interface PieceAssignment {
+  readonly digest: string
+  readonly piece: number
+  readonly parent: ParentNode
+  /** 32 bytes. */
+  readonly sha256: Uint8Array
+}
+
+/** Fetch these pieces from the origin on behalf of all. */
+export interface OriginLease {
+  readonly digest: string
+  /** Bytes of the whole blob. */
+  readonly size: number
+  readonly firstPiece: number
+  readonly pieceCount: number
+  readonly origin: BlobOrigin
+}
+
+/** What a scheduler tells a node. Called in the order of the stream; must not throw. */
+export interface CoordinatorListener {
+  /** The stream is up: what the node holds and wants is to be said again. */
+  connected(): void
+  /** The stream is gone; it is being dialled again. */
+  disconnected(): void
+  assigned(assignment: PieceAssignment): void
+  leased(lease: OriginLease): void
+  /** No node can get the blob from the origin; use another way. */
+  swarmFailed(digest: string, reason: LeaseFailed_Reason): void
+  pieceMapWanted(digest: string): void
+  /** libp2p addresses of some nodes. */
+  bootstrap(multiaddrs: readonly string[]): void
+}
+
+/** What a node tells its scheduler. Calls are queued and sent in order; while there is no stream they do nothing. */
+export interface Coordinator {
+  /** Whether the stream is up and the scheduler has answered. */
+  readonly isConnected: boolean
+  holding(digest: string, size: number): void
+  withdrawn(digest: string): void
+  join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array): void
+  leave(digest: string): void
+  /** A piece arrived from `parent`, right. */
+  pieceDone(digest: string, piece: number, parent: ParentNode, durationUs: number): void
+  /** A piece arrived from the origin and has this sha256. */
+  pieceFetched(digest: string, piece: number, sha256: Uint8Array, durationUs: number): void
+  pieceFailed(digest: string, piece: number, parent: ParentNode, reason: PieceFailed_Reason): void
+  leaseFailed(digest: string, reason: LeaseFailed_Reason): void
+  pieceMap(digest: string, size: number, sha256s: Uint8Array): void
+}

@@ -1,0 +1,66 @@
+import type { Logger } from '@shoal/core'
+import type { BlobOrigin, Coordinator } from '../coordinator/events.ts'
+import type { PieceRequest } from '../lane/piece-fetch.ts'
+import type { StoredBlob } from '../store/blob.ts'
+import type { DownloadMetrics } from './metrics.ts'
+
+/** Where a blob may be fetched from its origin, and with what credentials. */
+export interface OriginSource extends BlobOrigin {
+  /** `Authorization` header of the client that asked; undefined: configured credentials, else anonymous. */
+  readonly authorization?: string
+}
+
+/** Consecutive pieces to fetch from the origin. */
+export interface OriginRequest {
+  readonly digest: string
+  /** Bytes of the whole blob. */
+  readonly size: number
+  readonly firstPiece: number
+  readonly pieceCount: number
+  readonly file: string
+  readonly source: OriginSource
+}
+
+/** The work that is done off the main thread. */
+export interface PieceWorkers {
+  /** Fetches, verifies and writes a piece; rejects with LaneError. */
+  fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<{ durationMs: number }>
+  /** Fetches and writes pieces, reporting each with its sha256 as it is written; rejects with OriginError. */
+  fetchFromOrigin(
+    request: OriginRequest,
+    onPiece: (piece: number, sha256: Uint8Array) => void,
+    signal: AbortSignal,
+  ): Promise<{ rangesIgnored: boolean }>
+  /** Digest (hex) of a whole file. */
+  hashBlob(file: string, algorithm: 'sha256' | 'sha512', signal: AbortSignal): Promise<string>
+}
+
+/** What the engine asks of the store. */
+interface PieceStore {
+  find(digest: string): StoredBlob | undefined
+  complete(): Iterable<StoredBlob>
+  create(digest: string, size: number): Promise<StoredBlob>
+  addPiece(blob: StoredBlob, piece: number, sha256: Uint8Array): Promise<boolean>
+  publish(blob: StoredBlob): Promise<void>
+  discard(digest: string): Promise<void>
+  pieceMap(digest: string): Promise<Uint8Array | undefined>
+}
+
+/** What the engine asks of the origin client. */
+export interface BlobSizes {
+  /** Size of a blob at its origin, in bytes; rejects with OriginError. */
+  blobSize(digest: string, source: OriginSource, signal: AbortSignal): Promise<number>
+}
+
+/** What a download needs. */
+export interface DownloadDependencies {
+  readonly store: PieceStore
+  readonly workers: PieceWorkers
+  readonly coordinator: Coordinator
+  readonly metrics: DownloadMetrics
+  readonly log: Logger
+  /** Milliseconds of a clock that does not step back. */
+  readonly now: () => number
+  /** Called when a blob is whole and published. */
+  readonly published: (digest: string) => void
+}

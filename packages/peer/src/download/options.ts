@@ -1,0 +1,24 @@
+import { Type } from 'typebox'
+
+/** Options of the download engine. */
+export const downloadOptions = Type.Object(
+  {
+    originStreams: Type.Integer({
+      minimum: 1,
+      maximum: 64,
+      default: 4,
+      description: 'parallel requests to the origin for one blob',
+    }),
+    schedulerGraceMs: Type.Integer({
+      minimum: 0,
+      default: 1000,
+      description: 'how long a download waits for a lost scheduler before it goes to the origin on its own',
+    }),
+    patienceMs: Type.Integer({
+      minimum: 1000,
+      default: 15_000,
+      description: 'how long a download goes without a new piece before it goes to the origin on its own',
+    }),
+  },
+  { additionalProperties: false, default: {} },
+)

@@ -1,0 +1,148 @@
+import { ShoalError } from '@shoal/core'
+import type { StoredBlob } from '../store/blob.ts'
+import type { OriginSource, PieceWorkers } from './dependencies.ts'
+import type { PieceFlights, PieceRun } from './piece-flights.ts'
+
+const RUN_BYTES = 8 * 1024 * 1024
+const MAX_SOURCES = 4
+/** With other credentials, or another repository, these can turn out otherwise. */
+const DEPENDS_ON_SOURCE: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOUND'])
+
+/** What happens to pieces fetched from the origin. */
+export interface OriginFetchListener {
+  /** A piece was written; it is the listener's to end its flight. */
+  fetched(piece: number, sha256: Uint8Array): void
+  /** No source could give what was allowed; nothing is allowed any more. */
+  failed(error: unknown): void
+}
+
+/**
+ * Fetches pieces of one blob from its origin, in several streams of consecutive pieces, in order: only those it was
+ * allowed to (a lease, or all when the download goes on its own), and never one that is on its way already.
+ */
+export class OriginFetch {
+  readonly #blob: StoredBlob
+  readonly #flights: PieceFlights
+  readonly #workers: PieceWorkers
+  readonly #listener: OriginFetchListener
+  readonly #signal: AbortSignal
+  readonly #sources: OriginSource[]
+  #streams: number
+  #running = 0
+  #allowed: PieceRun[] = []
+  #mayFetchAll = false
+
+  constructor(
+    blob: StoredBlob,
+    flights: PieceFlights,
+    options: { streams: number; sources: readonly OriginSource[] },
+    dependencies: { workers: PieceWorkers; listener: OriginFetchListener; signal: AbortSignal },
+  ) {
+    this.#blob = blob
+    this.#flights = flights
+    this.#streams = options.streams
+    this.#sources = [...options.sources]
+    this.#workers = dependencies.workers
+    this.#listener = dependencies.listener
+    this.#signal = dependencies.signal
+  }
+
+  get isRunning(): boolean {
+    return this.#running > 0
+  }
+
+  /** Adds a source; the newest is tried first. */
+  addSource(source: OriginSource): void {
+    const same = this.#sources.findIndex(
+      (known) =>
+        known.registry === source.registry &&
+        known.repository === source.repository &&
+        known.authorization === source.authorization,
+    )
+    if (same >= 0) this.#sources.splice(same, 1)
+    this.#sources.unshift(source)
+    this.#sources.length = Math.min(this.#sources.length, MAX_SOURCES)
+  }
+
+  /** Allows the pieces of a lease. */
+  allow(run: PieceRun): void {
+    this.#allowed.push(run)
+    this.#pump()
+  }
+
+  /** Allows every missing piece, or no longer; leases stay. */
+  allowAll(mayFetchAll: boolean): void {
+    this.#mayFetchAll = mayFetchAll
+    if (mayFetchAll) this.#pump()
+  }
+
+  #pump(): void {
+    while (this.#running < this.#streams && !this.#signal.aborted) {
+      const run = this.#nextRun()
+      if (run === undefined) return
+      this.#running++
+      void this.#fetchRun(run).finally(() => {
+        this.#running--
+        this.#pump()
+      })
+    }
+  }
+
+  #nextRun(): PieceRun | undefined {
+    const { count, pieceSize } = this.#blob.layout
+    const longest = this.#streams === 1 ? count : Math.max(1, Math.floor(RUN_BYTES / pieceSize))
+    while (this.#allowed[0] !== undefined) {
+      const { firstPiece, pieceCount } = this.#allowed[0]
+      const run = this.#flights.beginRun(firstPiece, Math.min(count, firstPiece + pieceCount), longest)
+      if (run !== undefined) return run
+      this.#allowed.shift()
+    }
+    return this.#mayFetchAll ? this.#flights.beginRun(0, count, longest) : undefined
+  }
+
+  async #fetchRun(run: PieceRun): Promise<void> {
+    const pending = new Set(Array.from({ length: run.pieceCount }, (_, i) => run.firstPiece + i))
+    const onPiece = (piece: number, sha256: Uint8Array) => {
+      if (!pending.delete(piece)) return
+      this.#listener.fetched(piece, sha256)
+    }
+    try {
+      const { rangesIgnored } = await this.#fromSources(run, pending, onPiece)
+      // Each further stream would make such an origin send the blob from its start again.
+      if (rangesIgnored) this.#streams = 1
+      for (const piece of pending) this.#flights.end(piece)
+    } catch (error) {
+      for (const piece of pending) this.#flights.end(piece)
+      this.#allowed = []
+      this.#mayFetchAll = false
+      if (!this.#signal.aborted) this.#listener.failed(error)
+    }
+  }
+
+  async #fromSources(
+    run: PieceRun,
+    pending: ReadonlySet<number>,
+    onPiece: (piece: number, sha256: Uint8Array) => void,
+  ): Promise<{ rangesIgnored: boolean }> {
+    let lastError: unknown = new Error('there is no source')
+    for (const source of [...this.#sources]) {
+      const firstPiece = Math.min(...pending)
+      const request = {
+        digest: this.#blob.digest,
+        size: this.#blob.size,
+        file: this.#blob.file,
+        firstPiece,
+        pieceCount: run.firstPiece + run.pieceCount - firstPiece,
+        source,
+      }
+      try {
+        return await this.#workers.fetchFromOrigin(request, onPiece, this.#signal)
+      } catch (error) {
+        lastError = error
+        if (!(error instanceof ShoalError && DEPENDS_ON_SOURCE.has(error.code))) throw error
+        this.#sources.push(...this.#sources.splice(this.#sources.indexOf(source), 1))
+      }
+    }
+    throw lastError
+  }
+}

@@ -1,0 +1,147 @@
+import { Readable } from 'node:stream'
+import { type ByteRange, type Logger, parseRange } from '@shoal/core'
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { Downloads } from '../download/downloads.ts'
+import type { BlobReader } from '../download/reader.ts'
+import type { OriginClient } from '../origin/client.ts'
+import type { Access } from './access.ts'
+import { failure, isOriginAway } from './failure.ts'
+import type { MirrorMetrics } from './metrics.ts'
+import { clientGone, sendFailure } from './reply.ts'
+import type { Upstream } from './upstream.ts'
+
+/** How many bytes may wait for a slow client. */
+const STREAM_BYTES = 1024 * 1024
+
+/** One client's wish. */
+export interface BlobMirrorRequest {
+  readonly upstream: Upstream
+  readonly digest: string
+  readonly authorization: string | undefined
+}
+
+/** Blobs through the download engine. */
+export class Blobs {
+  readonly #downloads: Downloads
+  readonly #origin: OriginClient
+  readonly #access: Access
+  readonly #metrics: MirrorMetrics
+  readonly #log: Logger
+
+  constructor(dependencies: {
+    downloads: Downloads
+    origin: OriginClient
+    access: Access
+    metrics: MirrorMetrics
+    log: Logger
+  }) {
+    this.#downloads = dependencies.downloads
+    this.#origin = dependencies.origin
+    this.#access = dependencies.access
+    this.#metrics = dependencies.metrics
+    this.#log = dependencies.log
+  }
+
+  /** Answers GET or HEAD. Throws what `failureOf` knows before the first byte is sent. */
+  async serve(wish: BlobMirrorRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    const signal = clientGone(reply)
+    const beganMs = performance.now()
+    const originSize = await this.#checkAccess(wish, signal)
+    const size = this.#downloads.sizeOf(wish.digest) ?? originSize
+    reply
+      .header('docker-content-digest', wish.digest)
+      .header('accept-ranges', 'bytes')
+      .header('etag', `"${wish.digest}"`)
+    if (request.method === 'HEAD') {
+      const known = size ?? (await this.#originSize(wish, signal))
+      return reply.header('content-length', known).type('application/octet-stream').send()
+    }
+    const reader = await this.#open(wish, size)
+    try {
+      const range = this.#rangeOf(request, reply, reader.size)
+      if (range === undefined) {
+        await reader.close()
+        return reply
+      }
+      const bytes = reader.read(range, signal)
+      // The first byte is awaited before the head is sent, so that a failure is still an honest answer.
+      const first = await bytes.next()
+      this.#metrics.firstByteSeconds.observe((performance.now() - beganMs) / 1000)
+      reply.header('content-length', range.end - range.start + 1).type('application/octet-stream')
+      return await reply.send(
+        Readable.from(this.#stream(reader, first, bytes), { objectMode: false, highWaterMark: STREAM_BYTES }),
+      )
+    } catch (error) {
+      await reader.close()
+      throw error
+    }
+  }
+
+  async *#stream(
+    reader: BlobReader,
+    first: IteratorResult<Buffer>,
+    rest: AsyncGenerator<Buffer>,
+  ): AsyncGenerator<Buffer> {
+    try {
+      if (first.done !== true) {
+        this.#metrics.bytesSent.inc(first.value.byteLength)
+        yield first.value
+      }
+      for await (const chunk of rest) {
+        this.#metrics.bytesSent.inc(chunk.byteLength)
+        yield chunk
+      }
+    } catch (error) {
+      this.#log.warn({ digest: reader.digest, err: error }, 'a blob broke off on its way to the client')
+      throw error
+    } finally {
+      await reader.close()
+    }
+  }
+
+  /** The range to send, its headers set; undefined when an error was sent instead. */
+  #rangeOf(request: FastifyRequest, reply: FastifyReply, size: number): ByteRange | undefined {
+    const wanted = parseRange(request.headers.range, size)
+    if (wanted.kind === 'whole') {
+      reply.code(200)
+      return { start: 0, end: size - 1 }
+    }
+    if (wanted.kind === 'part') {
+      const { start, end } = wanted.range
+      reply.code(206).header('content-range', `bytes ${start}-${end}/${size}`)
+      return wanted.range
+    }
+    const why =
+      wanted.kind === 'malformed'
+        ? 'write bytes=first-last, bytes=first- or bytes=-count'
+        : `the blob has ${size} bytes`
+    const message = `the range "${request.headers.range?.slice(0, 100)}" can not be served: ${why}`
+    sendFailure(reply, failure('RANGE_INVALID', message, { 'content-range': `bytes */${size}` }))
+    return undefined
+  }
+
+  /** Asks the origin whether this client may read, unless it said so a short while ago; the size if it was asked. */
+  async #checkAccess(wish: BlobMirrorRequest, signal: AbortSignal): Promise<number | undefined> {
+    const { upstream, authorization, digest } = wish
+    const isContent = this.#access.isContent(upstream, digest)
+    if (isContent && this.#access.isGranted(upstream, authorization)) return undefined
+    try {
+      return await this.#originSize(wish, signal)
+    } catch (error) {
+      if (isOriginAway(error) && isContent && this.#access.wasGranted(upstream, authorization)) return undefined
+      throw error
+    }
+  }
+
+  async #originSize({ upstream, digest, authorization }: BlobMirrorRequest, signal: AbortSignal): Promise<number> {
+    const { size } = await this.#origin.headBlob({ ...upstream, digest, authorization, signal })
+    this.#access.grant(upstream, authorization)
+    this.#access.addContent(upstream, digest)
+    return size
+  }
+
+  #open({ upstream, digest, authorization }: BlobMirrorRequest, size: number | undefined): Promise<BlobReader> {
+    const source = { ...upstream, ...(authorization === undefined ? {} : { authorization }) }
+    return this.#downloads.open({ digest, source, ...(size === undefined ? {} : { size }) })
+  }
+}

@@ -1,0 +1,209 @@
+import { blobsOf, type Logger, listen, parseManifest, type Startable } from '@shoal/core'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Downloads } from '../download/downloads.ts'
+import type { OriginClient } from '../origin/client.ts'
+import { Access } from './access.ts'
+import { Blobs } from './blobs.ts'
+import { failure, failureOf, type Subject } from './failure.ts'
+import { type CachedManifest, type ManifestCache, Manifests } from './manifests.ts'
+import type { MirrorMetrics } from './metrics.ts'
+import { type MirrorTarget, parseMirrorPath } from './path.ts'
+import { clientGone, sendFailure } from './reply.ts'
+import { findUpstream, type Upstream } from './upstream.ts'
+
+/** Where the mirror listens and how long the origin's word holds; see options.ts. */
+export interface MirrorOptions {
+  readonly host: string
+  readonly port: number
+  readonly defaultRegistry: string
+  readonly tagTtlMs: number
+  readonly accessTtlMs: number
+  /** Registries that the node's `origins` lists. */
+  readonly listed: ReadonlySet<string>
+}
+
+/** What the mirror works with. */
+export interface MirrorDependencies {
+  readonly downloads: Downloads
+  readonly origin: OriginClient
+  readonly manifests: ManifestCache
+  readonly metrics: MirrorMetrics
+  readonly log: Logger
+  readonly now: () => number
+}
+
+const MAX_AUTHORIZATION = 16 * 1024
+const SUBJECTS: Readonly<Partial<Record<MirrorTarget['kind'], Subject>>> = { manifest: 'manifest', blob: 'blob' }
+
+/** The OCI pull API for the container runtimes of this host. */
+export class Mirror implements Startable {
+  readonly #options: MirrorOptions
+  readonly #dependencies: MirrorDependencies
+  readonly #server: FastifyInstance
+  readonly #access: Access
+  readonly #manifests: Manifests
+  readonly #blobs: Blobs
+  #port = 0
+
+  constructor(options: MirrorOptions, dependencies: MirrorDependencies) {
+    this.#options = options
+    this.#dependencies = dependencies
+    const { origin, manifests: cache, log, metrics, now, downloads } = dependencies
+    this.#access = new Access({ ttlMs: options.accessTtlMs }, { now })
+    this.#manifests = new Manifests(options, { origin, cache, access: this.#access, log, now })
+    this.#blobs = new Blobs({ downloads, origin, access: this.#access, metrics, log })
+    this.#server = Fastify({
+      forceCloseConnections: true,
+      exposeHeadRoutes: false,
+      routerOptions: { maxParamLength: 1024 },
+    })
+    this.#server.addHook('onResponse', async (request, reply) => {
+      const kind = parseMirrorPath(pathOf(request)).kind
+      metrics.requests.inc({ kind, method: request.method, status: String(reply.statusCode) })
+    })
+    this.#server.route({
+      method: ['GET', 'HEAD'],
+      url: '/v2/*',
+      handler: (request, reply) => this.#handle(request, reply),
+    })
+    this.#server.route({
+      method: ['GET', 'HEAD'],
+      url: '/v2',
+      handler: (request, reply) => this.#handle(request, reply),
+    })
+    this.#server.setNotFoundHandler(async (request, reply) =>
+      request.method === 'GET' || request.method === 'HEAD'
+        ? sendFailure(reply, {
+            ...failure('UNSUPPORTED', 'there is nothing at this path; a mirror answers below /v2/'),
+            status: 404,
+          })
+        : sendFailure(reply, failure('UNSUPPORTED', 'a mirror only serves pulls: push to the registry itself')),
+    )
+  }
+
+  /** The port it listens on; 0 before it is started. */
+  get port(): number {
+    return this.#port
+  }
+
+  async start(): Promise<void> {
+    if (this.#port !== 0) return
+    this.#port = await listen(this.#server, 'the mirror', this.#options.host, this.#options.port)
+  }
+
+  async stop(): Promise<void> {
+    if (this.#port === 0) return
+    this.#port = 0
+    await this.#server.close()
+  }
+
+  async #handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    reply.header('docker-distribution-api-version', 'registry/2.0')
+    const target = parseMirrorPath(pathOf(request))
+    try {
+      return await this.#answer(target, request, reply)
+    } catch (error) {
+      const answer = failureOf(error, SUBJECTS[target.kind] ?? 'repository')
+      if (answer.status >= 500) this.#dependencies.log.warn({ path: pathOf(request), err: error }, 'a request failed')
+      return sendFailure(reply, answer)
+    }
+  }
+
+  async #answer(target: MirrorTarget, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
+    if (target.kind === 'ping') return reply.send({})
+    if (target.kind === 'invalid') return sendFailure(reply, failure(target.code, target.message))
+    if (target.kind === 'unknown') {
+      return sendFailure(reply, { ...failure('UNSUPPORTED', 'the OCI pull API has nothing at this path'), status: 404 })
+    }
+    const { ns } = request.query as { ns?: unknown }
+    const upstream = findUpstream(target.repository, typeof ns === 'string' ? ns : undefined, this.#options)
+    if (upstream === undefined) {
+      return sendFailure(
+        reply,
+        failure('NAME_INVALID', `ns=${String(ns).slice(0, 100)} is not a registry: write host or host:port`),
+      )
+    }
+    if (typeof ns === 'string') reply.header('oci-namespace', ns)
+    const { authorization } = request.headers
+    if (authorization !== undefined && authorization.length > MAX_AUTHORIZATION) {
+      return sendFailure(
+        reply,
+        failure('UNAUTHORIZED', `the Authorization header is longer than ${MAX_AUTHORIZATION} bytes`),
+      )
+    }
+    if (target.kind === 'blob')
+      return this.#blobs.serve({ upstream, digest: target.digest, authorization }, request, reply)
+    if (target.kind === 'manifest') return this.#manifest(upstream, target.reference, request, reply)
+    return this.#list(target, upstream, request, reply)
+  }
+
+  async #manifest(
+    upstream: Upstream,
+    reference: string,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> {
+    const { accept, authorization, 'if-none-match': ifNoneMatch } = request.headers
+    const manifest = await this.#manifests.get({
+      upstream,
+      reference,
+      accept,
+      authorization,
+      signal: clientGone(reply),
+    })
+    const etag = `"${manifest.digest}"`
+    reply.header('docker-content-digest', manifest.digest).header('etag', etag).type(manifest.mediaType)
+    if (ifNoneMatch === etag || ifNoneMatch === manifest.digest) return reply.code(304).send()
+    reply.header('content-length', manifest.bytes.byteLength)
+    if (request.method === 'HEAD') return reply.send()
+    this.#announce(upstream, manifest, authorization)
+    return reply.send(Buffer.from(manifest.bytes))
+  }
+
+  /** A manifest says which blobs come next: their downloads begin before the runtime asks. */
+  #announce(upstream: Upstream, { bytes, mediaType }: CachedManifest, authorization: string | undefined): void {
+    let blobs: ReturnType<typeof blobsOf>
+    try {
+      blobs = blobsOf(parseManifest(bytes, mediaType))
+    } catch {
+      // What is not an image has nothing to announce; it is served as it is.
+      return
+    }
+    for (const { digest } of blobs) this.#access.addContent(upstream, digest)
+    const source = { ...upstream, ...(authorization === undefined ? {} : { authorization }) }
+    const here = blobs.filter(({ size, urls }) => size > 0 && urls === undefined)
+    this.#dependencies.downloads.announce(here.map(({ digest, size }) => ({ digest, size, source })))
+  }
+
+  async #list(
+    target: Extract<MirrorTarget, { kind: 'tags' | 'referrers' }>,
+    upstream: Upstream,
+    request: FastifyRequest,
+    reply: FastifyReply,
+  ): Promise<FastifyReply> {
+    const { origin } = this.#dependencies
+    const query = request.query as Record<string, unknown>
+    const text = (key: string) => (typeof query[key] === 'string' ? query[key] : undefined)
+    const call = { ...upstream, authorization: request.headers.authorization, signal: clientGone(reply) }
+    const n = text('n') === undefined ? undefined : Number(text('n'))
+    if (n !== undefined && (!Number.isSafeInteger(n) || n < 0)) {
+      return sendFailure(reply, failure('PAGINATION_NUMBER_INVALID', 'n must be a whole number'))
+    }
+    const list =
+      target.kind === 'tags'
+        ? await origin.listTags({ ...call, n, last: text('last') })
+        : await origin.getReferrers({ ...call, digest: target.digest, artifactType: text('artifactType') })
+    if (list.link !== undefined) reply.header('link', list.link)
+    if (list.filtersApplied !== undefined) reply.header('oci-filters-applied', list.filtersApplied)
+    return reply.type(list.mediaType ?? 'application/json').send(list.bytes)
+  }
+}
+
+function pathOf(request: FastifyRequest): string {
+  const path = request.url.split('?', 1)[0] ?? ''
+  try {
+    return decodeURIComponent(path)
+  } catch {
+    return path
+  }
+}

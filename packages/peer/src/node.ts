@@ -1,0 +1,210 @@
+import { hostname } from 'node:os'
+import { join } from 'node:path'
+import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
+import {
+  AdminServer,
+  createMetricsRegistry,
+  type Identity,
+  loadOrCreateIdentity,
+  type Service,
+} from '@shoal/core/service'
+import { type Hello, NodeRole } from '@shoal/proto'
+import { GrpcCoordinator } from './coordinator/grpc-coordinator.ts'
+import { Downloads } from './download/downloads.ts'
+import { createDownloadMetrics } from './download/metrics.ts'
+import { createLaneMetrics } from './lane/metrics.ts'
+import { createMirrorMetrics } from './mirror/metrics.ts'
+import { Mirror } from './mirror/server.ts'
+import type { NodeOptions } from './options.ts'
+import { OriginClient } from './origin/client.ts'
+import { createOriginMetrics } from './origin/metrics.ts'
+import type { OriginClientOptions } from './origin/options.ts'
+import { readOriginSettings } from './origin/settings.ts'
+import { ManifestStore } from './store/manifests.ts'
+import { BlobStore } from './store/store.ts'
+import { createSwarmMetrics } from './swarm/metrics.ts'
+import { Swarm } from './swarm/swarm.ts'
+import { WorkerPool } from './workers/pool.ts'
+
+/** What a node is for. */
+export type Role = 'peer' | 'seed'
+
+const VERSION = '0.1.0'
+
+/** Makes a node: its data folder is prepared and its identity loaded; nothing listens before `start`. */
+export async function createNode(role: Role, options: NodeOptions, log: Logger): Promise<Service> {
+  const dataDir = await prepareDataFolder(options.dataDir)
+  const identity = await loadOrCreateIdentity(join(dataDir, 'identity.key'))
+  const origins = {
+    origins: await readOriginSettings(options.origins),
+    allowUnlisted: options.allowUnlistedOrigins,
+    limits: options.originLimits,
+  }
+  return new Node(role, { ...options, dataDir }, { identity, origins, log })
+}
+
+/** One node: wires the rooms in the order in which they depend on each other. */
+class Node implements Service {
+  readonly #options: NodeOptions
+  readonly #identity: Identity
+  readonly #role: Role
+  readonly #workers: WorkerPool
+  readonly #store: BlobStore
+  readonly #swarm: Swarm
+  readonly #downloads: Downloads
+  readonly #coordinator: GrpcCoordinator
+  readonly #mirror: Mirror
+  readonly #admin: AdminServer
+  readonly #lifecycle: Lifecycle
+
+  constructor(
+    role: Role,
+    options: NodeOptions,
+    dependencies: { identity: Identity; origins: OriginClientOptions; log: Logger },
+  ) {
+    const { identity, origins, log } = dependencies
+    const metrics = createMetricsRegistry()
+    const originMetrics = createOriginMetrics(metrics)
+    const now = () => performance.now()
+    this.#role = role
+    this.#options = options
+    this.#identity = identity
+    this.#workers = new WorkerPool(
+      { threads: options.workers, lane: options.lane, origins },
+      {
+        identity,
+        log: log.child({ room: 'lane' }),
+        metrics: createLaneMetrics(metrics),
+        originMetrics,
+        lookup: (digest) => {
+          const blob = this.#store.find(digest)
+          return blob === undefined ? undefined : { file: blob.file, size: blob.size, have: blob.haveBuffer }
+        },
+      },
+    )
+    this.#store = new BlobStore(
+      { dataDir: options.dataDir },
+      { hasher: this.#workers, log: log.child({ room: 'store' }) },
+    )
+    this.#store.onMoved((digest) => this.#workers.forget(digest))
+    this.#swarm = new Swarm(options.libp2p, {
+      identity,
+      log: log.child({ room: 'swarm' }),
+      metrics: createSwarmMetrics(metrics, () => this.#swarm.peerCount),
+    })
+    this.#coordinator = new GrpcCoordinator(
+      { scheduler: options.scheduler },
+      {
+        hello: () => this.#hello(),
+        // The two name each other; the engine is made next.
+        listener: () => this.#downloads,
+        log: log.child({ room: 'coordinator' }),
+      },
+    )
+    const origin = new OriginClient(origins, {
+      log: log.child({ room: 'origin' }),
+      metrics: originMetrics,
+    })
+    this.#downloads = new Downloads(options.download, {
+      store: this.#store,
+      workers: this.#workers,
+      coordinator: this.#coordinator,
+      metrics: createDownloadMetrics(metrics, () => this.#downloads.activeCount),
+      log: log.child({ room: 'download' }),
+      now,
+      published: (digest) => this.#swarm.provide(digest),
+      sizes: {
+        blobSize: async (digest, source, signal) => (await origin.headBlob({ ...source, digest, signal })).size,
+      },
+      bootstrap: (multiaddrs) => this.#swarm.bootstrap(multiaddrs),
+    })
+    this.#mirror = new Mirror(
+      { ...options.mirror, listed: new Set(Object.keys(options.origins)) },
+      {
+        downloads: this.#downloads,
+        origin,
+        manifests: new ManifestStore(this.#store.index),
+        metrics: createMirrorMetrics(metrics),
+        log: log.child({ room: 'mirror' }),
+        now,
+      },
+    )
+    this.#admin = new AdminServer(
+      { name: 'admin', ...options.admin },
+      {
+        metrics,
+        notReady: () => (this.#mirror.port === 0 ? 'the mirror does not listen yet' : undefined),
+        routes: (server) => {
+          server.get('/api/v1/node', async () => this.#describe())
+          server.get('/api/v1/downloads', async () => ({ downloads: this.#downloads.summaries() }))
+        },
+      },
+    )
+    this.#lifecycle = new Lifecycle([
+      this.#workers,
+      this.#store,
+      { start: async () => {}, stop: () => origin.close() },
+      this.#swarm,
+      { start: async () => this.#provideHeld(), stop: async () => {} },
+      this.#downloads,
+      this.#coordinator,
+      this.#mirror,
+      this.#admin,
+    ])
+  }
+
+  start(): Promise<void> {
+    return this.#lifecycle.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#lifecycle.stop()
+  }
+
+  addresses(): Record<string, string> {
+    const { mirror, lane, libp2p, admin } = this.#options
+    return {
+      mirror: `http://${mirror.host}:${this.#mirror.port}`,
+      lane: `${lane.host}:${this.#workers.lanePort}`,
+      libp2p: this.#swarm.multiaddrs[0] ?? `${libp2p.host}:${libp2p.port}`,
+      admin: `http://${admin.host}:${this.#admin.port}`,
+    }
+  }
+
+  #provideHeld(): void {
+    for (const { digest } of this.#store.complete()) this.#swarm.provide(digest)
+  }
+
+  #hello(): Hello {
+    const { lane, labels } = this.#options
+    return {
+      peerId: this.#identity.peerId,
+      name: this.#name(),
+      role: this.#role === 'seed' ? NodeRole.SEED : NodeRole.PEER,
+      laneHost: lane.advertiseHost,
+      lanePort: this.#workers.lanePort,
+      multiaddrs: this.#swarm.multiaddrs.slice(0, 16),
+      uploadSlots: lane.uploadSlots,
+      downloadSlots: lane.downloadSlots,
+      labels: { ...labels },
+      version: VERSION,
+    }
+  }
+
+  #name(): string {
+    return this.#options.name === '' ? hostname() : this.#options.name
+  }
+
+  #describe() {
+    return {
+      name: this.#name(),
+      peerId: this.#identity.peerId,
+      role: this.#role,
+      version: VERSION,
+      addresses: this.addresses(),
+      scheduler: { address: this.#options.scheduler, isConnected: this.#coordinator.isConnected },
+      libp2pConnections: this.#swarm.peerCount,
+      store: this.#store.summary(),
+    }
+  }
+}

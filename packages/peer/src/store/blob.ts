@@ -1,0 +1,49 @@
+import { HaveSet, PieceLayout } from '@shoal/core'
+
+const SHA256_BYTES = 32
+
+/**
+ * A blob on this node, whole or in part. Its have-set lives in a SharedArrayBuffer, so worker threads that send
+ * pieces see a new piece without a message. Only the store changes it.
+ */
+export class StoredBlob {
+  readonly digest: string
+  readonly layout: PieceLayout
+  readonly have: HaveSet
+  readonly haveBuffer: SharedArrayBuffer
+  /** Where the bytes are now; changes once, when the blob is published. */
+  file: string
+  /** Whether the whole blob was checked against its digest and has its final name. */
+  isComplete: boolean
+  /** Milliseconds since 1970. */
+  usedAtMs: number
+  readonly #pieceDigests: Uint8Array<ArrayBuffer> | undefined
+
+  constructor(digest: string, size: number, file: string, isComplete: boolean, usedAtMs: number) {
+    this.digest = digest
+    this.layout = new PieceLayout(size)
+    this.file = file
+    this.isComplete = isComplete
+    this.usedAtMs = usedAtMs
+    this.haveBuffer = new SharedArrayBuffer(HaveSet.byteLength(this.layout.count))
+    this.have = new HaveSet(this.layout.count, this.haveBuffer)
+    if (isComplete) for (let piece = 0; piece < this.layout.count; piece++) this.have.add(piece)
+    else this.#pieceDigests = new Uint8Array(this.layout.count * SHA256_BYTES)
+  }
+
+  /** Bytes of the whole blob. */
+  get size(): number {
+    return this.layout.size
+  }
+
+  /** The sha256 of each piece of an incomplete blob, 32 bytes each; zero where the piece is not held. */
+  get pieceDigests(): Uint8Array<ArrayBuffer> | undefined {
+    return this.#pieceDigests
+  }
+
+  /** Marks a piece that was written and verified. For the store only. */
+  addPiece(piece: number, sha256: Uint8Array): boolean {
+    this.#pieceDigests?.set(sha256, piece * SHA256_BYTES)
+    return this.have.add(piece)
+  }
+}

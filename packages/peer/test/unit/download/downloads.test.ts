@@ -1,0 +1,187 @@
+import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { LaneError } from '../../../src/lane/errors.ts'
+import { OriginError } from '../../../src/origin/errors.ts'
+import { content, digest, layout, request, source, World } from './world.ts'
+
+const all = Array.from({ length: layout.count }, (_, piece) => piece)
+let world: World
+
+beforeEach(async () => {
+  world = await World.open()
+})
+afterEach(() => world.remove())
+
+const metric = async (name: string, labels: Record<string, string>) => {
+  const found = await world.registry.getSingleMetric(name)?.get()
+  return found?.values.find((value) => Object.entries(labels).every(([key, want]) => value.labels[key] === want))?.value
+}
+
+describe('a download', () => {
+  it('brings assigned pieces to its reader in order, reports them, and publishes', async () => {
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toEqual(['join 00']))
+    for (const piece of [...all].reverse()) world.assign(piece, 'p1', piece === 0 ? 'seed' : 'peer')
+    expect(await reading).toEqual(content)
+    expect(world.published).toEqual([digest])
+    expect(world.heard.filter((event) => event.startsWith('done')).length).toBe(layout.count)
+    expect(await metric('shoal_node_piece_bytes_total', { source: 'seed' })).toBe(layout.length(0))
+    expect(await metric('shoal_node_piece_bytes_total', { source: 'peer' })).toBe(content.byteLength - layout.length(0))
+    expect(world.originRequests).toEqual([])
+    expect(await world.read({ start: 5, end: 9 })).toEqual(content.subarray(5, 10))
+  })
+
+  it('is one however many clients ask', async () => {
+    world.parents.set('p1', content)
+    const readings = [world.read(), world.read(), world.read({ start: 1_000_000, end: 1_000_003 })]
+    await vi.waitFor(() => expect(world.heard).toEqual(['join 00']))
+    for (const piece of all) world.assign(piece)
+    const [first, second, part] = await Promise.all(readings)
+    expect(first?.equals(content) && second?.equals(content)).toBe(true)
+    expect(part).toEqual(content.subarray(1_000_000, 1_000_004))
+    expect(world.heard.filter((event) => event.startsWith('join'))).toHaveLength(1)
+  })
+
+  it('reports a wrong piece, does not keep it, and takes it from another parent', async () => {
+    world.parents.set('liar', new LaneError('corrupt', 'wrong sha256'))
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0, 'liar')
+    await vi.waitFor(() => expect(world.heard).toContain(`failed 0 liar ${PieceFailed_Reason.CORRUPT}`))
+    expect(await metric('shoal_node_piece_rejected_total', { reason: 'corrupt' })).toBe(1)
+    for (const piece of all) world.assign(piece)
+    expect(await reading).toEqual(content)
+  })
+
+  it('goes on after a restart with what it had verified', async () => {
+    world.parents.set('p1', content)
+    const broken = world.read()
+    broken.catch(() => {})
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0)
+    world.assign(2)
+    await vi.waitFor(() => expect(world.heard).toHaveLength(3))
+    await world.stop()
+    await expect(broken).rejects.toMatchObject({ code: 'STOPPED' })
+    world = await World.open(world.dataDir)
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toEqual(['join 05']))
+    for (const piece of all.filter((p) => p !== 0 && p !== 2)) world.assign(piece)
+    expect(await reading).toEqual(content)
+    const received = await metric('shoal_node_piece_bytes_total', { source: 'peer' })
+    expect(received).toBe(content.byteLength - layout.length(0) - layout.length(2))
+  })
+
+  it('carries out a lease without wanting the blob, and says again what it held', async () => {
+    const lease = { digest, size: content.byteLength, origin: source }
+    world.downloads.leased({ ...lease, firstPiece: 0, pieceCount: 2 })
+    await vi.waitFor(() => expect(world.heard).toEqual(['fetched 0', 'fetched 1']))
+    world.heard.length = 0
+    world.downloads.leased({ ...lease, firstPiece: 1, pieceCount: layout.count - 1 })
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+    expect(world.heard).toEqual(all.slice(1).map((piece) => `fetched ${piece}`))
+    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([0, 2])
+  })
+
+  it('gives a lease back with the reason', async () => {
+    world.originBytes = undefined
+    world.originError = new OriginError('UNAUTHORIZED', 'no')
+    world.downloads.leased({ digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: 1 })
+    await vi.waitFor(() => expect(world.heard).toEqual([`leaseFailed ${LeaseFailed_Reason.UNAUTHORIZED}`]))
+  })
+})
+
+describe('without a scheduler', () => {
+  it('waits its grace, then fetches from the origin, and keeps what it held', async () => {
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0)
+    await vi.waitFor(() => expect(world.heard).toHaveLength(2))
+    world.isConnected = false
+    world.downloads.disconnected()
+    world.nowMs += 999
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(world.originRequests).toEqual([])
+    world.nowMs += 1
+    expect(await reading).toEqual(content)
+    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([1])
+    expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'no_scheduler' })).toBe(1)
+  })
+
+  it('goes to the origin when the swarm is silent for too long', async () => {
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.nowMs += 15_000
+    expect(await reading).toEqual(content)
+  })
+
+  it('goes to the origin at once when the scheduler says that no node can', async () => {
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.downloads.swarmFailed(digest, LeaseFailed_Reason.UNAVAILABLE)
+    expect(await reading).toEqual(content)
+  })
+
+  it('joins again with what it holds when the scheduler is back', async () => {
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(1)
+    await vi.waitFor(() => expect(world.heard).toHaveLength(2))
+    world.downloads.disconnected()
+    world.downloads.connected()
+    expect(world.heard.at(-1)).toBe('join 02')
+    for (const piece of all) world.assign(piece)
+    expect(await reading).toEqual(content)
+  })
+})
+
+describe('a download that fails', () => {
+  it('tells its reader why the origin refused', async () => {
+    world.originBytes = undefined
+    world.originError = new OriginError('UNAUTHORIZED', 'no credentials')
+    const reading = world.read()
+    reading.catch(() => {})
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.downloads.swarmFailed(digest, LeaseFailed_Reason.UNAUTHORIZED)
+    await expect(reading).rejects.toMatchObject({ code: 'ORIGIN_FAILED', cause: { code: 'UNAUTHORIZED' } })
+    expect(world.heard.at(-1)).toBe('leave')
+  })
+
+  it('throws away a blob whose pieces were agreed on but have another digest, and then asks only the origin', async () => {
+    const wrong = Buffer.from(content)
+    wrong[7] = (wrong[7] ?? 0) ^ 1
+    world.originBytes = wrong
+    const reading = world.read()
+    reading.catch(() => {})
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    const lease = { digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: layout.count }
+    world.downloads.leased(lease)
+    await expect(reading).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' })
+    expect(world.heard).toContain(`leaseFailed ${LeaseFailed_Reason.DIGEST_MISMATCH}`)
+    expect(world.heard).toContain('withdrawn')
+    expect(world.store.find(digest)).toBeUndefined()
+    world.originBytes = content
+    world.heard.length = 0
+    expect(await world.read()).toEqual(content)
+    expect(world.heard.filter((event) => event.startsWith('join'))).toEqual([])
+  })
+
+  it('asks the origin for the size when a manifest lied about it', async () => {
+    await world.store.create(digest, 17)
+    world.parents.set('p1', content)
+    const opening = world.downloads.open({ ...request, size: 18 })
+    const reader = await opening
+    expect(reader.size).toBe(content.byteLength)
+    await reader.close()
+  })
+
+  it('answers assignments of blobs it does not want', async () => {
+    world.assign(0)
+    expect(world.heard).toEqual([`failed 0 p1 ${PieceFailed_Reason.LOCAL}`])
+  })
+})

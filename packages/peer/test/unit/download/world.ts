@@ -1,0 +1,160 @@
+import { createHash } from 'node:crypto'
+import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createLogger, digestOf, PieceLayout } from '@shoal/core'
+import { Registry } from 'prom-client'
+import type { Coordinator, ParentNode, PieceAssignment } from '../../../src/coordinator/events.ts'
+import type { OriginRequest, PieceWorkers } from '../../../src/download/dependencies.ts'
+import { Downloads } from '../../../src/download/downloads.ts'
+import { createDownloadMetrics } from '../../../src/download/metrics.ts'
+import type { PieceRequest } from '../../../src/lane/piece-fetch.ts'
+import { BlobStore } from '../../../src/store/store.ts'
+
+export const content = createHash('shake256', { outputLength: 1_500_000 }).update('content').digest()
+export const digest = digestOf(content)
+export const layout = new PieceLayout(content.byteLength)
+export const source = { registry: 'origin:5000', repository: 'app' }
+export const request = { digest, size: content.byteLength, source }
+
+function pieceOf(bytes: Buffer, piece: number): Buffer {
+  return bytes.subarray(layout.offset(piece), layout.offset(piece) + layout.length(piece))
+}
+
+/** The engine on a real store, with the network's side scripted: who sends what, and what the scheduler hears. */
+export class World implements PieceWorkers {
+  readonly dataDir: string
+  readonly store: BlobStore
+  readonly downloads: Downloads
+  readonly heard: string[] = []
+  readonly published: string[] = []
+  readonly registry = new Registry()
+  /** What the origin serves; undefined: it fails with `originError`. */
+  originBytes: Buffer | undefined = content
+  originError: unknown = new Error('the origin is away')
+  originRequests: OriginRequest[] = []
+  /** What each parent sends, by peer id; an Error is thrown instead. */
+  readonly parents = new Map<string, Buffer | Error>()
+  nowMs = 0
+  isConnected = true
+
+  static async open(dataDir?: string): Promise<World> {
+    const world = new World(dataDir ?? (await mkdtemp(join(tmpdir(), 'shoal-download-'))))
+    await world.store.start()
+    await world.downloads.start()
+    return world
+  }
+
+  private constructor(dataDir: string) {
+    this.dataDir = dataDir
+    const log = createLogger('test', 'silent')
+    this.store = new BlobStore({ dataDir }, { hasher: this, log })
+    this.downloads = new Downloads(
+      { originStreams: 2, schedulerGraceMs: 1000, patienceMs: 15_000 },
+      {
+        store: this.store,
+        workers: this,
+        coordinator: this.#coordinator(),
+        metrics: createDownloadMetrics(this.registry, () => 0),
+        log,
+        now: () => this.nowMs,
+        published: (which) => this.published.push(which),
+        sizes: { blobSize: async () => content.byteLength },
+        bootstrap: () => {},
+      },
+    )
+  }
+
+  /** Stops as a crash would: nothing is deleted. */
+  async stop(): Promise<void> {
+    await this.downloads.stop()
+    await this.store.stop()
+  }
+
+  async remove(): Promise<void> {
+    await this.stop()
+    await rm(this.dataDir, { recursive: true })
+  }
+
+  /** Has the scheduler assign a piece. */
+  assign(piece: number, peerId = 'p1', role: ParentNode['role'] = 'peer'): void {
+    this.downloads.assigned(this.assignment(piece, peerId, role))
+  }
+
+  assignment(piece: number, peerId: string, role: ParentNode['role']): PieceAssignment {
+    const parent = { number: 1, peerId, host: 'h', port: 1, role }
+    return { digest, piece, parent, sha256: createHash('sha256').update(pieceOf(content, piece)).digest() }
+  }
+
+  async fetchPiece(wanted: PieceRequest): Promise<{ durationMs: number }> {
+    const bytes = this.parents.get(wanted.parent.peerId)
+    if (!(bytes instanceof Buffer)) throw bytes ?? new Error('unknown parent')
+    await write(wanted.file, pieceOf(bytes, wanted.piece), wanted.offset)
+    return { durationMs: 1 }
+  }
+
+  async fetchFromOrigin(wanted: OriginRequest, onPiece: (piece: number, sha256: Uint8Array) => void) {
+    this.originRequests.push(wanted)
+    if (this.originBytes === undefined) throw this.originError
+    for (let piece = wanted.firstPiece; piece < wanted.firstPiece + wanted.pieceCount; piece++) {
+      const bytes = pieceOf(this.originBytes, piece)
+      await write(wanted.file, bytes, layout.offset(piece))
+      onPiece(piece, createHash('sha256').update(bytes).digest())
+    }
+    return { rangesIgnored: false }
+  }
+
+  async hashBlob(file: string, algorithm: string): Promise<string> {
+    return createHash(algorithm)
+      .update(await readFile(file))
+      .digest('hex')
+  }
+
+  async hashPieces(file: string, _size: number, pieces: readonly number[]): Promise<Uint8Array[]> {
+    const bytes = await readFile(file)
+    return pieces.map((piece) => createHash('sha256').update(pieceOf(bytes, piece)).digest())
+  }
+
+  /** Reads the whole blob as a client would. */
+  async read(range = { start: 0, end: content.byteLength - 1 }): Promise<Buffer> {
+    const reader = await this.downloads.open(request)
+    const chunks: Buffer[] = []
+    try {
+      for await (const chunk of reader.read(range, AbortSignal.timeout(10_000))) chunks.push(chunk)
+    } finally {
+      await reader.close()
+    }
+    return Buffer.concat(chunks)
+  }
+
+  #coordinator(): Coordinator {
+    const hear =
+      (name: string) =>
+      (_digest: string, ...rest: unknown[]) => {
+        const words = rest.map((value) => (typeof value === 'number' ? value : undefined))
+        this.heard.push([name, ...words.filter((value) => value !== undefined)].join(' '))
+      }
+    const world = this
+    return {
+      get isConnected() {
+        return world.isConnected
+      },
+      holding: hear('holding'),
+      withdrawn: hear('withdrawn'),
+      join: (_digest, _size, _origin, have) => void this.heard.push(`join ${Buffer.from(have).toString('hex')}`),
+      leave: hear('leave'),
+      pieceDone: (_digest, piece, parent) => void this.heard.push(`done ${piece} ${parent.peerId}`),
+      pieceFetched: (_digest, piece) => void this.heard.push(`fetched ${piece}`),
+      pieceFailed: (_digest, piece, parent, reason) =>
+        void this.heard.push(`failed ${piece} ${parent.peerId} ${reason}`),
+      leaseFailed: hear('leaseFailed'),
+      pieceMap: (_digest, size, map) => void this.heard.push(`map ${size} ${map.byteLength}`),
+    }
+  }
+}
+
+async function write(file: string, bytes: Buffer, offset: number): Promise<void> {
+  const handle = await open(file, 'r+')
+  await handle.write(bytes, 0, bytes.byteLength, offset)
+  await handle.close()
+}

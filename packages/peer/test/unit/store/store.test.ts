@@ -1,0 +1,148 @@
+import { createHash } from 'node:crypto'
+import { mkdtemp, open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { createLogger, digestOf, PieceLayout } from '@shoal/core'
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import type { StoredBlob } from '../../../src/store/blob.ts'
+import { ManifestStore } from '../../../src/store/manifests.ts'
+import { BlobStore } from '../../../src/store/store.ts'
+
+const content = Buffer.alloc(700 * 1024, 'shoal')
+const digest = digestOf(content)
+const layout = new PieceLayout(content.byteLength)
+
+const pieceBytes = (piece: number) => {
+  const start = layout.offset(piece)
+  return content.subarray(start, start + layout.length(piece))
+}
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
+
+const hasher = {
+  async hashPieces(file: string, size: number, pieces: readonly number[]) {
+    const bytes = await readFile(file)
+    const { pieceSize } = new PieceLayout(size)
+    return pieces.map((piece) => sha256(bytes.subarray(piece * pieceSize, (piece + 1) * pieceSize)))
+  },
+}
+
+let dataDir: string
+let store: BlobStore
+
+const openStore = async () => {
+  store = new BlobStore({ dataDir }, { hasher, log: createLogger('test', 'silent') })
+  await store.start()
+  return store
+}
+
+const addPiece = async (blob: StoredBlob, piece: number) => {
+  const handle = await open(blob.file, 'r+')
+  await handle.write(pieceBytes(piece), 0, layout.length(piece), layout.offset(piece))
+  await handle.close()
+  await store.addPiece(blob, piece, sha256(pieceBytes(piece)))
+}
+
+beforeEach(async () => {
+  dataDir = await mkdtemp(join(tmpdir(), 'shoal-store-'))
+  await openStore()
+})
+afterEach(async () => {
+  await store.stop()
+  await rm(dataDir, { recursive: true })
+})
+
+describe('BlobStore', () => {
+  it('publishes a blob under its digest and finds it again', async () => {
+    const moved: string[] = []
+    store.onMoved((of) => moved.push(of))
+    const blob = await store.create(digest, content.byteLength)
+    for (let piece = 0; piece < layout.count; piece++) await addPiece(blob, piece)
+    await store.publish(blob)
+    expect(moved).toEqual([digest])
+    await store.stop()
+    await openStore()
+    const found = store.find(digest)
+    expect(found?.isComplete).toBe(true)
+    expect(found?.have.isComplete).toBe(true)
+    expect(await readFile(found?.file ?? '')).toEqual(content)
+    expect(Buffer.from((await store.pieceMap(digest)) ?? [])).toEqual(
+      Buffer.concat([0, 1, 2].map((piece) => sha256(pieceBytes(piece)))),
+    )
+  })
+
+  it('takes up the verified pieces of an earlier run, and only those', async () => {
+    const blob = await store.create(digest, content.byteLength)
+    await addPiece(blob, 0)
+    await addPiece(blob, 2)
+    await store.stop()
+    const handle = await open(blob.file, 'r+')
+    await handle.write(Buffer.from([0xff]), 0, 1, layout.offset(2) + 5)
+    await handle.close()
+    await openStore()
+    const found = await store.create(digest, content.byteLength)
+    expect([0, 1, 2].map((piece) => found.have.has(piece))).toEqual([true, false, false])
+    await store.stop()
+    await openStore()
+    expect(store.find(digest)?.have.held).toBe(1)
+  })
+
+  it('takes up a blob that was renamed but not recorded as whole', async () => {
+    const blob = await store.create(digest, content.byteLength)
+    for (let piece = 0; piece < layout.count; piece++) await addPiece(blob, piece)
+    const file = blob.file
+    await store.publish(blob)
+    const target = store.find(digest)?.file ?? ''
+    await rename(target, `${target}.keep`)
+    await store.discard(digest)
+    const again = await store.create(digest, content.byteLength)
+    expect(again.file).toBe(file)
+    for (let piece = 0; piece < layout.count; piece++) await addPiece(again, piece)
+    await store.stop()
+    await rename(`${target}.keep`, target)
+    await rm(file)
+    await openStore()
+    expect(store.find(digest)?.isComplete).toBe(true)
+    expect((await store.pieceMap(digest))?.byteLength).toBe(3 * 32)
+  })
+
+  it('forgets what is no longer on disk as it was, and removes parts nobody knows', async () => {
+    const blob = await store.create(digest, content.byteLength)
+    for (let piece = 0; piece < layout.count; piece++) await addPiece(blob, piece)
+    await store.publish(blob)
+    const file = store.find(digest)?.file ?? ''
+    await store.stop()
+    await truncate(file, 10)
+    await writeFile(join(dataDir, 'partial/sha256-unknown'), 'x')
+    await openStore()
+    expect(store.find(digest)).toBeUndefined()
+    expect(await readdir(join(dataDir, 'partial'))).toEqual([])
+  })
+
+  it('makes one blob for concurrent callers and refuses another size', async () => {
+    const [a, b] = await Promise.all([store.create(digest, 5), store.create(digest, 5)])
+    expect(a).toBe(b)
+    await expect(store.create(digest, 6)).rejects.toMatchObject({ code: 'SIZE_CONFLICT' })
+  })
+
+  it('says that another process uses the data folder', async () => {
+    const second = new BlobStore({ dataDir }, { hasher, log: createLogger('test', 'silent') })
+    await expect(second.start()).rejects.toThrow(/another process uses this data folder/)
+  })
+})
+
+describe('ManifestStore', () => {
+  it('keeps manifests and tags, and never gives damaged bytes', async () => {
+    const manifests = new ManifestStore(store.index)
+    const bytes = Buffer.from('{"schemaVersion":2}\n{}')
+    const manifest = { digest: digestOf(bytes), mediaType: 'application/x', bytes }
+    await manifests.put(manifest)
+    const kept = await manifests.get(manifest.digest)
+    expect(Buffer.from(kept?.bytes ?? [])).toEqual(bytes)
+    expect(kept?.mediaType).toBe('application/x')
+    await manifests.putTag('a:1', manifest.digest)
+    expect(await manifests.tag('a:1')).toBe(manifest.digest)
+    await manifests.put({ ...manifest, bytes: Buffer.from('other') })
+    expect(await manifests.get(manifest.digest)).toBeUndefined()
+    expect(await manifests.get(digestOf('none'))).toBeUndefined()
+  })
+})

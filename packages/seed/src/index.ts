@@ -1,0 +1,1 @@
+export { seedService } from './service.ts'
