@@ -1,0 +1,77 @@
+import {
+  environmentLayers,
+  type LoadedConfig,
+  readConfigFile,
+  resolveConfig,
+  type ServiceDefinition,
+  settingLayer,
+} from '@shoal/core/service'
+import { stringify } from 'yaml'
+
+/** A service that `shoal <name> --config FILE` starts. */
+export interface ServiceCommand {
+  readonly name: string
+  /** One line for `--help`. */
+  readonly summary: string
+  /** Loads its code: a process holds only the service that it runs. */
+  readonly load: () => Promise<ServiceDefinition>
+}
+
+export const SERVICES: readonly ServiceCommand[] = [
+  {
+    name: 'registry',
+    summary: 'the origin: an OCI registry on the storage layout of Distribution',
+    load: async () => (await import('@shoal/registry')).registryService,
+  },
+  {
+    name: 'scheduler',
+    summary: 'decides which node sends which piece of a blob to whom',
+    load: async () => (await import('@shoal/scheduler')).schedulerService,
+  },
+  {
+    name: 'seed',
+    summary: 'fetches blobs from their origin once, on behalf of all nodes, and sends them on',
+    load: async () => (await import('@shoal/seed')).seedService,
+  },
+  {
+    name: 'peer',
+    summary: 'mirrors registries for the container runtimes of its host, and shares blobs with other nodes',
+    load: async () => (await import('@shoal/peer')).peerService,
+  },
+]
+
+/** Where a command takes options from, besides the defaults. */
+export interface ConfigSources {
+  readonly config?: string | undefined
+  readonly set: readonly string[]
+  readonly environment: Readonly<Record<string, string | undefined>>
+}
+
+/** A service's options: defaults, under the file, under `SHOAL_…` variables, under `--set`. Throws CoreError. */
+export async function loadServiceConfig(
+  { schema }: ServiceDefinition,
+  sources: ConfigSources,
+): Promise<LoadedConfig<Record<string, unknown>>> {
+  const layers = [
+    ...(sources.config === undefined ? [] : [await readConfigFile(sources.config)]),
+    ...environmentLayers(schema, sources.environment),
+    ...sources.set.map((setting) => settingLayer(schema, setting)),
+  ]
+  return resolveConfig(schema, layers)
+}
+
+/** The options in force as YAML, each line with where its value came from. */
+export function describeConfig({ values, sources }: LoadedConfig<Record<string, unknown>>): string {
+  const lines = stringify(values, { lineWidth: 0 }).trimEnd().split('\n')
+  const path: { indent: number; key: string }[] = []
+  const described = lines.map((line) => {
+    const match = /^( *)("?)([^\s"#-][^"]*?)\2:(?: |$)/.exec(line)
+    if (match === null) return line
+    const indent = (match[1] ?? '').length
+    while ((path.at(-1)?.indent ?? -1) >= indent) path.pop()
+    path.push({ indent, key: match[3] ?? '' })
+    const source = sources.get(path.map(({ key }) => key).join('.'))
+    return source === undefined ? line : `${line} # ${source}`
+  })
+  return `${described.join('\n')}\n`
+}

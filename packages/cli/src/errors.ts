@@ -1,0 +1,6 @@
+import { ShoalError } from '@shoal/core'
+
+export type CliErrorCode = 'USAGE' | 'CHILD_FAILED' | 'NODE_UNREACHABLE' | 'PULL_FAILED'
+
+/** Errors of the commands. */
+export class CliError extends ShoalError<CliErrorCode> {}

@@ -1,0 +1,99 @@
+import { readFileSync } from 'node:fs'
+import type { Writable } from 'node:stream'
+import { Argument, Command, InvalidArgumentError } from 'commander'
+import { describeConfig, loadServiceConfig, SERVICES } from './configure.ts'
+import { pullImage } from './pull/pull.ts'
+import { runService } from './run-service.ts'
+import { up } from './up/up.ts'
+
+/** What the commands may touch of the process. */
+export interface ProgramContext {
+  readonly environment: Readonly<Record<string, string | undefined>>
+  readonly stdout: Writable & { readonly isTTY?: boolean }
+  readonly stderr: Writable
+}
+
+interface ConfigFlags {
+  readonly config?: string
+  readonly set: string[]
+}
+
+const VERSION = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string })
+  .version
+
+/** The command line of Shoal. */
+export function createProgram({ environment, stdout, stderr }: ProgramContext): Command {
+  const program = new Command('shoal')
+    .description('container images, peer to peer, inside a cluster')
+    .version(VERSION)
+    .exitOverride()
+    .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
+    .showHelpAfterError('(see shoal --help)')
+
+  program
+    .command('up')
+    .description('start a whole network on this machine: registry, scheduler, seeds and peers')
+    .option('--nodes <n>', 'how many peers', wholeNumber(1, 9), 3)
+    .option('--seeds <n>', 'how many seeds', wholeNumber(0, 8), 1)
+    .option('--data <dir>', 'folder for all data, configs and logs', './data')
+    .option('--json', 'print one line of JSON with all addresses once ready', false)
+    .option('--log-level <level>', 'what the services write into their log files', 'info')
+    .action((options: { nodes: number; seeds: number; data: string; json: boolean; logLevel: string }) =>
+      up(options, { stdout, stderr }),
+    )
+
+  for (const service of SERVICES) {
+    withConfig(program.command(service.name).description(service.summary)).action((flags: ConfigFlags) =>
+      service.load().then((definition) => runService(definition, { ...flags, environment })),
+    )
+  }
+
+  program
+    .command('pull')
+    .description('bring an image to a node and show where its pieces come from')
+    .argument('<ref>', 'image reference, e.g. 127.0.0.1:5000/app:1')
+    .option('--node <url>', "the node's admin address", 'http://127.0.0.1:7413')
+    .option(
+      '--platform <os/arch>',
+      'which image of an index',
+      `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`,
+    )
+    .option('--username <name>', 'account at the registry; the password is read from standard input')
+    .action((ref: string, options: { node: string; platform: string; username?: string }) =>
+      pullImage(ref, options, { stdout, stdin: process.stdin }),
+    )
+
+  const config = program.command('config').description('look at configuration')
+  withConfig(
+    config
+      .command('print')
+      .description('print the options in force and where each value came from')
+      .addArgument(new Argument('<service>', 'whose options').choices(SERVICES.map(({ name }) => name))),
+  ).action(async (name: string, flags: ConfigFlags) => {
+    const definition = await SERVICES.find((known) => known.name === name)?.load()
+    if (definition !== undefined) {
+      stdout.write(describeConfig(await loadServiceConfig(definition, { ...flags, environment })))
+    }
+  })
+  return program
+}
+
+function withConfig(command: Command): Command {
+  return command
+    .option('--config <file>', 'YAML file with options')
+    .option('--set <key=value>', 'one option, e.g. --set log.level=debug; may be repeated', collect, [])
+}
+
+function collect(value: string, before: readonly string[]): string[] {
+  return [...before, value]
+}
+
+function wholeNumber(min: number, max: number): (text: string) => number {
+  return (text) => {
+    const value = Number(text)
+    if (!Number.isInteger(value) || value < min || value > max) {
+      throw new InvalidArgumentError(`write a whole number from ${min} to ${max}`)
+    }
+    return value
+  }
+}
