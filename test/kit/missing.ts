@@ -1,0 +1,80 @@
+import { accessSync, constants, readFileSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { describe, test } from 'vitest'
+
+interface Requirement {
+  readonly commands: readonly string[]
+  /** Debian packages that hold the commands. */
+  readonly packages: string
+  readonly alsoMissing?: () => string | undefined
+}
+
+const REQUIREMENTS = {
+  containerd: { commands: ['containerd', 'ctr', 'runc'], packages: 'containerd runc' },
+  docker: { commands: ['dockerd', 'docker', 'containerd', 'runc'], packages: 'docker.io containerd runc' },
+  podman: { commands: ['podman', 'conmon', 'runc'], packages: 'podman conmon runc' },
+  skopeo: { commands: ['skopeo'], packages: 'skopeo' },
+  'docker-registry': { commands: ['docker-registry'], packages: 'docker-registry' },
+  busybox: { commands: ['busybox'], packages: 'busybox-static', alsoMissing: dynamicBusybox },
+} satisfies Record<string, Requirement>
+
+/** A program that tests drive. */
+export type Runtime = keyof typeof REQUIREMENTS
+
+/** Path of a command on PATH or in the system folders, where the daemons of a user without sbin are. */
+export function findCommand(name: string): string | undefined {
+  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']) {
+    const path = join(folder, name)
+    try {
+      accessSync(path, constants.X_OK)
+      return path
+    } catch {
+      // Not there; perhaps in the next folder.
+    }
+  }
+  return undefined
+}
+
+/** Why tests that need these can not run here, and what to do about it; undefined when they can. */
+export function whyMissing(runtimes: readonly Runtime[]): string | undefined {
+  const reasons: string[] = []
+  const needsRoot = runtimes.some((name) => name === 'containerd' || name === 'docker' || name === 'podman')
+  if (needsRoot && process.getuid?.() !== 0) reasons.push('not root: container runtimes need it, run the tests as root')
+  for (const name of runtimes) {
+    const { commands, packages, alsoMissing }: Requirement = REQUIREMENTS[name]
+    const absent = commands.filter((command) => findCommand(command) === undefined)
+    const what = absent.length > 0 ? `no ${absent.join(', ')}` : alsoMissing?.()
+    if (what !== undefined) reasons.push(`${what}: apt-get install --no-install-recommends ${packages}`)
+  }
+  return reasons.length === 0 ? undefined : reasons.join('; ')
+}
+
+/**
+ * `describe` for tests that need real programs. Where one is missing they are skipped and the reason is printed;
+ * under `CI=true` they fail with it, so that a build that tested nothing is never green.
+ */
+export function describeWith(runtimes: readonly Runtime[], title: string, define: () => void): void {
+  const reason = whyMissing(runtimes)
+  if (reason !== undefined && process.env.CI === 'true') {
+    describe(title, () => {
+      test('can run', () => {
+        throw new Error(reason)
+      })
+    })
+    return
+  }
+  if (reason !== undefined) process.stderr.write(`skipped: ${title}: ${reason}\n`)
+  describe.skipIf(reason !== undefined)(title, define)
+}
+
+/** A container holds busybox alone, so it must need no loader. Source: elf(5), program header type PT_INTERP. */
+function dynamicBusybox(): string | undefined {
+  const path = findCommand('busybox')
+  if (path === undefined) return undefined
+  const elf = readFileSync(path)
+  const [offset, entrySize, entries] = [Number(elf.readBigUInt64LE(32)), elf.readUInt16LE(54), elf.readUInt16LE(56)]
+  for (let i = 0; i < entries; i++) {
+    if (elf.readUInt32LE(offset + i * entrySize) === 3) return `${path} is not statically linked`
+  }
+  return undefined
+}
