@@ -20,7 +20,7 @@ export interface ServiceCommand {
 export const SERVICES: readonly ServiceCommand[] = [
   {
     name: 'registry',
-    summary: 'the origin: an OCI registry on the storage layout of Distribution',
+    summary: 'is the origin: an OCI registry on the storage layout of Distribution',
     load: async () => (await import('@shoal/registry')).registryService,
   },
   {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { Argument, Command, InvalidArgumentError } from 'commander'
+import { referenceTable } from './config-reference.ts'
 import { describeConfig, loadServiceConfig, SERVICES } from './configure.ts'
 import { pullImage } from './pull/pull.ts'
 import { runService } from './run-service.ts'
@@ -75,6 +76,15 @@ export function createProgram({ environment, stdout, stderr }: ProgramContext): 
       stdout.write(describeConfig(await loadServiceConfig(definition, { ...flags, environment })))
     }
   })
+  config
+    .command('reference')
+    .description('print all options of all services, as docs/configuration.md has them')
+    .action(async () => {
+      for (const { name, summary, load } of SERVICES) {
+        const { schema } = await load()
+        stdout.write(`\n## ${name}\n\n\`shoal ${name}\` ${summary}.\n\n${referenceTable(schema)}\n`)
+      }
+    })
   return program
 }
 

@@ -1,3 +1,3 @@
-export { createNode, type Role } from './node.ts'
-export { type NodeOptions, nodeOptions } from './options.ts'
+export { createNode } from './node.ts'
+export { nodeOptions } from './options.ts'
 export { peerService } from './service.ts'

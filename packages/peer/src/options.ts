@@ -5,67 +5,73 @@ import { mirrorOptions } from './mirror/options.ts'
 import { originLimitsOptions, originsOptions } from './origin/options.ts'
 import { swarmOptions } from './swarm/options.ts'
 
-const laneOptions = Type.Object(
-  {
-    host: hostOption('0.0.0.0', 'address on which other nodes reach this one'),
-    port: portOption(7411, 'port on which other nodes reach this one'),
-    advertiseHost: Type.String({
-      default: '',
-      maxLength: 255,
-      description: 'host or address that other nodes are given; empty: the one the scheduler sees',
-    }),
-    uploadSlots: Type.Integer({ minimum: 1, maximum: 1024, default: 16, description: 'pieces sent at once' }),
-    downloadSlots: Type.Integer({ minimum: 1, maximum: 1024, default: 16, description: 'pieces fetched at once' }),
-    idleCloseMs: Type.Integer({
-      minimum: 1000,
-      default: 60_000,
-      description: 'an idle connection is closed after this',
-    }),
-    stallTimeoutMs: Type.Integer({
-      minimum: 500,
-      default: 5000,
-      description: 'a parent that sends no byte for this long is left',
-    }),
-    connectTimeoutMs: Type.Integer({
-      minimum: 100,
-      default: 3000,
-      description: 'to connect to a parent, TLS included',
-    }),
-  },
-  { additionalProperties: false, default: {} },
-)
+const laneOptions = (defaultPort: number) =>
+  Type.Object(
+    {
+      host: hostOption('0.0.0.0', 'address on which other nodes reach this one'),
+      port: portOption(defaultPort, 'port on which other nodes reach this one'),
+      advertiseHost: Type.String({
+        default: '',
+        maxLength: 255,
+        description: 'host or address that other nodes are given; empty: the one the scheduler sees',
+      }),
+      uploadSlots: Type.Integer({ minimum: 1, maximum: 1024, default: 16, description: 'pieces sent at once' }),
+      downloadSlots: Type.Integer({ minimum: 1, maximum: 1024, default: 16, description: 'pieces fetched at once' }),
+      idleCloseMs: Type.Integer({
+        minimum: 1000,
+        default: 60_000,
+        description: 'an idle connection is closed after this',
+      }),
+      stallTimeoutMs: Type.Integer({
+        minimum: 500,
+        default: 5000,
+        description: 'a parent that sends no byte for this long is left',
+      }),
+      connectTimeoutMs: Type.Integer({
+        minimum: 100,
+        default: 3000,
+        description: 'to connect to a parent, TLS included',
+      }),
+    },
+    { additionalProperties: false, default: {} },
+  )
 
-/** Options of a node. */
-export const nodeOptions = Type.Object(
-  {
-    name: Type.String({ default: '', maxLength: 255, description: 'name for people; empty: the host name' }),
-    dataDir: Type.String({ minLength: 1, default: './data/peer', description: 'folder for blobs, index and identity' }),
-    scheduler: Type.String({
-      minLength: 1,
-      maxLength: 261,
-      default: '127.0.0.1:7400',
-      description: "host:port of the scheduler's gRPC",
-    }),
-    labels: Type.Record(Type.String({ maxLength: 63 }), Type.String({ maxLength: 255 }), {
-      default: {},
-      description: 'placement, such as zone and rack',
-    }),
-    workers: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'threads that move and hash bytes' }),
-    mirror: mirrorOptions,
-    lane: laneOptions,
-    libp2p: swarmOptions,
-    admin: adminOptions(7413),
-    download: downloadOptions,
-    origins: originsOptions,
-    allowUnlistedOrigins: Type.Boolean({
-      default: true,
-      description: 'whether registries that origins does not list may be asked, over https by their DNS name',
-    }),
-    originLimits: originLimitsOptions,
-    log: logOptions,
-  },
-  { additionalProperties: false },
-)
+/**
+ * Options of a node.
+ * @param firstPort default port of its mirror; lane, libp2p and admin take the three after it
+ * @param dataDir default data folder
+ */
+export const nodeOptions = (firstPort: number, dataDir: string) =>
+  Type.Object(
+    {
+      name: Type.String({ default: '', maxLength: 255, description: 'name for people; empty: the host name' }),
+      dataDir: Type.String({ minLength: 1, default: dataDir, description: 'folder for blobs, index and identity' }),
+      scheduler: Type.String({
+        minLength: 1,
+        maxLength: 261,
+        default: '127.0.0.1:7400',
+        description: "host:port of the scheduler's gRPC",
+      }),
+      labels: Type.Record(Type.String({ maxLength: 63 }), Type.String({ maxLength: 255 }), {
+        default: {},
+        description: 'placement, such as zone and rack',
+      }),
+      workers: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'threads that move and hash bytes' }),
+      mirror: mirrorOptions(firstPort),
+      lane: laneOptions(firstPort + 1),
+      libp2p: swarmOptions(firstPort + 2),
+      admin: adminOptions(firstPort + 3),
+      download: downloadOptions,
+      origins: originsOptions,
+      allowUnlistedOrigins: Type.Boolean({
+        default: true,
+        description: 'whether registries that origins does not list may be asked, over https by their DNS name',
+      }),
+      originLimits: originLimitsOptions,
+      log: logOptions,
+    },
+    { additionalProperties: false },
+  )
 
 /** Options of a node, all filled in. */
-export type NodeOptions = Static<typeof nodeOptions>
+export type NodeOptions = Static<ReturnType<typeof nodeOptions>>

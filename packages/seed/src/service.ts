@@ -1,10 +1,12 @@
 import type { ServiceDefinition } from '@shoal/core/service'
-import { createNode } from '@shoal/peer'
-import { seedOptions } from './options.ts'
+import { createNode, nodeOptions } from '@shoal/peer'
+
+// Ports of its own: a seed may share its host with a peer.
+const schema = nodeOptions(7490, './data/seed')
 
 /** The node that fetches from origins first. */
-export const seedService: ServiceDefinition<typeof seedOptions> = {
+export const seedService: ServiceDefinition<typeof schema> = {
   name: 'seed',
-  schema: seedOptions,
+  schema,
   create: (options, log) => createNode('seed', options, log),
 }

@@ -2,27 +2,28 @@ import { hostOption, portOption } from '@shoal/core/service'
 import { Type } from 'typebox'
 
 /** Options of the mirror. */
-export const mirrorOptions = Type.Object(
-  {
-    host: hostOption('127.0.0.1', 'address on which the mirror listens for container runtimes'),
-    port: portOption(7410, 'port on which the mirror listens for container runtimes'),
-    defaultRegistry: Type.String({
-      default: 'docker.io',
-      maxLength: 261,
-      description: 'registry that is meant when a runtime names none',
-    }),
-    tagTtlMs: Type.Integer({
-      minimum: 0,
-      maximum: 3_600_000,
-      default: 1000,
-      description: 'how long a tag is taken to mean the same manifest without asking the origin',
-    }),
-    accessTtlMs: Type.Integer({
-      minimum: 0,
-      maximum: 86_400_000,
-      default: 300_000,
-      description: "how long the origin's yes to a client's credentials holds for what is cached",
-    }),
-  },
-  { additionalProperties: false, default: {} },
-)
+export const mirrorOptions = (defaultPort: number) =>
+  Type.Object(
+    {
+      host: hostOption('127.0.0.1', 'address on which the mirror listens for container runtimes'),
+      port: portOption(defaultPort, 'port on which the mirror listens for container runtimes'),
+      defaultRegistry: Type.String({
+        default: 'docker.io',
+        maxLength: 261,
+        description: 'registry that is meant when a runtime names none',
+      }),
+      tagTtlMs: Type.Integer({
+        minimum: 0,
+        maximum: 3_600_000,
+        default: 1000,
+        description: 'how long a tag is taken to mean the same manifest without asking the origin',
+      }),
+      accessTtlMs: Type.Integer({
+        minimum: 0,
+        maximum: 86_400_000,
+        default: 300_000,
+        description: "how long the origin's yes to a client's credentials holds for what is cached",
+      }),
+    },
+    { additionalProperties: false, default: {} },
+  )

@@ -1,0 +1,40 @@
+import { readFile } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Writable } from 'node:stream'
+import { describe, expect, it } from 'vitest'
+import { createProgram } from '../../src/program.ts'
+
+/** Runs a command; returns what it printed. */
+async function shoal(...args: string[]): Promise<string> {
+  let printed = ''
+  const stdout = new Writable({
+    write(chunk, _encoding, done) {
+      printed += chunk
+      done()
+    },
+  })
+  const environment = { SHOAL_LANE_PORT: '1234' }
+  await createProgram({ environment, stdout, stderr: stdout }).parseAsync(['node', 'shoal', ...args])
+  return printed
+}
+
+describe('shoal config', () => {
+  it('prints the options in force and where each came from', async () => {
+    const printed = await shoal('config', 'print', 'peer', '--set', 'log.level=debug', '--set', 'labels.zone=a')
+    expect(printed).toContain('  level: debug # --set log.level\n')
+    expect(printed).toContain('  port: 1234 # SHOAL_LANE_PORT\n')
+    expect(printed).toContain('  zone: a # --set labels.zone\n')
+    expect(printed).toContain('scheduler: 127.0.0.1:7400 # default\n')
+  })
+
+  it('has its reference in docs/configuration.md as it is', async () => {
+    const docs = await readFile(join(import.meta.dirname, '../../../../docs/configuration.md'), 'utf8')
+    const plain = (markdown: string) => markdown.replace(/ {2,}/g, ' ').replace(/-{3,}/g, '---')
+    expect(plain(docs)).toContain(plain((await shoal('config', 'reference')).trim()))
+  })
+
+  it('refuses what it does not know', async () => {
+    await expect(shoal('config', 'print', 'peer', '--set', 'lane.prot=1')).rejects.toThrow('did you mean "lane.port"?')
+    await expect(shoal('config', 'print', 'nobody')).rejects.toThrow()
+  })
+})
