@@ -29,6 +29,7 @@ export async function up(options: UpOptions, output: { stdout: Writable; stderr:
   const stopping = new AbortController()
   const stopped = untilToldToStop().then((signal) => stopping.abort(signal))
   const folder = await prepareDataFolder(options.data)
+  output.stderr.write(`starting a registry, a scheduler, ${options.seeds} seed(s) and ${options.nodes} peer(s) …\n`)
   const children = await spawnAll(folder, options)
   try {
     await untilAllReady(children, stopping.signal)
