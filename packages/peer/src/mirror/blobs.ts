@@ -57,31 +57,19 @@ export class Blobs {
       return reply.header('content-length', known).type('application/octet-stream').send()
     }
     const reader = await this.#open(wish, size)
-    try {
-      const range = this.#rangeOf(request, reply, reader.size)
-      if (range === undefined) {
-        await reader.close()
-        return reply
-      }
-      const bytes = reader.read(range, signal)
-      // The first byte is awaited before the head is sent, so that a failure is still an honest answer.
-      const first = await bytes.next()
-      this.#metrics.firstByteSeconds.observe((performance.now() - beganMs) / 1000)
-      reply.header('content-length', range.end - range.start + 1).type('application/octet-stream')
-      return await reply.send(
-        Readable.from(this.#stream(reader, first, bytes), { objectMode: false, highWaterMark: STREAM_BYTES }),
-      )
-    } catch (error) {
-      await reader.close()
-      throw error
-    }
+    closeWith(reply, reader)
+    const range = this.#rangeOf(request, reply, reader.size)
+    if (range === undefined) return reply
+    const bytes = reader.read(range, signal)
+    // The first byte is awaited before the head is sent, so that a failure is still an honest answer.
+    const first = await bytes.next()
+    this.#metrics.firstByteSeconds.observe((performance.now() - beganMs) / 1000)
+    reply.header('content-length', range.end - range.start + 1).type('application/octet-stream')
+    const stream = this.#stream(wish.digest, first, bytes)
+    return reply.send(Readable.from(stream, { objectMode: false, highWaterMark: STREAM_BYTES }))
   }
 
-  async *#stream(
-    reader: BlobReader,
-    first: IteratorResult<Buffer>,
-    rest: AsyncGenerator<Buffer>,
-  ): AsyncGenerator<Buffer> {
+  async *#stream(digest: string, first: IteratorResult<Buffer>, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
     try {
       if (first.done !== true) {
         this.#metrics.bytesSent.inc(first.value.byteLength)
@@ -92,10 +80,8 @@ export class Blobs {
         yield chunk
       }
     } catch (error) {
-      this.#log.warn({ digest: reader.digest, err: error }, 'a blob broke off on its way to the client')
+      this.#log.warn({ digest, err: error }, 'a blob broke off on its way to the client')
       throw error
-    } finally {
-      await reader.close()
     }
   }
 
@@ -144,4 +130,10 @@ export class Blobs {
     const source = { ...upstream, ...(authorization === undefined ? {} : { authorization }) }
     return this.#downloads.open({ digest, source, ...(size === undefined ? {} : { size }) })
   }
+}
+
+/** Closes the reader when the answer is over, however it ends; a stream that was never read would not. */
+function closeWith(reply: FastifyReply, reader: BlobReader): void {
+  if (reply.raw.destroyed) void reader.close()
+  else reply.raw.once('close', () => void reader.close())
 }
