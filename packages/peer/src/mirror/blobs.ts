@@ -1,5 +1,5 @@
-import { Readable } from 'node:stream'
-import { type ByteRange, type Logger, parseRange } from '@shoal/core'
+import type { OutgoingHttpHeaders } from 'node:http'
+import { type ByteRange, type Logger, parseRange, writeBody } from '@shoal/core'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
 import type { BlobReader } from '../download/reader.ts'
@@ -9,9 +9,6 @@ import { failure, isOriginAway } from './failure.ts'
 import type { MirrorMetrics } from './metrics.ts'
 import { clientGone, sendFailure } from './reply.ts'
 import type { Upstream } from './upstream.ts'
-
-/** How many bytes may wait for a slow client. */
-const STREAM_BYTES = 1024 * 1024
 
 /** One client's wish. */
 export interface BlobMirrorRequest {
@@ -65,23 +62,32 @@ export class Blobs {
     const first = await bytes.next()
     this.#metrics.firstByteSeconds.observe((performance.now() - beganMs) / 1000)
     reply.header('content-length', range.end - range.start + 1).type('application/octet-stream')
-    const stream = this.#stream(wish.digest, first, bytes)
-    return reply.send(Readable.from(stream, { objectMode: false, highWaterMark: STREAM_BYTES }))
+    await this.#send(reply, wish.digest, first, bytes)
+    return reply
   }
 
-  async *#stream(digest: string, first: IteratorResult<Buffer>, rest: AsyncGenerator<Buffer>): AsyncGenerator<Buffer> {
+  /** Sends the body, a chunk once the one before is on its way; what fails half-way cuts the connection. */
+  async #send(
+    reply: FastifyReply,
+    digest: string,
+    first: IteratorResult<Buffer>,
+    rest: AsyncGenerator<Buffer>,
+  ): Promise<void> {
+    reply.hijack()
+    const response = reply.raw
+    response.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders)
     try {
-      if (first.done !== true) {
-        this.#metrics.bytesSent.inc(first.value.byteLength)
-        yield first.value
+      for (let chunk = first; chunk.done !== true; chunk = await rest.next()) {
+        if (!(await writeBody(response, chunk.value))) return
+        this.#metrics.bytesSent.inc(chunk.value.byteLength)
       }
-      for await (const chunk of rest) {
-        this.#metrics.bytesSent.inc(chunk.byteLength)
-        yield chunk
-      }
+      response.end()
     } catch (error) {
+      if (response.destroyed) return
       this.#log.warn({ digest, err: error }, 'a blob broke off on its way to the client')
-      throw error
+      response.destroy()
+    } finally {
+      await rest.return(undefined)
     }
   }
 

@@ -1,5 +1,4 @@
-import type { ServerResponse } from 'node:http'
-import { type ByteRange, errorChain, type Logger } from '@shoal/core'
+import { type ByteRange, errorChain, type Logger, writeBody } from '@shoal/core'
 import type { FastifyReply } from 'fastify'
 import type { StoredFile } from '../storage/driver.ts'
 
@@ -27,7 +26,7 @@ export async function sendFile(
   try {
     if (range !== undefined) {
       for await (const chunk of file.chunks(range)) {
-        if (!(await write(response, chunk))) return
+        if (!(await writeBody(response, chunk))) return
         sent(chunk.byteLength)
       }
     }
@@ -36,18 +35,4 @@ export async function sendFile(
     log.error({ error: errorChain(error) }, 'a blob could not be read to its end')
     response.destroy()
   }
-}
-
-/** Whether the system took the bytes; false when the client has left. */
-function write(response: ServerResponse, chunk: Uint8Array): Promise<boolean> {
-  return new Promise((resolve) => {
-    const left = () => resolve(false)
-    if (response.destroyed) return left()
-    // A write that waits in a queue when the connection breaks is never called back.
-    response.once('close', left)
-    response.write(chunk, (error) => {
-      response.off('close', left)
-      resolve(error === null || error === undefined)
-    })
-  })
 }

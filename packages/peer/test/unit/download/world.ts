@@ -120,7 +120,7 @@ export class World implements PieceWorkers {
     const reader = await this.downloads.open(request)
     const chunks: Buffer[] = []
     try {
-      for await (const chunk of reader.read(range, AbortSignal.timeout(10_000))) chunks.push(chunk)
+      for await (const chunk of reader.read(range, AbortSignal.timeout(10_000))) chunks.push(Buffer.from(chunk))
     } finally {
       await reader.close()
     }
