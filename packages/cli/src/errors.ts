@@ -1,6 +1,12 @@
 import { ShoalError } from '@shoal/core'
 
-export type CliErrorCode = 'USAGE' | 'CHILD_FAILED' | 'NODE_UNREACHABLE' | 'PULL_FAILED'
+export type CliErrorCode =
+  | 'USAGE'
+  | 'CHILD_FAILED'
+  | 'NODE_UNREACHABLE'
+  | 'PULL_FAILED'
+  | 'SCRUB_DAMAGED'
+  | 'SCRUB_FAILED'
 
 /** Errors of the commands. */
 export class CliError extends ShoalError<CliErrorCode> {}

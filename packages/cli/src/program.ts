@@ -5,6 +5,7 @@ import { referenceTable } from './config-reference.ts'
 import { describeConfig, loadServiceConfig, SERVICES } from './configure.ts'
 import { pullImage } from './pull/pull.ts'
 import { runService } from './run-service.ts'
+import { scrubNode } from './scrub.ts'
 import { up } from './up/up.ts'
 
 /** What the commands may touch of the process. */
@@ -63,6 +64,12 @@ export function createProgram({ environment, stdout, stderr }: ProgramContext): 
     .action((ref: string, options: { node: string; platform: string; username?: string }) =>
       pullImage(ref, options, { stdout, stdin: process.stdin }),
     )
+
+  program
+    .command('scrub')
+    .description('have a node check all its blobs against their digests; exits with 1 when some were damaged')
+    .option('--node <url>', "the node's admin address", 'http://127.0.0.1:7413')
+    .action((options: { node: string }) => scrubNode(options, { stdout }))
 
   const config = program.command('config').description('look at configuration')
   withConfig(

@@ -21,6 +21,11 @@ import { createOriginMetrics } from './origin/metrics.ts'
 import type { OriginClientOptions } from './origin/options.ts'
 import { readOriginSettings } from './origin/settings.ts'
 import { ManifestStore } from './store/manifests.ts'
+import { createStoreMetrics } from './store/metrics.ts'
+import { checkStoreOptions } from './store/options.ts'
+import { addStoreRoutes } from './store/routes.ts'
+import { Scrubber } from './store/scrubber.ts'
+import { ServedBlobs } from './store/served-blobs.ts'
 import { BlobStore } from './store/store.ts'
 import { createSwarmMetrics } from './swarm/metrics.ts'
 import { Swarm } from './swarm/swarm.ts'
@@ -33,6 +38,7 @@ const VERSION = '0.1.0'
 
 /** Makes a node: its data folder is prepared and its identity loaded; nothing listens before `start`. */
 export async function createNode(role: Role, options: NodeOptions, log: Logger): Promise<Service> {
+  checkStoreOptions(options.store)
   const dataDir = await prepareDataFolder(options.dataDir)
   const identity = await loadOrCreateIdentity(join(dataDir, 'identity.key'))
   const origins = {
@@ -50,6 +56,8 @@ class Node implements Service {
   readonly #role: Role
   readonly #workers: WorkerPool
   readonly #store: BlobStore
+  readonly #servedBlobs: ServedBlobs
+  readonly #scrubber: Scrubber
   readonly #swarm: Swarm
   readonly #downloads: Downloads
   readonly #coordinator: GrpcCoordinator
@@ -78,15 +86,35 @@ class Node implements Service {
         originMetrics,
         lookup: (digest) => {
           const blob = this.#store.find(digest)
-          return blob === undefined ? undefined : { file: blob.file, size: blob.size, have: blob.haveBuffer }
+          if (blob === undefined) return undefined
+          this.#servedBlobs.lookedUp(digest)
+          return { file: blob.file, size: blob.size, have: blob.haveBuffer }
         },
       },
     )
+    const storeMetrics = createStoreMetrics(metrics, () => this.#store.view())
+    const storeLog = log.child({ room: 'store' })
     this.#store = new BlobStore(
-      { dataDir: options.dataDir },
-      { hasher: this.#workers, log: log.child({ room: 'store' }) },
+      { dataDir: options.dataDir, ...options.store },
+      { hasher: this.#workers, metrics: storeMetrics, log: storeLog },
     )
-    this.#store.onMoved((digest) => this.#workers.forget(digest))
+    this.#store.follow({
+      moved: (digest) => this.#workers.forget(digest),
+      withdrawn: (digest) => this.#downloads.withdrawn(digest),
+      adopted: ({ digest, size }) => {
+        if (size > 0) this.#coordinator.holding(digest, size)
+        this.#swarm.provide(digest)
+      },
+    })
+    this.#servedBlobs = new ServedBlobs({
+      touch: (digest) => this.#store.touch(digest),
+      forget: (digest) => this.#workers.forget(digest),
+    })
+    this.#scrubber = new Scrubber({
+      scrub: (signal, report) => this.#store.scrub(signal, report),
+      metrics: storeMetrics,
+      log: storeLog,
+    })
     this.#swarm = new Swarm(options.libp2p, {
       identity,
       log: log.child({ room: 'swarm' }),
@@ -113,8 +141,9 @@ class Node implements Service {
       log: log.child({ room: 'download' }),
       now,
       published: (digest) => this.#swarm.provide(digest),
-      sizes: {
+      origin: {
         blobSize: async (digest, source, signal) => (await origin.headBlob({ ...source, digest, signal })).size,
+        fetchBlob: (call, onChunk) => origin.fetchBlob(call, onChunk),
       },
       bootstrap: (multiaddrs) => this.#swarm.bootstrap(multiaddrs),
     })
@@ -123,7 +152,7 @@ class Node implements Service {
       {
         downloads: this.#downloads,
         origin,
-        manifests: new ManifestStore(this.#store.index),
+        manifests: new ManifestStore(this.#store.index, storeLog),
         metrics: createMirrorMetrics(metrics),
         log: log.child({ room: 'mirror' }),
         now,
@@ -137,12 +166,15 @@ class Node implements Service {
         routes: (server) => {
           server.get('/api/v1/node', async () => this.#describe())
           server.get('/api/v1/downloads', async () => ({ downloads: this.#downloads.summaries() }))
+          addStoreRoutes(server, this.#scrubber)
         },
       },
     )
     this.#lifecycle = new Lifecycle([
       this.#workers,
       this.#store,
+      this.#servedBlobs,
+      this.#scrubber,
       { start: async () => {}, stop: () => origin.close() },
       this.#swarm,
       { start: async () => this.#provideHeld(), stop: async () => {} },

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox'
 import { downloadOptions } from './download/options.ts'
 import { mirrorOptions } from './mirror/options.ts'
 import { originLimitsOptions, originsOptions } from './origin/options.ts'
+import { storeOptions } from './store/options.ts'
 import { swarmOptions } from './swarm/options.ts'
 
 const laneOptions = (defaultPort: number) =>
@@ -61,6 +62,7 @@ export const nodeOptions = (firstPort: number, dataDir: string) =>
       lane: laneOptions(firstPort + 1),
       libp2p: swarmOptions(firstPort + 2),
       admin: adminOptions(firstPort + 3),
+      store: storeOptions,
       download: downloadOptions,
       origins: originsOptions,
       allowUnlistedOrigins: Type.Boolean({

@@ -36,9 +36,20 @@ export interface PieceWorkers {
 }
 
 /** What the engine asks of the store. */
-interface PieceStore {
+export interface PieceStore {
   find(digest: string): StoredBlob | undefined
   complete(): Iterable<StoredBlob>
+  /** Keeps the blob from being evicted until the returned function is called. */
+  pin(digest: string): () => void
+  /** Notes that the blob is being used. */
+  touch(digest: string): void
+  /** Bytes of all blobs that were evicted so far. */
+  readonly evictedBytes: number
+  /**
+   * Evicts blobs worth at least `bytes`, where there are such; returns how many bytes are free again. Nothing goes when
+   * `evictedBytes` has grown since it was `evictedBefore`.
+   */
+  makeRoom(bytes: number, evictedBefore: number): Promise<number>
   create(digest: string, size: number): Promise<StoredBlob>
   addPiece(blob: StoredBlob, piece: number, sha256: Uint8Array): Promise<boolean>
   publish(blob: StoredBlob): Promise<void>
@@ -46,10 +57,18 @@ interface PieceStore {
   pieceMap(digest: string): Promise<Uint8Array | undefined>
 }
 
-/** What the engine asks of the origin client. */
-export interface BlobSizes {
+/** What the engine asks of the origin client, besides what the worker threads fetch. */
+export interface OriginBlobs {
   /** Size of a blob at its origin, in bytes; rejects with OriginError. */
   blobSize(digest: string, source: OriginSource, signal: AbortSignal): Promise<number>
+  /**
+   * Gives bytes `start` to `end`, both inclusive, of a blob of `size` bytes to `onChunk`, in order and each once, which
+   * must take them before it returns; rejects with OriginError.
+   */
+  fetchBlob(
+    call: OriginSource & { digest: string; size: number; start: number; end: number; signal: AbortSignal },
+    onChunk: (chunk: Buffer) => void,
+  ): Promise<{ rangesIgnored: boolean }>
 }
 
 /** What a download needs. */

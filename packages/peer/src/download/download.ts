@@ -225,6 +225,11 @@ export class Download {
     this.#finish(new DownloadError('STOPPED', `the download of ${this.digest} was stopped with its node`))
   }
 
+  /** Ends the download for a reason outside of it; what is held stays held. */
+  fail(error: DownloadError): void {
+    this.#finish(error)
+  }
+
   #isReadable(piece: number): boolean {
     return this.blob.have.has(piece) && piece !== this.blob.layout.count - 1
   }

@@ -1,15 +1,20 @@
 import { ShoalError, type Startable, systemErrorCode, tryParseDigest } from '@shoal/core'
-
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import type { CoordinatorListener, OriginLease, PieceAssignment } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
-import type { BlobSizes, DownloadDependencies, OriginSource } from './dependencies.ts'
-import { type BytesBySource, Download, type DownloadOptions } from './download.ts'
-import { type BlobReader, PieceReader } from './reader.ts'
+import { type StoreError, storeIoError } from '../store/errors.ts'
+import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
+import { Download, type DownloadOptions } from './download.ts'
+import { DownloadWorkers } from './download-workers.ts'
+import { DownloadError } from './errors.ts'
+import { FallbackReader } from './fallback-reader.ts'
+import { PassThroughReader } from './pass-through.ts'
+import type { BlobReader } from './reader.ts'
+import { isFileGone, isStoreFailure } from './store-failure.ts'
+import { type DownloadSummary, EndedDownloads, summaryOf } from './summaries.ts'
 
 const CHECK_MS = 250
 const DISTRUST_MS = 10 * 60_000
-const MAX_KEPT_SUMMARIES = 256
 
 /** A blob that a client wants. */
 export interface BlobRequest {
@@ -19,17 +24,6 @@ export interface BlobRequest {
   readonly size?: number
 }
 
-/** A download as a person or a progress bar sees it. */
-export interface DownloadSummary {
-  readonly digest: string
-  /** Bytes. */
-  readonly size: number
-  readonly pieces: number
-  readonly held: number
-  readonly state: 'active' | 'complete' | 'failed'
-  readonly bytes: Readonly<BytesBySource>
-}
-
 /**
  * The download engine: one download per blob however many clients ask, readers in order, and the scheduler's
  * commands handed to the download they are for.
@@ -37,27 +31,29 @@ export interface DownloadSummary {
 export class Downloads implements Startable, CoordinatorListener {
   readonly #options: DownloadOptions
   readonly #dependencies: DownloadDependencies
-  readonly #sizes: BlobSizes
+  readonly #origin: OriginBlobs
   readonly #bootstrap: (multiaddrs: readonly string[]) => void
   readonly #active = new Map<string, Download>()
   readonly #beginning = new Map<string, Promise<Download>>()
   /** Blobs whose swarm gave wrong bytes → until when the swarm is not asked. */
   readonly #distrusted = new Map<string, number>()
-  readonly #ended = new Map<string, DownloadSummary>()
+  /** Downloads that clients want: their blobs are pinned to their end. */
+  readonly #wanted = new Set<Download>()
+  readonly #ended = new EndedDownloads()
   readonly #stopping = new AbortController()
   #timer: NodeJS.Timeout | undefined
 
   constructor(
     options: DownloadOptions,
     dependencies: DownloadDependencies & {
-      sizes: BlobSizes
+      origin: OriginBlobs
       /** Told the libp2p addresses that a scheduler gives. */
       bootstrap: (multiaddrs: readonly string[]) => void
     },
   ) {
     this.#options = options
     this.#dependencies = dependencies
-    this.#sizes = dependencies.sizes
+    this.#origin = dependencies.origin
     this.#bootstrap = dependencies.bootstrap
   }
 
@@ -90,20 +86,18 @@ export class Downloads implements Startable, CoordinatorListener {
 
   /**
    * A reader of the blob: at once when it is here, else of the download that brings it, which goes on if the reader
-   * leaves. Rejects with OriginError or StoreError when it can not begin.
+   * leaves. When the store has no room, or the disk fails, it reads from the origin and nothing is kept. Rejects with
+   * OriginError when it can not begin, with StoreError when the blob has another size than is held.
    */
   async open(request: BlobRequest): Promise<BlobReader> {
-    const held = this.#dependencies.store.find(request.digest)
-    if (held?.isComplete) return PieceReader.open(held, async () => {})
-    const download = await this.want(request)
-    // Nothing of an empty blob can be waited for but its end.
-    if (download.blob.size === 0) return this.#openEnded(download)
+    const { digest, source } = request
     try {
-      return await PieceReader.open(download.blob, (piece, signal) => download.waitForPiece(piece, signal))
+      return await this.#openStored(request)
     } catch (error) {
-      // The file is being renamed to its final name.
-      if (systemErrorCode(error) !== 'ENOENT') throw error
-      return this.#openEnded(download)
+      if (!isStoreFailure(error)) throw error
+      // What a manifest says of the size may be wrong; a download would have noticed.
+      const size = await this.#origin.blobSize(digest, source, this.#stopping.signal)
+      return this.#passThrough(request, size, error)
     }
   }
 
@@ -111,8 +105,16 @@ export class Downloads implements Startable, CoordinatorListener {
   async want(request: BlobRequest): Promise<Download> {
     const download = this.#active.get(request.digest) ?? (await this.#begin(request))
     download.addSource(request.source)
+    this.#pinToEnd(download)
     download.want()
     return download
+  }
+
+  /** The store gave up a blob: a download that only carried out a lease ends, as its pieces are gone. */
+  withdrawn(digest: string): void {
+    const download = this.#active.get(digest)
+    download?.fail(new DownloadError('STOPPED', `the pieces of ${digest} were evicted, and no client wanted it`))
+    this.#dependencies.coordinator.withdrawn(digest)
   }
 
   /** Begins downloads of blobs that a manifest announced and that are not here; their failures are only logged. */
@@ -185,10 +187,74 @@ export class Downloads implements Startable, CoordinatorListener {
     this.#bootstrap(multiaddrs)
   }
 
-  async #openEnded(download: Download): Promise<BlobReader> {
+  async #openStored(request: BlobRequest): Promise<BlobReader> {
+    const { store } = this.#dependencies
+    const { digest } = request
+    const held = store.find(digest)
+    if (held?.isComplete) {
+      const reader = await this.#openFile(held, request, async () => {})
+      if (reader !== undefined) return reader
+      this.#dependencies.log.error({ digest }, 'the file of a whole blob is gone; fetching the blob again')
+      await this.#dropGone(digest)
+    }
+    const download = await this.want(request)
+    // Nothing of an empty blob can be waited for but its end.
+    if (download.blob.size > 0) {
+      const reader = await this.#openFile(download.blob, request, (piece, signal) =>
+        download.waitForPiece(piece, signal),
+      )
+      if (reader !== undefined) return reader
+      // The file is being renamed to its final name.
+    }
     const outcome = await download.ended
     if (outcome !== 'complete') throw outcome
-    return PieceReader.open(download.blob, async () => {})
+    const reader = await this.#openFile(download.blob, request, async () => {})
+    if (reader !== undefined) return reader
+    throw new DownloadError('STORE_FAILED', `the file of ${digest} is gone`)
+  }
+
+  /** A reader of the blob's file; undefined when there is none of its name. Throws StoreError. */
+  async #openFile(
+    blob: StoredBlob,
+    request: BlobRequest,
+    waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>,
+  ): Promise<BlobReader | undefined> {
+    const { store } = this.#dependencies
+    const unpin = store.pin(blob.digest)
+    store.touch(blob.digest)
+    try {
+      return await FallbackReader.open(blob, {
+        waitForPiece,
+        passThrough: (error) => this.#passThrough(request, blob.size, error),
+        closed: unpin,
+      })
+    } catch (error) {
+      unpin()
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw storeIoError('open', blob.file, error)
+    }
+  }
+
+  #passThrough({ digest, source }: BlobRequest, size: number, error: unknown): PassThroughReader {
+    const { log, metrics } = this.#dependencies
+    const fields = { digest, registry: source.registry, repository: source.repository, err: error }
+    log.warn(fields, 'the blob can not be kept here: it goes from the origin straight to the client')
+    return new PassThroughReader({ digest, size, source }, { origin: this.#origin, metrics })
+  }
+
+  async #dropGone(digest: string): Promise<void> {
+    await this.#dependencies.store.discard(digest)
+    this.#dependencies.coordinator.withdrawn(digest)
+  }
+
+  #pinToEnd(download: Download): void {
+    if (this.#wanted.has(download)) return
+    this.#wanted.add(download)
+    const unpin = this.#dependencies.store.pin(download.digest)
+    void download.ended.then(() => {
+      unpin()
+      this.#wanted.delete(download)
+    })
   }
 
   #begin(request: BlobRequest): Promise<Download> {
@@ -196,7 +262,12 @@ export class Downloads implements Startable, CoordinatorListener {
     if (active !== undefined) return Promise.resolve(active)
     const running = this.#beginning.get(request.digest)
     if (running !== undefined) return running
-    const beginning = this.#create(request).finally(() => this.#beginning.delete(request.digest))
+    const unpin = this.#dependencies.store.pin(request.digest)
+    const beginning = this.#create(request).finally(() => {
+      this.#beginning.delete(request.digest)
+      // Who waits for the download goes on first, and pins its blob again.
+      setImmediate(unpin)
+    })
     this.#beginning.set(request.digest, beginning)
     return beginning
   }
@@ -207,11 +278,16 @@ export class Downloads implements Startable, CoordinatorListener {
     const blob = await this.#partialBlob(digest, source, size)
     this.#stopping.signal.throwIfAborted()
     const isDistrusted = (this.#distrusted.get(digest) ?? 0) > now()
-    const download = new Download(blob, source, isDistrusted, this.#options, this.#dependencies)
+    const { workers, store } = this.#dependencies
+    const failed = (error: StoreError) => this.#storeFailed(download, error)
+    const download: Download = new Download(blob, source, isDistrusted, this.#options, {
+      ...this.#dependencies,
+      workers: new DownloadWorkers(digest, { workers, store, failed }),
+    })
     this.#active.set(digest, download)
     void download.ended.then((outcome) => {
       this.#active.delete(digest)
-      this.#keepSummary(summaryOf(download, outcome === 'complete' ? 'complete' : 'failed'))
+      this.#ended.add(summaryOf(download, outcome === 'complete' ? 'complete' : 'failed'))
       if (outcome === 'complete') {
         this.#dependencies.published(digest)
       } else if (outcome.code === 'DIGEST_MISMATCH') {
@@ -235,21 +311,18 @@ export class Downloads implements Startable, CoordinatorListener {
         if (!(error instanceof ShoalError && error.code === 'SIZE_CONFLICT')) throw error
       }
     }
-    const trueSize = await this.#sizes.blobSize(digest, source, signal)
+    const trueSize = await this.#origin.blobSize(digest, source, signal)
     const held = store.find(digest)
     if (held !== undefined && held.size !== trueSize) await store.discard(digest)
     return store.create(digest, trueSize)
   }
 
-  #keepSummary(summary: DownloadSummary): void {
-    this.#ended.delete(summary.digest)
-    this.#ended.set(summary.digest, summary)
-    const [oldest] = this.#ended.keys()
-    if (this.#ended.size > MAX_KEPT_SUMMARIES && oldest !== undefined) this.#ended.delete(oldest)
+  #storeFailed(download: Download, cause: StoreError): void {
+    const { digest } = download
+    download.fail(new DownloadError('STORE_FAILED', `can not go on with ${digest}`, { cause }))
+    if (!isFileGone(cause)) return
+    this.#dropGone(digest).catch((error: unknown) => {
+      this.#dependencies.log.error({ digest, err: error }, 'a blob whose file is gone can not be forgotten')
+    })
   }
-}
-
-function summaryOf(download: Download, state: DownloadSummary['state']): DownloadSummary {
-  const { digest, blob, bytes } = download
-  return { digest, size: blob.size, pieces: blob.layout.count, held: blob.have.held, state, bytes: { ...bytes } }
 }

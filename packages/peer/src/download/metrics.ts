@@ -44,6 +44,11 @@ export function createDownloadMetrics(registry: Registry, activeDownloads: () =>
       labelNames: ['reason'] as const,
       registers,
     }),
+    passThroughBytes: new Counter({
+      name: 'shoal_node_pass_through_bytes_total',
+      help: 'Blob bytes handed from the origin to clients without being kept, as there was no room or the disk failed',
+      registers,
+    }),
     downloadSeconds: new Histogram({
       name: 'shoal_node_download_seconds',
       help: 'From first wanted to whole and verified',

@@ -15,7 +15,7 @@ export class StoredBlob {
   file: string
   /** Whether the whole blob was checked against its digest and has its final name. */
   isComplete: boolean
-  /** Milliseconds since 1970. */
+  /** Last use, milliseconds since 1970. */
   usedAtMs: number
   readonly #pieceDigests: Uint8Array<ArrayBuffer> | undefined
 
@@ -34,6 +34,16 @@ export class StoredBlob {
   /** Bytes of the whole blob. */
   get size(): number {
     return this.layout.size
+  }
+
+  /** Bytes of the pieces that are not held. */
+  get missingBytes(): number {
+    const { count, pieceSize, size } = this.layout
+    if (this.have.isComplete) return 0
+    const last = count - 1
+    const lastMissing = this.have.has(last) ? 0 : size - this.layout.offset(last)
+    const missing = count - this.have.held
+    return lastMissing + (missing - (lastMissing > 0 ? 1 : 0)) * pieceSize
   }
 
   /** The sha256 of each piece of an incomplete blob, 32 bytes each; zero where the piece is not held. */

@@ -1,7 +1,9 @@
 import { join } from 'node:path'
 import type { Startable } from '@shoal/core'
 import { Level } from 'level'
-import { StoreError } from './errors.ts'
+import { freeBytesAt } from './disk.ts'
+import { isDiskFull, StoreError, storeIoError } from './errors.ts'
+import { logBytes } from './level-log.ts'
 
 /** What the index keeps of a blob. */
 export interface BlobRecord {
@@ -10,39 +12,45 @@ export interface BlobRecord {
   readonly usedAtMs: number
 }
 
-type Batch = ReturnType<Level<string, Uint8Array>['batch']>
+type Database = Level<string, Uint8Array>
+type Batch = ReturnType<Database['batch']>
 
 const BLOB = 'blob!'
 const PIECE = 'piece!'
 const MAP = 'map!'
 /** Sorts after every key of a prefix: keys are printable ASCII. */
 const END = '~'
+/** What opening the database takes besides the content of its log. */
+const REOPEN_SPARE_BYTES = 256 * 1024
 
 /**
  * The store's index in `level`. `blob!<digest>` holds a record; `piece!<digest>!<index>` the sha256 of a held piece of
  * a blob in part; `map!<digest>` all piece digests of a whole blob. A piece is recorded after its bytes were written
  * and verified, so that a record never speaks of bytes that were not there.
+ *
+ * A write that fails for want of space leaves a torn record in LevelDB's log. LevelDB goes on behind it, and at the
+ * next start drops what it wrote there. So nothing is written after such a failure before the database was opened
+ * anew, which takes the log's content into a table.
  */
 export class IndexDb implements Startable {
   readonly #folder: string
-  #level: Level<string, Uint8Array> | undefined
+  readonly #running = new Set<Promise<unknown>>()
+  #level: Database | undefined
+  #reopening: Promise<void> | undefined
+  #isLogTorn = false
 
   constructor(dataDir: string) {
     this.#folder = join(dataDir, 'index')
   }
 
-  /** The open database; throws when the index is not started. */
-  get level(): Level<string, Uint8Array> {
-    if (this.#level === undefined) throw new Error('the index is not open')
-    return this.#level
-  }
-
+  /** Throws StoreError `NO_SPACE` or `IN_USE_ELSEWHERE`. */
   async start(): Promise<void> {
     if (this.#level !== undefined) return
-    const level = new Level<string, Uint8Array>(this.#folder, { valueEncoding: 'view' })
+    const level: Database = new Level(this.#folder, { valueEncoding: 'view' })
     try {
       await level.open()
     } catch (cause) {
+      if (isDiskFull(cause)) throw storeIoError('open the index', this.#folder, cause)
       throw new StoreError(
         'IN_USE_ELSEWHERE',
         `can not open the index ${this.#folder}: another process uses this data folder, or the index is damaged; stop the other process, or delete the data folder to start empty`,
@@ -50,64 +58,141 @@ export class IndexDb implements Startable {
       )
     }
     this.#level = level
+    this.#isLogTorn = false
   }
 
   async stop(): Promise<void> {
     const level = this.#level
     this.#level = undefined
+    await this.#reopening?.catch(() => {})
     await level?.close()
   }
 
+  /** A value by its whole key. Throws StoreError. */
+  get(key: string): Promise<Uint8Array | undefined> {
+    return this.#use('read', (level) => level.get(key))
+  }
+
+  /** Throws StoreError. */
+  put(key: string, value: Uint8Array): Promise<void> {
+    return this.#write((level) => level.put(key, value))
+  }
+
   async *blobs(): AsyncGenerator<[digest: string, record: BlobRecord]> {
-    for await (const [key, value] of this.level.iterator({ gte: BLOB, lt: BLOB + END })) {
+    for await (const [key, value] of this.#opened().iterator({ gte: BLOB, lt: BLOB + END })) {
       const record = decodeRecord(value)
       if (record !== undefined) yield [key.slice(BLOB.length), record]
     }
   }
 
-  async putBlob(digest: string, record: BlobRecord): Promise<void> {
-    await this.level.put(BLOB + digest, encode(record))
+  putBlob(digest: string, record: BlobRecord): Promise<void> {
+    return this.put(BLOB + digest, encode(record))
   }
 
-  async putPiece(digest: string, piece: number, sha256: Uint8Array): Promise<void> {
-    await this.level.put(pieceKey(digest, piece), sha256)
+  putBlobs(records: Iterable<readonly [digest: string, record: BlobRecord]>): Promise<void> {
+    const puts = [...records].map(([digest, record]) => ({
+      type: 'put' as const,
+      key: BLOB + digest,
+      value: encode(record),
+    }))
+    return this.#write((level) => level.batch(puts))
   }
 
-  async deletePieces(digest: string, pieces: readonly number[]): Promise<void> {
-    await this.level.batch(pieces.map((piece) => ({ type: 'del' as const, key: pieceKey(digest, piece) })))
+  putPiece(digest: string, piece: number, sha256: Uint8Array): Promise<void> {
+    return this.put(pieceKey(digest, piece), sha256)
+  }
+
+  deletePieces(digest: string, pieces: readonly number[]): Promise<void> {
+    const deletions = pieces.map((piece) => ({ type: 'del' as const, key: pieceKey(digest, piece) }))
+    return this.#write((level) => level.batch(deletions))
   }
 
   async *pieces(digest: string): AsyncGenerator<[piece: number, sha256: Uint8Array]> {
     const prefix = `${PIECE}${digest}!`
-    for await (const [key, value] of this.level.iterator({ gte: prefix, lt: prefix + END })) {
+    for await (const [key, value] of this.#opened().iterator({ gte: prefix, lt: prefix + END })) {
       yield [Number.parseInt(key.slice(prefix.length), 16), value]
     }
   }
 
   /** All piece digests of a whole blob; undefined when they are not known. */
-  async pieceMap(digest: string): Promise<Uint8Array | undefined> {
-    return this.level.get(MAP + digest)
+  pieceMap(digest: string): Promise<Uint8Array | undefined> {
+    return this.get(MAP + digest)
   }
 
   /** Makes a blob whole in one step: its record, its piece map, and no more single pieces. */
-  async complete(digest: string, record: BlobRecord, pieceMap: Uint8Array): Promise<void> {
-    const batch = this.level.batch()
-    batch.put(BLOB + digest, encode(record)).put(MAP + digest, pieceMap)
-    await (await this.#deletePieceKeys(batch, digest)).write({ sync: true })
+  complete(digest: string, record: BlobRecord, pieceMap: Uint8Array): Promise<void> {
+    return this.#write(async (level) => {
+      const batch = level.batch()
+      batch.put(BLOB + digest, encode(record)).put(MAP + digest, pieceMap)
+      await deletePieceKeys(level, batch, digest)
+      await batch.write({ sync: true })
+    })
   }
 
   /** Forgets a blob. */
-  async delete(digest: string): Promise<void> {
-    const batch = this.level.batch()
-    batch.del(BLOB + digest).del(MAP + digest)
-    await (await this.#deletePieceKeys(batch, digest)).write()
+  delete(digest: string): Promise<void> {
+    return this.#write(async (level) => {
+      const batch = level.batch()
+      batch.del(BLOB + digest).del(MAP + digest)
+      await deletePieceKeys(level, batch, digest)
+      await batch.write()
+    })
   }
 
-  async #deletePieceKeys(batch: Batch, digest: string): Promise<Batch> {
-    const prefix = `${PIECE}${digest}!`
-    for await (const key of this.level.keys({ gte: prefix, lt: prefix + END })) batch.del(key)
-    return batch
+  async #write(work: (level: Database) => Promise<void>): Promise<void> {
+    if (this.#isLogTorn) await this.#reopenOnce()
+    try {
+      await this.#use('write', work)
+    } catch (error) {
+      if (isDiskFull(error)) this.#isLogTorn = true
+      throw error
+    }
   }
+
+  /** Runs `work`, not while the database is opened anew. */
+  async #use<T>(verb: 'read' | 'write', work: (level: Database) => Promise<T>): Promise<T> {
+    await this.#reopening?.catch(() => {})
+    const running = work(this.#opened())
+    this.#running.add(running)
+    try {
+      return await running
+    } catch (cause) {
+      throw storeIoError(`${verb} the index`, this.#folder, cause)
+    } finally {
+      this.#running.delete(running)
+    }
+  }
+
+  #reopenOnce(): Promise<void> {
+    this.#reopening ??= this.#reopen().finally(() => {
+      this.#reopening = undefined
+    })
+    return this.#reopening
+  }
+
+  async #reopen(): Promise<void> {
+    try {
+      const needed = (await logBytes(this.#folder)) + REOPEN_SPARE_BYTES
+      const isRoomy = (await freeBytesAt(this.#folder)) >= needed
+      if (!isRoomy) throw new StoreError('NO_SPACE', `the index ${this.#folder} needs ${needed} free bytes to go on`)
+      await Promise.allSettled(this.#running)
+      await this.#opened().close()
+      await this.#opened().open()
+      this.#isLogTorn = false
+    } catch (cause) {
+      throw storeIoError('open the index', this.#folder, cause)
+    }
+  }
+
+  #opened(): Database {
+    if (this.#level === undefined) throw new Error('the index is not open')
+    return this.#level
+  }
+}
+
+async function deletePieceKeys(level: Database, batch: Batch, digest: string): Promise<void> {
+  const prefix = `${PIECE}${digest}!`
+  for await (const key of level.keys({ gte: prefix, lt: prefix + END })) batch.del(key)
 }
 
 function pieceKey(digest: string, piece: number): string {

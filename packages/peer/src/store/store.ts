@@ -1,54 +1,116 @@
-import { mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
-import { dirname, join } from 'node:path'
-import { type Logger, parseDigest, type Startable, syncFolder, tryParseDigest } from '@shoal/core'
+import { type Logger, PieceLayout, type Startable } from '@shoal/core'
 import { StoredBlob } from './blob.ts'
-import { StoreError, storeIoError } from './errors.ts'
+import { freeBytesAt } from './disk.ts'
+import { StoreError } from './errors.ts'
+import { BlobFiles, type NamedFile, sizeOfFile } from './files.ts'
 import { IndexDb } from './index-db.ts'
+import type { StoreMetrics, StoreView } from './metrics.ts'
+import type { StoreOptions } from './options.ts'
+import { Pins, type Unpin } from './pins.ts'
+import { type PieceHasher, recoverBlobs } from './recovery.ts'
+import { Room } from './room.ts'
+import { type ScrubCounts, scrub } from './scrub.ts'
+import { Turns } from './turns.ts'
 
-const SHA256_BYTES = 32
+const TEND_MS = 10_000
+const SAVE_USES_MS = 60_000
 
-/** What the store asks of the worker threads. */
-export interface PieceHasher {
-  /** sha256 of the named pieces of a file; a shorter entry where the file ends before the piece does. */
-  hashPieces(file: string, size: number, pieces: readonly number[], signal: AbortSignal): Promise<Uint8Array[]>
+/** Who is told what becomes of blobs; called at once, and must not throw. */
+export interface StoreListener {
+  /** The blob's file moved or went away. */
+  moved(digest: string): void
+  /** The store gave the blob up on its own: it was evicted, or found damaged. */
+  withdrawn(digest: string): void
+  /** A whole blob was found on disk that the index did not know. */
+  adopted(blob: StoredBlob): void
+}
+
+export interface BlobStoreDependencies {
+  readonly hasher: PieceHasher
+  readonly metrics: StoreMetrics
+  readonly log: Logger
+  /** Milliseconds since 1970. */
+  readonly now?: () => number
+  /** Bytes that may still be written to the file system of a folder. */
+  readonly freeBytes?: (folder: string) => Promise<number>
 }
 
 /**
- * The node's blobs on disk. A blob in part is `partial/<algorithm>-<hex>`, whole and verified it is
- * `blobs/<algorithm>/<first two hex>/<hex>`; which pieces are held is in the index and outlives the process.
+ * The node's blobs on disk; which pieces are held is in the index and outlives the process. Blobs that are not in use
+ * are evicted, those longest unused first, when the store outgrows its quota or the disk fills up.
  */
 export class BlobStore implements Startable {
-  readonly #dataDir: string
-  readonly #hasher: PieceHasher
-  readonly #log: Logger
   readonly index: IndexDb
-  readonly #blobs = new Map<string, StoredBlob>()
-  readonly #creating = new Map<string, Promise<StoredBlob>>()
+  readonly #options: StoreOptions & { readonly dataDir: string }
+  readonly #hasher: PieceHasher
+  readonly #metrics: StoreMetrics
+  readonly #log: Logger
+  readonly #now: () => number
+  readonly #freeBytes: () => Promise<number>
+  readonly #files: BlobFiles
+  readonly #room: Room
+  readonly #pins = new Pins()
+  /** What makes and removes blobs goes one after the other: room that was found is not given away twice. */
+  readonly #turns = new Turns()
   readonly #stopping = new AbortController()
-  #onMoved: (digest: string) => void = () => {}
+  /** Digests whose time of use the index does not have yet. */
+  readonly #unsavedUses = new Set<string>()
+  #blobs = new Map<string, StoredBlob>()
+  #listener: StoreListener | undefined
+  #timer: NodeJS.Timeout | undefined
+  #usesSavedAtMs = 0
 
-  constructor(options: { dataDir: string }, dependencies: { hasher: PieceHasher; log: Logger }) {
-    this.#dataDir = options.dataDir
-    this.#hasher = dependencies.hasher
-    this.#log = dependencies.log
+  constructor(options: StoreOptions & { readonly dataDir: string }, dependencies: BlobStoreDependencies) {
+    const { hasher, metrics, log, now = Date.now, freeBytes = freeBytesAt } = dependencies
+    this.#options = options
+    this.#hasher = hasher
+    this.#metrics = metrics
+    this.#log = log
+    this.#now = now
+    this.#freeBytes = () => freeBytes(options.dataDir)
     this.index = new IndexDb(options.dataDir)
+    this.#files = new BlobFiles(options.dataDir)
+    this.#room = new Room(options, {
+      blobs: () => this.#blobs.values(),
+      isInUse: (digest) => this.#pins.has(digest),
+      evict: (blob) => this.#giveUp(blob),
+      freeBytes: this.#freeBytes,
+      metrics,
+      log,
+    })
   }
 
-  /** Registers who is told when a blob's file moved or went away. */
-  onMoved(listener: (digest: string) => void): void {
-    this.#onMoved = listener
+  /** Registers who is told of changes; one at most. */
+  follow(listener: StoreListener): void {
+    this.#listener = listener
   }
 
   async start(): Promise<void> {
-    await mkdir(join(this.#dataDir, 'partial'), { recursive: true })
-    await mkdir(join(this.#dataDir, 'blobs'), { recursive: true })
-    await this.index.start()
-    await this.#recover()
+    if (this.#timer !== undefined) return
+    await this.#files.prepare()
+    await this.#openIndex()
+    try {
+      this.#blobs = await recoverBlobs({
+        index: this.index,
+        files: this.#files,
+        hasher: this.#hasher,
+        log: this.#log,
+        signal: this.#stopping.signal,
+      })
+      await this.tend()
+    } catch (error) {
+      await this.index.stop()
+      throw error
+    }
+    this.#log.info(this.summary(), 'store opened')
+    this.#timer = setInterval(() => void this.tend(), TEND_MS)
   }
 
   async stop(): Promise<void> {
+    clearInterval(this.#timer)
+    this.#timer = undefined
     this.#stopping.abort()
-    await Promise.allSettled(this.#creating.values())
+    await this.#turns.run(() => this.#saveUses(() => true))
     await this.index.stop()
     this.#blobs.clear()
   }
@@ -63,76 +125,87 @@ export class BlobStore implements Startable {
     for (const blob of this.#blobs.values()) if (blob.isComplete) yield blob
   }
 
-  /** Counts and bytes for people and metrics. */
-  summary(): { completeBlobs: number; partialBlobs: number; completeBytes: number } {
-    let completeBlobs = 0
-    let completeBytes = 0
-    for (const blob of this.complete()) {
-      completeBlobs++
-      completeBytes += blob.size
+  /** Counts and bytes for people; blobs in part count with their whole size, which is kept free for them. */
+  summary(): Omit<StoreView, 'freeBytes'> {
+    let [completeBlobs, completeBytes, partialBlobs, partialBytes] = [0, 0, 0, 0]
+    for (const { isComplete, size } of this.#blobs.values()) {
+      if (isComplete) {
+        completeBlobs++
+        completeBytes += size
+      } else {
+        partialBlobs++
+        partialBytes += size
+      }
     }
-    return { completeBlobs, partialBlobs: this.#blobs.size - completeBlobs, completeBytes }
+    return { completeBlobs, completeBytes, partialBlobs, partialBytes, quotaBytes: this.#options.quotaBytes }
+  }
+
+  /** What metrics show. */
+  async view(): Promise<StoreView> {
+    return { ...this.summary(), freeBytes: await this.#freeBytes() }
+  }
+
+  /** Keeps the blob, held or yet to be created, from being evicted until the returned function is called. */
+  pin(digest: string): Unpin {
+    return this.#pins.pin(digest)
+  }
+
+  /** Notes that the blob is being used. */
+  touch(digest: string): void {
+    const blob = this.#blobs.get(digest)
+    if (blob === undefined) return
+    blob.usedAtMs = this.#now()
+    this.#unsavedUses.add(digest)
   }
 
   /**
-   * The blob to add pieces to: what is held of it already, else a new partial file of its full size. Throws StoreError
-   * `SIZE_CONFLICT` when it is held with another size, `NO_SPACE` or `IO` when it can not be made.
+   * The blob to add pieces to: what is held of it already, else a new partial file of its full size, for which blobs
+   * are evicted if need be. Throws StoreError `SIZE_CONFLICT` when it is held with another size, `NO_SPACE` or `IO`
+   * when it can not be made.
    */
   async create(digest: string, size: number): Promise<StoredBlob> {
-    const held = this.#blobs.get(digest)
-    const blob = held ?? (await this.#createOnce(digest, size))
-    if (blob.size !== size) {
-      throw new StoreError('SIZE_CONFLICT', `blob ${digest} has ${blob.size} bytes here, not ${size}`)
+    const unpin = this.pin(digest)
+    try {
+      return await this.#turns.run(() => this.#createInTurn(digest, size))
+    } finally {
+      unpin()
     }
-    return blob
   }
 
   /**
    * Records a piece whose bytes were written and whose sha256 was right. It counts as held once it is in the index, so
-   * that what a node says it holds is there again after a crash. Returns whether it is new.
+   * that what a node says it holds is there again after a crash. Returns whether it is new. Throws StoreError.
    */
   async addPiece(blob: StoredBlob, piece: number, sha256: Uint8Array): Promise<boolean> {
     if (blob.have.has(piece)) return false
-    await this.index.putPiece(blob.digest, piece, sha256)
+    await this.#retryWithRoom(
+      () => this.index.putPiece(blob.digest, piece, sha256),
+      (before) => this.makeRoom(blob.layout.length(piece), before),
+    )
     return blob.addPiece(piece, sha256)
   }
 
   /**
    * Gives a blob whose whole digest was checked its final name: bytes to disk, rename, folder to disk, index. The
-   * caller has checked the digest.
+   * caller has checked the digest. Throws StoreError.
    */
   async publish(blob: StoredBlob): Promise<void> {
     if (blob.isComplete) return
-    const target = this.#finalPath(blob.digest)
-    try {
-      const handle = await open(blob.file, 'r+')
-      try {
-        await handle.datasync()
-      } finally {
-        await handle.close()
-      }
-      await mkdir(dirname(target), { recursive: true })
-      await rename(blob.file, target)
-      await syncFolder(dirname(target))
-    } catch (cause) {
-      throw storeIoError('publish', target, cause)
-    }
-    const pieceMap = blob.pieceDigests ?? new Uint8Array(0)
-    const whole = new StoredBlob(blob.digest, blob.size, target, true, Date.now())
-    await this.index.complete(blob.digest, recordOf(whole), pieceMap)
+    const { digest, size } = blob
+    const makeRoom = (before: number) => this.makeRoom(blob.layout.pieceSize, before)
+    const target = await this.#retryWithRoom(() => this.#files.publish(blob.file, digest), makeRoom)
     blob.file = target
+    const whole = new StoredBlob(digest, size, target, true, this.#now())
+    const pieceMap = blob.pieceDigests ?? new Uint8Array(0)
+    await this.#retryWithRoom(() => this.index.complete(digest, recordOf(whole), pieceMap), makeRoom)
     blob.isComplete = true
-    this.#blobs.set(blob.digest, whole)
-    this.#onMoved(blob.digest)
+    this.#blobs.set(digest, whole)
+    this.#listener?.moved(digest)
   }
 
-  /** Forgets a blob and deletes its bytes. */
-  async discard(digest: string): Promise<void> {
-    const blob = this.#blobs.get(digest)
-    this.#blobs.delete(digest)
-    this.#onMoved(digest)
-    await this.index.delete(digest)
-    if (blob !== undefined) await rm(blob.file, { force: true })
+  /** Forgets a blob and deletes its bytes. Throws StoreError when they can not be deleted. */
+  discard(digest: string): Promise<void> {
+    return this.#turns.run(() => this.#remove(digest))
   }
 
   /** The sha256 of every piece, 32 bytes each, zero where not known; undefined when nothing is known of the blob. */
@@ -142,109 +215,162 @@ export class BlobStore implements Startable {
     return blob.pieceDigests ?? (await this.index.pieceMap(digest))
   }
 
-  #createOnce(digest: string, size: number): Promise<StoredBlob> {
-    const running = this.#creating.get(digest)
-    if (running !== undefined) return running
-    const creating = this.#createPartial(digest, size).finally(() => this.#creating.delete(digest))
-    this.#creating.set(digest, creating)
-    return creating
+  /** Bytes of all blobs that were evicted since the store was made. */
+  get evictedBytes(): number {
+    return this.#room.evictedBytes
   }
 
-  async #createPartial(digest: string, size: number): Promise<StoredBlob> {
-    const file = this.#partialPath(digest)
+  /**
+   * Evicts blobs worth at least `bytes`, where there are such, because a write failed for want of space. Returns the
+   * bytes that are free again: 0 when nothing may go.
+   * @param evictedBefore `evictedBytes` before the write: when others have made room since then, nothing more goes
+   */
+  makeRoom(bytes: number, evictedBefore: number): Promise<number> {
+    return this.#turns.run(() => this.#room.free(bytes, evictedBefore))
+  }
+
+  /** Evicts what is over the limits, and writes down when blobs were used. The store does so by itself, all 10 s. */
+  async tend(): Promise<void> {
+    await this.#turns.run(async () => {
+      await this.#room.tend()
+      if (this.#now() - this.#usesSavedAtMs < SAVE_USES_MS) return
+      this.#usesSavedAtMs = this.#now()
+      // The record of a blob in part must not be written while the blob may be published.
+      await this.#saveUses((blob) => blob.isComplete)
+    })
+  }
+
+  /**
+   * Checks every whole blob against its digest, one at a time, and discards those that are damaged; takes up whole
+   * blobs that the index does not know. Throws what hashing throws when `signal` aborts.
+   * @param report called after each file
+   */
+  scrub(signal: AbortSignal, report: (counts: ScrubCounts) => void): Promise<ScrubCounts> {
+    return scrub(
+      {
+        blobs: () => [...this.complete()],
+        pin: (digest) => this.pin(digest),
+        isHeld: (blob) => this.#blobs.get(blob.digest) === blob,
+        isKnown: (digest) => this.#blobs.has(digest),
+        named: () => this.#files.named(),
+        hasher: this.#hasher,
+        dropDamaged: (blob) => this.#dropDamaged(blob),
+        adopt: (file, size, pieceMap, usedAtMs) => this.#adopt(file, size, pieceMap, usedAtMs),
+        dropUnknown: (file) => this.#dropUnknown(file),
+        metrics: this.#metrics,
+        log: this.#log,
+      },
+      signal,
+      report,
+    )
+  }
+
+  async #openIndex(): Promise<void> {
     try {
-      const handle = await open(file, 'w')
-      try {
-        await handle.truncate(size)
-      } finally {
-        await handle.close()
-      }
-    } catch (cause) {
-      throw storeIoError('create', file, cause)
+      await this.index.start()
+    } catch (error) {
+      if (!(error instanceof StoreError && error.code === 'NO_SPACE')) throw error
+      const removed = await this.#files.removePartials(new Set())
+      if (removed === 0) throw error
+      this.#log.warn({ removed }, 'the disk is too full to open the index: unfinished blobs were deleted')
+      await this.index.start()
     }
-    const blob = new StoredBlob(digest, size, file, false, Date.now())
-    await this.index.putBlob(digest, recordOf(blob))
+  }
+
+  async #createInTurn(digest: string, size: number): Promise<StoredBlob> {
+    const held = this.#blobs.get(digest)
+    if (held !== undefined && held.size !== size) {
+      throw new StoreError('SIZE_CONFLICT', `blob ${digest} has ${held.size} bytes here, not ${size}`)
+    }
+    if (held?.isComplete) return held
+    const { pieceSize } = new PieceLayout(size)
+    // What a blob in part lacks is promised to it already; that the disk has it still is not sure.
+    await this.#room.reserve(held === undefined ? size : 0, digest)
+    if (held !== undefined) {
+      this.touch(digest)
+      return held
+    }
+    const makeRoom = (before: number) => this.#room.free(pieceSize, before)
+    const file = await this.#retryWithRoom(() => this.#files.createPartial(digest, size), makeRoom)
+    const blob = new StoredBlob(digest, size, file, false, this.#now())
+    try {
+      await this.#retryWithRoom(() => this.index.putBlob(digest, recordOf(blob)), makeRoom)
+    } catch (error) {
+      await this.#files.remove(file)
+      throw error
+    }
     this.#blobs.set(digest, blob)
     return blob
   }
 
-  /** Takes up what an earlier run left: whole blobs whose file is right, parts whose pieces still have their sha256. */
-  async #recover(): Promise<void> {
-    const lost: string[] = []
-    for await (const [digest, record] of this.index.blobs()) {
-      if (tryParseDigest(digest) === undefined) continue
-      const { size, usedAtMs } = record
-      if (await hasSize(this.#finalPath(digest), size)) {
-        // A final name is given only to verified bytes, so the record may lag behind the rename by one crash.
-        if (!record.isComplete) await this.#recoverRenamed(digest, size)
-        this.#blobs.set(digest, new StoredBlob(digest, size, this.#finalPath(digest), true, usedAtMs))
-      } else if (!record.isComplete && (await hasSize(this.#partialPath(digest), size))) {
-        const blob = new StoredBlob(digest, size, this.#partialPath(digest), false, usedAtMs)
-        await this.#recoverPieces(blob)
-        this.#blobs.set(digest, blob)
-      } else {
-        lost.push(digest)
-      }
-    }
-    for (const digest of lost) {
-      this.#log.warn({ digest }, 'a blob of the index is not on disk as it was; it will be fetched again')
-      await this.index.delete(digest)
-    }
-    await this.#removeUnknownPartials()
-    this.#log.info(this.summary(), 'store opened')
-  }
-
-  async #recoverRenamed(digest: string, size: number): Promise<void> {
-    const blob = new StoredBlob(digest, size, this.#finalPath(digest), false, Date.now())
-    for await (const [piece, sha256] of this.index.pieces(digest)) {
-      if (piece < blob.layout.count && sha256.byteLength === SHA256_BYTES) blob.addPiece(piece, sha256)
-    }
-    const record = { size, isComplete: true, usedAtMs: blob.usedAtMs }
-    await this.index.complete(digest, record, blob.pieceDigests ?? new Uint8Array(0))
-  }
-
-  async #recoverPieces(blob: StoredBlob): Promise<void> {
-    const recorded: [number, Uint8Array][] = []
-    for await (const [piece, sha256] of this.index.pieces(blob.digest)) {
-      if (piece < blob.layout.count && sha256.byteLength === SHA256_BYTES) recorded.push([piece, sha256])
-    }
-    const pieces = recorded.map(([piece]) => piece)
-    const found = await this.#hasher.hashPieces(blob.file, blob.size, pieces, this.#stopping.signal)
-    const wrong: number[] = []
-    for (const [i, [piece, sha256]] of recorded.entries()) {
-      if (Buffer.compare(found[i] ?? new Uint8Array(0), sha256) === 0) blob.addPiece(piece, sha256)
-      else wrong.push(piece)
-    }
-    if (wrong.length > 0) await this.index.deletePieces(blob.digest, wrong)
-    this.#log.info({ digest: blob.digest, held: blob.have.held, damaged: wrong.length }, 'partial blob taken up again')
-  }
-
-  async #removeUnknownPartials(): Promise<void> {
-    const folder = join(this.#dataDir, 'partial')
-    const known = new Set([...this.#blobs.values()].map((blob) => blob.file))
-    for (const name of await readdir(folder)) {
-      if (!known.has(join(folder, name))) await rm(join(folder, name), { force: true })
+  /** Runs `work`; once more when the disk was full and something could be evicted. */
+  async #retryWithRoom<T>(work: () => Promise<T>, makeRoom: (evictedBefore: number) => Promise<number>): Promise<T> {
+    const { evictedBytes } = this
+    try {
+      return await work()
+    } catch (error) {
+      if (!(error instanceof StoreError && error.code === 'NO_SPACE')) throw error
+      if ((await makeRoom(evictedBytes)) === 0) throw error
+      return work()
     }
   }
 
-  #finalPath(digest: string): string {
-    const { algorithm, hex } = parseDigest(digest)
-    return join(this.#dataDir, 'blobs', algorithm, hex.slice(0, 2), hex)
+  /** In a turn: removes a blob on the store's own account. */
+  async #giveUp(blob: StoredBlob): Promise<void> {
+    try {
+      await this.#remove(blob.digest)
+    } finally {
+      this.#listener?.withdrawn(blob.digest)
+    }
   }
 
-  #partialPath(digest: string): string {
-    const { algorithm, hex } = parseDigest(digest)
-    return join(this.#dataDir, 'partial', `${algorithm}-${hex}`)
+  /** In a turn: the bytes go first, because a full disk has no room for the index to say so. */
+  async #remove(digest: string): Promise<void> {
+    const blob = this.#blobs.get(digest)
+    this.#blobs.delete(digest)
+    this.#unsavedUses.delete(digest)
+    this.#listener?.moved(digest)
+    if (blob !== undefined) await this.#files.remove(blob.file)
+    await this.index.delete(digest).catch((error: unknown) => {
+      this.#log.warn({ digest, err: error }, 'the index still has a blob that is gone; the next start corrects it')
+    })
+  }
+
+  async #saveUses(isSaved: (blob: StoredBlob) => boolean): Promise<void> {
+    const used = [...this.#unsavedUses].flatMap((digest) => this.#blobs.get(digest) ?? []).filter(isSaved)
+    if (used.length === 0) return
+    for (const { digest } of used) this.#unsavedUses.delete(digest)
+    await this.index
+      .putBlobs(used.map((blob) => [blob.digest, recordOf(blob)]))
+      .catch((error: unknown) => this.#log.warn({ err: error }, 'times of use can not be written down'))
+  }
+
+  #dropDamaged(blob: StoredBlob): Promise<void> {
+    return this.#turns.run(async () => {
+      if (this.#blobs.get(blob.digest) === blob) await this.#giveUp(blob)
+    })
+  }
+
+  #adopt({ digest, file }: NamedFile, size: number, pieceMap: Uint8Array, usedAtMs: number): Promise<boolean> {
+    return this.#turns.run(async () => {
+      if (this.#blobs.has(digest) || (await sizeOfFile(file)) !== size) return false
+      const blob = new StoredBlob(digest, size, file, true, usedAtMs)
+      await this.index.complete(digest, recordOf(blob), pieceMap)
+      this.#blobs.set(digest, blob)
+      this.#listener?.adopted(blob)
+      return true
+    })
+  }
+
+  #dropUnknown({ digest, file }: NamedFile): Promise<boolean> {
+    return this.#turns.run(async () => {
+      if (this.#blobs.has(digest)) return false
+      await this.#files.remove(file)
+      return true
+    })
   }
 }
 
 function recordOf(blob: StoredBlob): { size: number; isComplete: boolean; usedAtMs: number } {
   return { size: blob.size, isComplete: blob.isComplete, usedAtMs: blob.usedAtMs }
-}
-
-function hasSize(path: string, size: number): Promise<boolean> {
-  return stat(path).then(
-    (entry) => entry.size === size,
-    () => false,
-  )
 }

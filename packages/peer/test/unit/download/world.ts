@@ -9,7 +9,8 @@ import type { OriginRequest, PieceWorkers } from '../../../src/download/dependen
 import { Downloads } from '../../../src/download/downloads.ts'
 import { createDownloadMetrics } from '../../../src/download/metrics.ts'
 import type { PieceRequest } from '../../../src/lane/piece-fetch.ts'
-import { BlobStore } from '../../../src/store/store.ts'
+import type { BlobStore } from '../../../src/store/store.ts'
+import { makeStore } from '../store/kit.ts'
 
 export const content = createHash('shake256', { outputLength: 1_500_000 }).update('content').digest()
 export const digest = digestOf(content)
@@ -48,7 +49,7 @@ export class World implements PieceWorkers {
   private constructor(dataDir: string) {
     this.dataDir = dataDir
     const log = createLogger('test', 'silent')
-    this.store = new BlobStore({ dataDir }, { hasher: this, log })
+    this.store = makeStore(dataDir, {}, { hasher: this }).store
     this.downloads = new Downloads(
       { originStreams: 2, schedulerGraceMs: 1000, patienceMs: 15_000 },
       {
@@ -59,7 +60,12 @@ export class World implements PieceWorkers {
         log,
         now: () => this.nowMs,
         published: (which) => this.published.push(which),
-        sizes: { blobSize: async () => content.byteLength },
+        origin: {
+          blobSize: async () => content.byteLength,
+          fetchBlob: async () => {
+            throw new Error('nothing is passed through here')
+          },
+        },
         bootstrap: () => {},
       },
     )

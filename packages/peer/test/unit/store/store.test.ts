@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto'
 import { mkdtemp, open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -6,7 +5,8 @@ import { createLogger, digestOf, PieceLayout } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { StoredBlob } from '../../../src/store/blob.ts'
 import { ManifestStore } from '../../../src/store/manifests.ts'
-import { BlobStore } from '../../../src/store/store.ts'
+import type { BlobStore } from '../../../src/store/store.ts'
+import { addPiece as addPieceTo, makeStore, sha256 } from './kit.ts'
 
 const content = Buffer.alloc(700 * 1024, 'shoal')
 const digest = digestOf(content)
@@ -16,31 +16,17 @@ const pieceBytes = (piece: number) => {
   const start = layout.offset(piece)
   return content.subarray(start, start + layout.length(piece))
 }
-const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()
-
-const hasher = {
-  async hashPieces(file: string, size: number, pieces: readonly number[]) {
-    const bytes = await readFile(file)
-    const { pieceSize } = new PieceLayout(size)
-    return pieces.map((piece) => sha256(bytes.subarray(piece * pieceSize, (piece + 1) * pieceSize)))
-  },
-}
 
 let dataDir: string
 let store: BlobStore
 
 const openStore = async () => {
-  store = new BlobStore({ dataDir }, { hasher, log: createLogger('test', 'silent') })
+  store = makeStore(dataDir).store
   await store.start()
   return store
 }
 
-const addPiece = async (blob: StoredBlob, piece: number) => {
-  const handle = await open(blob.file, 'r+')
-  await handle.write(pieceBytes(piece), 0, layout.length(piece), layout.offset(piece))
-  await handle.close()
-  await store.addPiece(blob, piece, sha256(pieceBytes(piece)))
-}
+const addPiece = (blob: StoredBlob, piece: number) => addPieceTo(store, blob, piece, content)
 
 beforeEach(async () => {
   dataDir = await mkdtemp(join(tmpdir(), 'shoal-store-'))
@@ -54,7 +40,7 @@ afterEach(async () => {
 describe('BlobStore', () => {
   it('publishes a blob under its digest and finds it again', async () => {
     const moved: string[] = []
-    store.onMoved((of) => moved.push(of))
+    store.follow({ moved: (of) => moved.push(of), withdrawn: () => {}, adopted: () => {} })
     const blob = await store.create(digest, content.byteLength)
     for (let piece = 0; piece < layout.count; piece++) await addPiece(blob, piece)
     await store.publish(blob)
@@ -125,14 +111,14 @@ describe('BlobStore', () => {
   })
 
   it('says that another process uses the data folder', async () => {
-    const second = new BlobStore({ dataDir }, { hasher, log: createLogger('test', 'silent') })
+    const second = makeStore(dataDir).store
     await expect(second.start()).rejects.toThrow(/another process uses this data folder/)
   })
 })
 
 describe('ManifestStore', () => {
   it('keeps manifests and tags, and never gives damaged bytes', async () => {
-    const manifests = new ManifestStore(store.index)
+    const manifests = new ManifestStore(store.index, createLogger('test', 'silent'))
     const bytes = Buffer.from('{"schemaVersion":2}\n{}')
     const manifest = { digest: digestOf(bytes), mediaType: 'application/x', bytes }
     await manifests.put(manifest)

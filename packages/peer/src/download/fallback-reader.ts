@@ -1,0 +1,71 @@
+import type { ByteRange } from '@shoal/core'
+import type { StoredBlob } from '../store/blob.ts'
+import type { PassThroughReader } from './pass-through.ts'
+import { type BlobReader, PieceReader } from './reader.ts'
+import { isStoreFailure } from './store-failure.ts'
+
+/** What a FallbackReader works with. */
+interface FallbackDependencies {
+  /** Resolves when a piece may be read. */
+  readonly waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>
+  /** The way to the same bytes when this node's disk fails. */
+  readonly passThrough: (error: unknown) => PassThroughReader
+  /** Called once, when the reader is closed. */
+  readonly closed: () => void
+}
+
+/**
+ * A reader of what is on disk that goes on with the origin's bytes where the disk fails: when it is full in the middle
+ * of a download, or does not give back what was written.
+ */
+export class FallbackReader implements BlobReader {
+  readonly digest: string
+  readonly size: number
+  readonly #held: PieceReader
+  readonly #state: { hasFailed: boolean }
+  readonly #dependencies: FallbackDependencies
+
+  private constructor(held: PieceReader, state: { hasFailed: boolean }, dependencies: FallbackDependencies) {
+    this.digest = held.digest
+    this.size = held.size
+    this.#held = held
+    this.#state = state
+    this.#dependencies = dependencies
+  }
+
+  /** Rejects with the system's error when the file can not be opened; `closed` is not called then. */
+  static async open(blob: StoredBlob, dependencies: FallbackDependencies): Promise<FallbackReader> {
+    const state = { hasFailed: false }
+    const held = await PieceReader.open(blob, async (piece, signal) => {
+      // Once it has failed, only what was read before is read again.
+      if (!state.hasFailed) await dependencies.waitForPiece(piece, signal)
+    })
+    return new FallbackReader(held, state, dependencies)
+  }
+
+  async *read(range: ByteRange, signal: AbortSignal): AsyncGenerator<Buffer> {
+    let next = range.start
+    let passed: PassThroughReader
+    try {
+      for await (const chunk of this.#held.read(range, signal)) {
+        next += chunk.byteLength
+        yield chunk
+      }
+      return
+    } catch (error) {
+      if (signal.aborted || !isStoreFailure(error)) throw error
+      this.#state.hasFailed = true
+      passed = this.#dependencies.passThrough(error)
+    }
+    const before = range.start === 0 && next > 0 ? this.#held.read({ start: 0, end: next - 1 }, signal) : undefined
+    yield* passed.readOn({ start: next, end: range.end }, before, signal)
+  }
+
+  async close(): Promise<void> {
+    try {
+      await this.#held.close()
+    } finally {
+      this.#dependencies.closed()
+    }
+  }
+}

@@ -1,0 +1,77 @@
+/** A blob as the choice sees it. */
+export interface EvictionCandidate {
+  readonly digest: string
+  /** Bytes that its going makes free: also of a blob in part its whole size, as room is kept for all of it. */
+  readonly sizeBytes: number
+  /** Last use, milliseconds since 1970. */
+  readonly usedAtMs: number
+  readonly isInUse: boolean
+}
+
+/** How much room there is, in bytes. */
+export interface StoreSpace {
+  /** Free on the file system, less what is promised to blobs in part; below 0 when more is promised than is free. */
+  readonly freeBytes: number
+  /** 0: none. */
+  readonly quotaBytes: number
+  readonly minFreeBytes: number
+  /** Shares, 0 to 1. */
+  readonly highWatermark: number
+  readonly lowWatermark: number
+}
+
+/** What made an eviction necessary. */
+type EvictionReason = 'quota' | 'disk'
+
+/** What to evict. */
+export interface EvictionPlan<T extends EvictionCandidate> {
+  /** In the order in which they are to go. */
+  readonly victims: readonly T[]
+  /** Why; undefined when nothing is over a limit. */
+  readonly reason: EvictionReason | undefined
+  /** Whether what is needed fits once they are gone. */
+  readonly hasRoom: boolean
+}
+
+/**
+ * Which blobs go so that `neededBytes` more fit: none while the high watermark of the quota and the free disk space
+ * are respected; else those longest unused, until the low watermark of what may be kept is reached. Never one in use.
+ * What can not fit even in an empty store makes nothing go.
+ */
+export function planEviction<T extends EvictionCandidate>(
+  blobs: Iterable<T>,
+  space: StoreSpace,
+  neededBytes: number,
+): EvictionPlan<T> {
+  const evictable: T[] = []
+  let usedBytes = 0
+  let inUseBytes = 0
+  for (const blob of blobs) {
+    usedBytes += blob.sizeBytes
+    if (blob.isInUse) inUseBytes += blob.sizeBytes
+    else evictable.push(blob)
+  }
+  const quota = space.quotaBytes === 0 ? Number.POSITIVE_INFINITY : space.quotaBytes
+  const onDisk = Math.max(0, usedBytes + space.freeBytes - space.minFreeBytes)
+  const capacity = Math.min(quota, onDisk)
+  const wanted = usedBytes + neededBytes
+  const reason = wanted > onDisk ? 'disk' : wanted > quota * space.highWatermark ? 'quota' : undefined
+  if (reason === undefined) return { victims: [], reason, hasRoom: true }
+  const hasRoom = inUseBytes + neededBytes <= capacity
+  if (!hasRoom && neededBytes > 0) return { victims: [], reason, hasRoom }
+  const goal = capacity * space.lowWatermark - neededBytes
+  const victims: T[] = []
+  let left = usedBytes
+  for (const blob of evictable.sort(byLastUse)) {
+    if (left <= goal) break
+    // Empty blobs give nothing back.
+    if (blob.sizeBytes === 0) continue
+    victims.push(blob)
+    left -= blob.sizeBytes
+  }
+  return { victims, reason, hasRoom }
+}
+
+function byLastUse(a: EvictionCandidate, b: EvictionCandidate): number {
+  return a.usedAtMs - b.usedAtMs || (a.digest < b.digest ? -1 : 1)
+}

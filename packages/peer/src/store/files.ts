@@ -1,0 +1,140 @@
+import { lstat, mkdir, open, opendir, readdir, rename, rm } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { type DigestAlgorithm, parseDigest, syncFolder, tryParseDigest } from '@shoal/core'
+import { storeIoError } from './errors.ts'
+
+const ALGORITHMS: readonly DigestAlgorithm[] = ['sha256', 'sha512']
+
+/** A file with a blob's final name. */
+export interface NamedFile {
+  readonly digest: string
+  readonly file: string
+}
+
+/**
+ * The store's files. A blob in part is `partial/<algorithm>-<hex>`, whole and verified it is
+ * `blobs/<algorithm>/<first two hex>/<hex>`.
+ */
+export class BlobFiles {
+  readonly #partial: string
+  readonly #blobs: string
+
+  constructor(dataDir: string) {
+    this.#partial = join(dataDir, 'partial')
+    this.#blobs = join(dataDir, 'blobs')
+  }
+
+  /** Makes the folders. Throws StoreError. */
+  async prepare(): Promise<void> {
+    for (const folder of [this.#partial, this.#blobs]) {
+      await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+        throw storeIoError('make', folder, cause)
+      })
+    }
+  }
+
+  partialPath(digest: string): string {
+    const { algorithm, hex } = parseDigest(digest)
+    return join(this.#partial, `${algorithm}-${hex}`)
+  }
+
+  finalPath(digest: string): string {
+    const { algorithm, hex } = parseDigest(digest)
+    return join(this.#blobs, algorithm, hex.slice(0, 2), hex)
+  }
+
+  /**
+   * Makes the file of a blob in part, empty and of its full size; returns its path. Throws StoreError.
+   *
+   * The file is sparse: Node has no fallocate, and writing zeros first would write every blob twice. The store keeps
+   * room for all of it instead (room.ts); should another process take that room, a write fails with ENOSPC and
+   * blobs are evicted then.
+   */
+  async createPartial(digest: string, size: number): Promise<string> {
+    const file = this.partialPath(digest)
+    try {
+      const handle = await open(file, 'w')
+      try {
+        await handle.truncate(size)
+      } finally {
+        await handle.close()
+      }
+    } catch (cause) {
+      await this.remove(file).catch(() => {})
+      throw storeIoError('create', file, cause)
+    }
+    return file
+  }
+
+  /** Forces a blob's bytes to disk and gives them the final name; returns it. Throws StoreError. */
+  async publish(file: string, digest: string): Promise<string> {
+    const target = this.finalPath(digest)
+    try {
+      const handle = await open(file, 'r+')
+      try {
+        await handle.datasync()
+      } finally {
+        await handle.close()
+      }
+      await mkdir(dirname(target), { recursive: true })
+      await rename(file, target)
+      await syncFolder(dirname(target))
+    } catch (cause) {
+      throw storeIoError('publish', target, cause)
+    }
+    return target
+  }
+
+  /** Deletes a file that may be gone already. Throws StoreError. */
+  async remove(file: string): Promise<void> {
+    await rm(file, { force: true }).catch((cause: unknown) => {
+      throw storeIoError('delete', file, cause)
+    })
+  }
+
+  /** Deletes the files of blobs in part that are not `known`; returns how many. */
+  async removePartials(known: ReadonlySet<string>): Promise<number> {
+    let count = 0
+    for (const name of await readdir(this.#partial)) {
+      const file = join(this.#partial, name)
+      if (known.has(file)) continue
+      await rm(file, { force: true, recursive: true })
+      count++
+    }
+    return count
+  }
+
+  /** All regular files that have a blob's final name; the digest is what the name says, not what was checked. */
+  async *named(): AsyncGenerator<NamedFile> {
+    for (const algorithm of ALGORITHMS) {
+      for await (const folder of entriesOf(join(this.#blobs, algorithm))) {
+        for await (const { name } of entriesOf(join(this.#blobs, algorithm, folder.name))) {
+          const digest = `${algorithm}:${name}`
+          if (tryParseDigest(digest) === undefined) continue
+          const file = this.finalPath(digest)
+          if (file === join(this.#blobs, algorithm, folder.name, name) && (await sizeOfFile(file)) !== undefined) {
+            yield { digest, file }
+          }
+        }
+      }
+    }
+  }
+}
+
+/** Bytes of a regular file; undefined when there is none of that name. */
+export async function sizeOfFile(file: string): Promise<number | undefined> {
+  try {
+    const entry = await lstat(file)
+    return entry.isFile() ? entry.size : undefined
+  } catch {
+    return undefined
+  }
+}
+
+async function* entriesOf(folder: string) {
+  try {
+    yield* await opendir(folder)
+  } catch {
+    // A folder that is not there, or goes meanwhile, has no entries.
+  }
+}

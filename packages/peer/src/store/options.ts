@@ -1,0 +1,44 @@
+import { CoreError } from '@shoal/core'
+import { type Static, Type } from 'typebox'
+
+const GIB = 1024 ** 3
+
+/** Options of the blob store. */
+export const storeOptions = Type.Object(
+  {
+    quotaBytes: Type.Integer({
+      minimum: 0,
+      default: 0,
+      description: 'most bytes of blobs kept; 0: as many as the file system holds',
+    }),
+    highWatermark: Type.Number({
+      minimum: 0.01,
+      maximum: 1,
+      default: 0.9,
+      description: 'share of quotaBytes above which the blobs longest unused are evicted',
+    }),
+    lowWatermark: Type.Number({
+      minimum: 0,
+      maximum: 1,
+      default: 0.8,
+      description: 'share of what may be kept at which an eviction ends; at most highWatermark',
+    }),
+    minFreeBytes: Type.Integer({
+      minimum: 0,
+      default: GIB,
+      description: "what stays free on dataDir's file system: below it blobs are evicted and none is begun",
+    }),
+  },
+  { additionalProperties: false, default: {} },
+)
+
+export type StoreOptions = Static<typeof storeOptions>
+
+/** Throws CoreError `CONFIG_INVALID` for watermarks that are the wrong way round. */
+export function checkStoreOptions({ highWatermark, lowWatermark }: StoreOptions): void {
+  if (lowWatermark <= highWatermark) return
+  throw new CoreError(
+    'CONFIG_INVALID',
+    `store.lowWatermark (${lowWatermark}) is above store.highWatermark (${highWatermark}): an eviction could never end there; lower it`,
+  )
+}

@@ -1,0 +1,88 @@
+import { type Logger, tryParseDigest } from '@shoal/core'
+import { StoredBlob } from './blob.ts'
+import { type BlobFiles, sizeOfFile } from './files.ts'
+import type { IndexDb } from './index-db.ts'
+
+const SHA256_BYTES = 32
+
+/** What the store asks of the worker threads. */
+export interface PieceHasher {
+  /** sha256 of the named pieces of a file; a shorter entry where the file ends before the piece does. */
+  hashPieces(file: string, size: number, pieces: readonly number[], signal: AbortSignal): Promise<Uint8Array[]>
+  /** Digest (hex) of a whole file. Its errors have the system's code in `data.systemCode`. */
+  hashBlob(file: string, algorithm: 'sha256' | 'sha512', signal: AbortSignal): Promise<string>
+}
+
+/** What recovery works with. */
+interface RecoveryDependencies {
+  readonly index: IndexDb
+  readonly files: BlobFiles
+  readonly hasher: PieceHasher
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+/**
+ * Takes up what an earlier run left: whole blobs whose file is as long as it was, parts whose pieces still have their
+ * sha256. What is no more is forgotten, and files of parts that nobody knows are deleted.
+ */
+export async function recoverBlobs(dependencies: RecoveryDependencies): Promise<Map<string, StoredBlob>> {
+  const { index, files, log } = dependencies
+  const blobs = new Map<string, StoredBlob>()
+  const lost: string[] = []
+  for await (const [digest, { size, isComplete, usedAtMs }] of index.blobs()) {
+    if (tryParseDigest(digest) === undefined) continue
+    if ((await sizeOfFile(files.finalPath(digest))) === size) {
+      // A final name is given only to verified bytes, so the record may lag behind the rename by one crash.
+      if (!isComplete) await recoverRenamed(digest, size, usedAtMs, dependencies)
+      blobs.set(digest, new StoredBlob(digest, size, files.finalPath(digest), true, usedAtMs))
+    } else if (!isComplete && (await sizeOfFile(files.partialPath(digest))) === size) {
+      const blob = new StoredBlob(digest, size, files.partialPath(digest), false, usedAtMs)
+      await recoverPieces(blob, dependencies)
+      blobs.set(digest, blob)
+    } else {
+      lost.push(digest)
+    }
+  }
+  for (const digest of lost) {
+    log.warn({ digest }, 'a blob of the index is not on disk as it was; it will be fetched again')
+    await corrected(index.delete(digest), dependencies)
+  }
+  await files.removePartials(new Set([...blobs.values()].map((blob) => blob.file)))
+  return blobs
+}
+
+async function recoverRenamed(digest: string, size: number, usedAtMs: number, dependencies: RecoveryDependencies) {
+  const { index, files } = dependencies
+  const blob = new StoredBlob(digest, size, files.finalPath(digest), false, usedAtMs)
+  for (const [piece, sha256] of await recordedPieces(blob, index)) blob.addPiece(piece, sha256)
+  const record = { size, isComplete: true, usedAtMs }
+  await corrected(index.complete(digest, record, blob.pieceDigests ?? new Uint8Array(0)), dependencies)
+}
+
+async function recoverPieces(blob: StoredBlob, dependencies: RecoveryDependencies): Promise<void> {
+  const { index, hasher, log, signal } = dependencies
+  const recorded = await recordedPieces(blob, index)
+  const pieces = recorded.map(([piece]) => piece)
+  const found = await hasher.hashPieces(blob.file, blob.size, pieces, signal)
+  const wrong: number[] = []
+  for (const [i, [piece, sha256]] of recorded.entries()) {
+    if (Buffer.compare(found[i] ?? new Uint8Array(0), sha256) === 0) blob.addPiece(piece, sha256)
+    else wrong.push(piece)
+  }
+  if (wrong.length > 0) await corrected(index.deletePieces(blob.digest, wrong), dependencies)
+  log.info({ digest: blob.digest, held: blob.have.held, damaged: wrong.length }, 'partial blob taken up again')
+}
+
+async function recordedPieces(blob: StoredBlob, index: IndexDb): Promise<[piece: number, sha256: Uint8Array][]> {
+  const recorded: [number, Uint8Array][] = []
+  for await (const [piece, sha256] of index.pieces(blob.digest)) {
+    if (piece < blob.layout.count && sha256.byteLength === SHA256_BYTES) recorded.push([piece, sha256])
+  }
+  return recorded
+}
+
+/** A full disk must not keep the node from starting: what the index has wrong is found again next time. */
+async function corrected(correction: Promise<void>, { log }: RecoveryDependencies): Promise<void> {
+  await correction.catch((error: unknown) => log.warn({ err: error }, 'the index can not be corrected now'))
+}
