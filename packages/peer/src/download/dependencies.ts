@@ -1,4 +1,4 @@
-import type { Logger } from '@shoal/core'
+import type { DigestAlgorithm, Logger } from '@shoal/core'
 import type { BlobOrigin, Coordinator } from '../coordinator/events.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import type { StoredBlob } from '../store/blob.ts'
@@ -21,6 +21,18 @@ export interface OriginRequest {
   readonly source: OriginSource
 }
 
+/** A blob whose pieces are being written. */
+export interface GrowingBlob {
+  readonly file: string
+  /** Bytes of the whole blob. */
+  readonly size: number
+  readonly algorithm: DigestAlgorithm
+  /** Bits of its have-set, which the main thread writes. */
+  readonly have: SharedArrayBuffer
+  /** One number that changes, with a notify, whenever a piece was added. */
+  readonly progress: Int32Array<SharedArrayBuffer>
+}
+
 /** The work that is done off the main thread. */
 export interface PieceWorkers {
   /** Fetches, verifies and writes a piece; rejects with LaneError. */
@@ -31,8 +43,8 @@ export interface PieceWorkers {
     onPiece: (piece: number, sha256: Uint8Array) => void,
     signal: AbortSignal,
   ): Promise<{ rangesIgnored: boolean }>
-  /** Digest (hex) of a whole file. */
-  hashBlob(file: string, algorithm: 'sha256' | 'sha512', signal: AbortSignal): Promise<string>
+  /** Digest (hex) of a blob, computed while its pieces arrive; resolves when it is whole. */
+  hashGrowing(blob: GrowingBlob, signal: AbortSignal): Promise<string>
 }
 
 /** What the engine asks of the store. */

@@ -1,7 +1,7 @@
 import { PieceLayout, pause } from '@shoal/core'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import type { StoreError } from '../store/errors.ts'
-import type { OriginRequest, PieceStore, PieceWorkers } from './dependencies.ts'
+import type { GrowingBlob, OriginRequest, PieceStore, PieceWorkers } from './dependencies.ts'
 import { storeErrorOf } from './store-failure.ts'
 
 const MAX_TRIES = 3
@@ -50,8 +50,9 @@ export class DownloadWorkers implements PieceWorkers {
     )
   }
 
-  hashBlob(file: string, algorithm: 'sha256' | 'sha512', signal: AbortSignal): Promise<string> {
-    return this.#run(0, signal, () => this.#workers.hashBlob(file, algorithm, signal))
+  /** Not under a pin: it lasts as long as the download, which may never become whole. */
+  hashGrowing(blob: GrowingBlob, signal: AbortSignal): Promise<string> {
+    return this.#workers.hashGrowing(blob, signal)
   }
 
   async #run<T>(bytes: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {

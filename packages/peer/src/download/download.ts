@@ -56,6 +56,9 @@ export class Download {
   #isFinishing = false
   #outcome: DownloadOutcome | undefined
   #end: (outcome: DownloadOutcome) => void = () => {}
+  /** Changes with each piece, for the thread that hashes the whole. */
+  readonly #progress = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  #wholeHash: Promise<string> | undefined
 
   /** @param isSwarmDistrusted the swarm's bytes had another digest: fetch from the origin only */
   constructor(
@@ -255,6 +258,9 @@ export class Download {
     } finally {
       this.#flights.end(piece)
     }
+    Atomics.add(this.#progress, 0, 1)
+    Atomics.notify(this.#progress, 0)
+    void this.#hashWhole().catch(() => {})
     const length = this.blob.layout.length(piece)
     this.bytes[source] += length
     this.#dependencies.metrics.pieceBytes.inc({ source }, length)
@@ -273,10 +279,19 @@ export class Download {
     )
   }
 
+  /** The digest of the whole, begun with the first piece; what goes wrong is told when the blob is to be published. */
+  #hashWhole(): Promise<string> {
+    const { file, size, haveBuffer: have } = this.blob
+    const { algorithm } = parseDigest(this.digest)
+    const growing = { file, size, algorithm, have, progress: this.#progress }
+    this.#wholeHash ??= this.#dependencies.workers.hashGrowing(growing, this.#stopping.signal)
+    return this.#wholeHash
+  }
+
   async #verifyAndPublish(): Promise<DownloadOutcome> {
-    const { store, workers, coordinator } = this.#dependencies
+    const { store, coordinator } = this.#dependencies
     const { algorithm, hex } = parseDigest(this.digest)
-    const found = await workers.hashBlob(this.blob.file, algorithm, this.#stopping.signal)
+    const found = await this.#hashWhole()
     if (found === hex) {
       await store.publish(this.blob)
       return 'complete'

@@ -1,4 +1,5 @@
 import type { DigestAlgorithm } from '@shoal/core'
+import type { GrowingBlob } from '../download/dependencies.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import type { LaneCredentials } from '../lane/peer-certificate.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
@@ -50,6 +51,7 @@ export type ToMain =
 export interface TaskTable {
   fetchPiece: { input: PieceRequest; output: { bytes: number; durationMs: number } }
   fetchOriginRun: { input: OriginRun; output: { rangesIgnored: boolean } }
+  hashGrowing: { input: GrowingBlob; output: string }
   hashBlob: { input: { file: string; algorithm: DigestAlgorithm }; output: string }
   hashPieces: { input: { file: string; size: number; pieces: readonly number[] }; output: Uint8Array[] }
 }

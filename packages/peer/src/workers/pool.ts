@@ -2,7 +2,7 @@ import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:wor
 import type { DigestAlgorithm, Logger, Startable } from '@shoal/core'
 import type { Identity } from '@shoal/core/service'
 import { Piscina } from 'piscina'
-import type { OriginRequest } from '../download/dependencies.ts'
+import type { GrowingBlob, OriginRequest } from '../download/dependencies.ts'
 import { LaneError } from '../lane/errors.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import type { LaneMetrics } from '../lane/metrics.ts'
@@ -127,6 +127,11 @@ export class WorkerPool implements Startable {
       port1.close()
       this.#deps.originMetrics.onRequest('blob', outcome, (performance.now() - beganMs) / 1000)
     }
+  }
+
+  /** The digest (hex) of a blob, computed while its pieces arrive. Throws LaneError `local` or `aborted`. */
+  hashGrowing(blob: GrowingBlob, signal: AbortSignal): Promise<string> {
+    return this.#run('hashGrowing', blob, signal)
   }
 
   /** The digest (hex) of a whole file. Throws LaneError `local` or `aborted`. */

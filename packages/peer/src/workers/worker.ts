@@ -10,6 +10,7 @@ import { ThreadCounts } from '../lane/shared-counts.ts'
 import { OriginClient } from '../origin/client.ts'
 import { withCancelFlag } from './cancel-flag.ts'
 import { packFailure } from './failures.ts'
+import { hashGrowing } from './growing-hash.ts'
 import { hashBlob, hashPieces } from './hashing.ts'
 import { MainLine } from './main-line.ts'
 import type { Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
@@ -32,6 +33,7 @@ const tasks: {
 } = {
   fetchPiece,
   fetchOriginRun: (run, signal) => fetchOriginRun(origin, run, signal),
+  hashGrowing,
   hashBlob,
   hashPieces,
 }

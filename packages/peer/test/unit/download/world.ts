@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createLogger, digestOf, PieceLayout } from '@shoal/core'
+import { createLogger, digestOf, HaveSet, PieceLayout } from '@shoal/core'
 import { Registry } from 'prom-client'
 import type { Coordinator, ParentNode, PieceAssignment } from '../../../src/coordinator/events.ts'
-import type { OriginRequest, PieceWorkers } from '../../../src/download/dependencies.ts'
+import type { GrowingBlob, OriginRequest, PieceWorkers } from '../../../src/download/dependencies.ts'
 import { Downloads } from '../../../src/download/downloads.ts'
 import { createDownloadMetrics } from '../../../src/download/metrics.ts'
 import type { PieceRequest } from '../../../src/lane/piece-fetch.ts'
@@ -108,6 +108,15 @@ export class World implements PieceWorkers {
       onPiece(piece, createHash('sha256').update(bytes).digest())
     }
     return { rangesIgnored: false }
+  }
+
+  async hashGrowing({ file, algorithm, have, progress }: GrowingBlob): Promise<string> {
+    for (;;) {
+      const seen = Atomics.load(progress, 0)
+      if (new HaveSet(layout.count, have).isComplete) return this.hashBlob(file, algorithm)
+      const change = Atomics.waitAsync(progress, 0, seen)
+      if (change.async) await change.value
+    }
   }
 
   async hashBlob(file: string, algorithm: string): Promise<string> {
