@@ -1,0 +1,102 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { readFile, writeFile } from 'node:fs/promises'
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { setTimeout as delay } from 'node:timers/promises'
+import { request } from 'undici'
+import { stringify } from 'yaml'
+
+const READY_DEADLINE_MS = 30_000
+const POLL_MS = 50
+/** Kernel clock ticks a second, as /proc counts CPU time (sysconf _SC_CLK_TCK; 100 on every Linux we know). */
+const TICKS_PER_SECOND = 100
+
+/** A program under measurement. */
+export class Measured {
+  readonly name: string
+  readonly #child: ChildProcess
+
+  constructor(name: string, child: ChildProcess) {
+    this.name = name
+    this.#child = child
+  }
+
+  get pid(): number {
+    return this.#child.pid ?? 0
+  }
+
+  /** User and system CPU seconds since it started. */
+  async cpuSeconds(): Promise<number> {
+    const stat = await readFile(`/proc/${this.pid}/stat`, 'utf8')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return (Number(fields[11]) + Number(fields[12])) / TICKS_PER_SECOND
+  }
+
+  /** Resident bytes: now, and the most so far. */
+  async memory(): Promise<{ rssBytes: number; peakRssBytes: number }> {
+    const status = await readFile(`/proc/${this.pid}/status`, 'utf8')
+    const kib = (key: string) => Number(new RegExp(`${key}:\\s+(\\d+) kB`).exec(status)?.[1] ?? 0) * 1024
+    return { rssBytes: kib('VmRSS'), peakRssBytes: kib('VmHWM') }
+  }
+
+  async stop(): Promise<void> {
+    if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
+    const ended = once(this.#child, 'exit')
+    this.#child.kill('SIGTERM')
+    await ended
+  }
+}
+
+/** Starts a program and waits until `readyUrl` answers 200. Throws when it ends first, with what it wrote. */
+export async function start(
+  name: string,
+  command: string,
+  args: readonly string[],
+  readyUrl: string,
+): Promise<Measured> {
+  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  let wrote = ''
+  child.stderr?.on('data', (chunk: Buffer) => {
+    wrote = (wrote + chunk).slice(-4000)
+  })
+  process.once('exit', () => child.kill('SIGKILL'))
+  for (const deadline = Date.now() + READY_DEADLINE_MS; Date.now() < deadline; await delay(POLL_MS)) {
+    if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode}:\n${wrote}`)
+    const status = await request(readyUrl).then(
+      async ({ statusCode, body }) => {
+        await body.dump()
+        return statusCode
+      },
+      () => 0,
+    )
+    if (status === 200) return new Measured(name, child)
+  }
+  child.kill('SIGKILL')
+  throw new Error(`${name} was not ready in ${READY_DEADLINE_MS / 1000} seconds:\n${wrote}`)
+}
+
+/** Starts one of our services with `options` in a config file. */
+export async function startShoal(
+  folder: string,
+  service: 'registry' | 'scheduler' | 'seed' | 'peer',
+  name: string,
+  options: object,
+  adminPort: number,
+): Promise<Measured> {
+  const config = join(folder, `${name}.yaml`)
+  await writeFile(config, stringify(options))
+  const main = join(import.meta.dirname, '../../packages/cli/src/main.ts')
+  return start(name, process.execPath, [main, service, '--config', config], `http://127.0.0.1:${adminPort}/readyz`)
+}
+
+/** A TCP port that nothing listens on at the moment. */
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  if (address === null || typeof address === 'string') throw new Error('no TCP address')
+  return address.port
+}

@@ -1,0 +1,178 @@
+/** A thread that gets pieces and drops them: over plain TCP, or over the lane's own client connection. */
+import { connect, type Socket } from 'node:net'
+import { createSecureContext } from 'node:tls'
+import { parentPort } from 'node:worker_threads'
+import { generateCertificate, verifyPeerCertificate } from '@libp2p/tls/utils'
+import { PieceLayout } from '@shoal/core'
+import { loadOrCreateIdentity } from '@shoal/core/service'
+import {
+  ClientConnection,
+  createCountsMemory,
+  LaneError,
+  type LaneParent,
+  laneSecureOptions,
+  PeerVerifier,
+  PieceFetch,
+  type PieceRequest,
+  ThreadCounts,
+} from '@shoal/peer'
+import { CONNECT_TIMEOUT_MS, STALL_TIMEOUT_MS } from './node.ts'
+import { type Blob, encodeRequest, IN_FLIGHT, READ_BYTES, THREADS, type Uploader } from './plan.ts'
+
+/** What the thread is started with. */
+export interface ReceiverSettings {
+  readonly blob: Blob
+  readonly uploader: Uploader
+  readonly identityFile: string
+  /** The piece that is next to be asked for, by whichever thread. */
+  readonly next: SharedArrayBuffer
+}
+
+/** What the thread is told; it answers when it is done. */
+export type ReceiverOrder = { readonly do: 'connect'; readonly over: 'plain' | 'lane' } | { readonly do: 'fetchAll' }
+
+interface Receiver {
+  fetch(piece: number): Promise<void>
+  close(): void
+}
+
+/** Longer than a round: these connections are closed when their measure has ended. */
+const NEVER_IDLE_MS = 600_000
+
+class PlainReceiver implements Receiver {
+  readonly #layout: PieceLayout
+  readonly #socket: Socket
+  readonly #awaited: { left: number; done: () => void }[] = []
+
+  constructor(layout: PieceLayout, port: number, buffer: Buffer) {
+    this.#layout = layout
+    this.#socket = connect({
+      host: '127.0.0.1',
+      port,
+      noDelay: true,
+      onread: { buffer, callback: (bytes) => this.#take(bytes) },
+    })
+  }
+
+  fetch(piece: number): Promise<void> {
+    return new Promise((done) => {
+      this.#awaited.push({ left: this.#layout.length(piece), done })
+      this.#socket.write(encodeRequest(this.#layout, piece))
+    })
+  }
+
+  close(): void {
+    this.#socket.destroy()
+  }
+
+  #take(bytes: number): boolean {
+    let taken = 0
+    while (taken < bytes) {
+      const first = this.#awaited[0]
+      if (first === undefined) throw new Error('bytes that nobody asked for')
+      const part = Math.min(first.left, bytes - taken)
+      taken += part
+      first.left -= part
+      if (first.left > 0) break
+      this.#awaited.shift()
+      first.done()
+    }
+    return true
+  }
+}
+
+/** A piece that the lane's client takes in and drops: it drops whatever comes for a piece that has failed before. */
+class DroppedPiece extends PieceFetch {
+  readonly dropped: Promise<void>
+  readonly #settleDropped: { resolve: () => void; reject: (error: LaneError) => void }
+
+  constructor(request: PieceRequest) {
+    super(request, [])
+    const { promise, resolve, reject } = Promise.withResolvers<void>()
+    this.dropped = promise
+    this.#settleDropped = { resolve, reject }
+    this.done.catch(() => {})
+    super.fail(new LaneError('aborted', 'to be dropped'))
+  }
+
+  override accept(bytes: Buffer): void {
+    super.accept(bytes)
+    if (this.received === this.request.length) this.#settleDropped.resolve()
+  }
+
+  override fail(error: LaneError): void {
+    this.#settleDropped.reject(error)
+  }
+}
+
+class LaneReceiver implements Receiver {
+  readonly #connection: ClientConnection
+  readonly #request: (piece: number) => PieceRequest
+
+  constructor(connection: ClientConnection, request: (piece: number) => PieceRequest) {
+    this.#connection = connection
+    this.#request = request
+  }
+
+  fetch(piece: number): Promise<void> {
+    const fetch = new DroppedPiece(this.#request(piece))
+    this.#connection.request(fetch)
+    return fetch.dropped
+  }
+
+  close(): void {
+    this.#connection.destroy(new LaneError('aborted', 'the measure has ended'))
+  }
+}
+
+async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Promise<void> {
+  const { privateKey } = await loadOrCreateIdentity(identityFile)
+  const layout = new PieceLayout(blob.sizeBytes)
+  const counter = new Int32Array(next)
+  const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
+  const context = {
+    connectTimeoutMs: CONNECT_TIMEOUT_MS,
+    stallTimeoutMs: STALL_TIMEOUT_MS,
+    idleCloseMs: NEVER_IDLE_MS,
+    verifier: new PeerVerifier(async (certificate) => (await verifyPeerCertificate(certificate)).toString()),
+    counts: new ThreadCounts(createCountsMemory(1), 0),
+    secureContext: createSecureContext(laneSecureOptions(await generateCertificate(privateKey))),
+    readBuffer,
+  }
+  const parent: LaneParent = { peerId: uploader.peerId, host: '127.0.0.1', port: uploader.lanePort }
+  const request = (piece: number): PieceRequest => ({
+    digest: blob.digest,
+    piece,
+    offset: layout.offset(piece),
+    length: layout.length(piece),
+    sha256: blob.sha256[piece] ?? new Uint8Array(0),
+    file: '/dev/null',
+    parent,
+  })
+  const open = (over: 'plain' | 'lane'): Receiver =>
+    over === 'plain'
+      ? new PlainReceiver(layout, uploader.plainPort, readBuffer)
+      : new LaneReceiver(new ClientConnection(parent, context, () => {}), request)
+
+  let receiver: Receiver | undefined
+  const loop = async (): Promise<void> => {
+    for (;;) {
+      const piece = Atomics.add(counter, 0, 1)
+      if (piece >= layout.count) return
+      await receiver?.fetch(piece)
+    }
+  }
+  parentPort?.on('message', async (order: ReceiverOrder) => {
+    if (order.do === 'connect') {
+      receiver = open(order.over)
+      await receiver.fetch(0)
+    } else {
+      await Promise.all(Array.from({ length: IN_FLIGHT / THREADS }, loop))
+      receiver?.close()
+    }
+    parentPort?.postMessage('done')
+  })
+  parentPort?.postMessage('ready')
+}
+
+parentPort?.once('message', run)

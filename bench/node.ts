@@ -1,0 +1,102 @@
+/**
+ * What a node costs end to end: it receives a blob from a neighbour, verifies pieces and blob, stores it and serves it
+ * to a local client while it arrives; with `--neighbours N`, N others pull the same blob at the same time.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { request } from 'undici'
+import { blobUrl, pushBlob } from './kit/blobs.ts'
+import { read } from './kit/client.ts'
+import { type Door, startPeer, startRegistry, startScheduler } from './kit/network.ts'
+import { median, print, spread } from './kit/report.ts'
+import { warmMemory } from './kit/warm-memory.ts'
+
+const MIB = 1024 * 1024
+const GIB = 1024 * MIB
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '5' },
+    size: { type: 'string', default: '1024' },
+    neighbours: { type: 'string', default: '0' },
+  },
+})
+const rounds = Number(values.rounds)
+const sizeMib = Number(values.size)
+const neighbourCount = Number(values.neighbours)
+
+async function metric(door: Door, name: string): Promise<number> {
+  const { body } = await request(`${door.adminUrl}/metrics`)
+  const line = (await body.text()).split('\n').find((text) => text.startsWith(`${name} `))
+  return Number(line?.split(' ')[1] ?? Number.NaN)
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'))
+const running: Door[] = []
+const started = async (starting: Promise<Door>): Promise<Door> => {
+  const door = await starting
+  running.push(door)
+  return door
+}
+try {
+  const registry = await started(startRegistry(folder))
+  const scheduler = await started(startScheduler(folder))
+  const peer = (name: string) => started(startPeer(folder, name, registry.url, scheduler.url))
+  const holder = await peer('holder')
+  const node = await peer('node')
+  const neighbours: Door[] = []
+  for (let i = 0; i < neighbourCount; i++) neighbours.push(await peer(`neighbour-${i}`))
+  const idleRssBytes = (await node.process.memory()).rssBytes
+
+  const buffers = Array.from({ length: neighbourCount + 1 }, () => Buffer.alloc(256 * 1024))
+  const cpuSecondsPerGib: number[] = []
+  const holderCpuSecondsPerGib: number[] = []
+  const mibps: number[] = []
+  const eventLoopP99Ms: number[] = []
+  // Round 0 warms up what runs: connections, compiled code, buffers.
+  for (let round = 0; round <= rounds; round++) {
+    const blob = await pushBlob(registry.url, 'bench/node', round, sizeMib)
+    await read(blobUrl(holder.url, blob), buffers[0] as Buffer)
+    warmMemory(folder, sizeMib * (neighbourCount + 2))
+    await metric(node, 'nodejs_eventloop_lag_p99_seconds')
+    const before = await Promise.all([node, holder].map((door) => door.process.cpuSeconds()))
+    const pulls = [node, ...neighbours].map((door, i) => read(blobUrl(door.url, blob), buffers[i] as Buffer))
+    const [own] = await Promise.all(pulls)
+    if (own?.bytes !== blob.sizeBytes) throw new Error(`the node sent ${own?.bytes} of ${blob.sizeBytes} bytes`)
+    const after = await Promise.all([node, holder].map((door) => door.process.cpuSeconds()))
+    if (round === 0) continue
+    const gib = blob.sizeBytes / GIB
+    cpuSecondsPerGib.push(((after[0] ?? 0) - (before[0] ?? 0)) / gib)
+    holderCpuSecondsPerGib.push(((after[1] ?? 0) - (before[1] ?? 0)) / gib)
+    mibps.push(sizeMib / (own.totalMs / 1000))
+    eventLoopP99Ms.push((await metric(node, 'nodejs_eventloop_lag_p99_seconds')) * 1000)
+  }
+  const { peakRssBytes } = await node.process.memory()
+  print(
+    values.json,
+    {
+      cpuSecondsPerGiB: median(cpuSecondsPerGib),
+      holderCpuSecondsPerGiB: median(holderCpuSecondsPerGib),
+      miBps: median(mibps),
+      peakRssBytes,
+      idleRssBytes,
+      eventLoopP99Ms: median(eventLoopP99Ms),
+      rounds,
+      sizeMib,
+      neighbours: neighbourCount,
+    },
+    [
+      `a node pulls ${sizeMib} MiB and serves it to a client, ${neighbourCount} neighbours beside it; ${rounds} rounds, median (min – max)`,
+      `node    CPU s/GiB  ${spread(cpuSecondsPerGib, 2)}   MiB/s ${spread(mibps, 0)}`,
+      `holder  CPU s/GiB  ${spread(holderCpuSecondsPerGib, 2)}`,
+      `RSS, MiB  idle ${(idleRssBytes / MIB).toFixed(0)}   peak ${(peakRssBytes / MIB).toFixed(0)}`,
+      `event loop p99, ms  ${spread(eventLoopP99Ms, 1)}`,
+    ],
+  )
+} finally {
+  await Promise.all(running.reverse().map((door) => door.process.stop()))
+  await rm(folder, { recursive: true })
+}
