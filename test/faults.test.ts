@@ -12,6 +12,7 @@ import { type Launched, launch } from './kit/process.ts'
 import { pullImage } from './kit/pull-image.ts'
 import { pushLayout } from './kit/push-layout.ts'
 import { randomContent } from './kit/random-content.ts'
+import { RIVAL_LOGIN, startRivalRegistry } from './kit/rival-registry.ts'
 import { type Shoal, type ShoalNode, startShoal } from './kit/shoal.ts'
 import { createTestBed, type TestBed } from './kit/test-bed.ts'
 
@@ -49,7 +50,7 @@ async function untilHalfWay(node: ShoalNode, size: number): Promise<number> {
   throw new Error('the download did not get half way')
 }
 
-describeWith(['busybox'], 'a network in trouble', () => {
+describeWith(['busybox', 'docker-registry'], 'a network in trouble', () => {
   const bed = createTestBed()
   let shoal: Shoal
   let registry: string
@@ -171,7 +172,6 @@ describeWith(['busybox'], 'a network in trouble', () => {
 
   test('a private registry: credentials are relayed and forwarded, and what is cached stays private', async () => {
     // The registry of the network takes no credentials, so a closed one of Debian's is put in its place.
-    const { RIVAL_LOGIN, startRivalRegistry } = await import('./kit/rival-registry.ts')
     const closed = await startRivalRegistry(bed, { withLogin: true })
     const authorization = `Basic ${Buffer.from(`${RIVAL_LOGIN.username}:${RIVAL_LOGIN.password}`).toString('base64')}`
     const content = Buffer.concat([...randomContent('private', 5 * MIB)])

@@ -26,7 +26,7 @@ describeWith(['busybox', 'skopeo', 'containerd', 'docker', 'podman'], 'real runt
   const peer = (index: number) => shoal.peers[index] as ShoalNode
 
   beforeAll(async () => {
-    shoal = await startShoal(bed, { nodes: 3 })
+    shoal = await startShoal(bed, { nodes: 4 })
     registry = registryName(shoal)
     const architectures = ['amd64', 'arm64'] as const
     image = await buildImage(await bed.folder('image'), {
@@ -63,9 +63,9 @@ describeWith(['busybox', 'skopeo', 'containerd', 'docker', 'podman'], 'real runt
   })
 
   test.each(['overlay', 'vfs'] as const)(
-    'podman on %s pulls through the first peer, runs and pushes',
+    'podman on %s pulls through the fourth peer, runs and pushes',
     async (storageDriver) => {
-      const mirrors = [new URL(peer(0).mirrorUrl).host]
+      const mirrors = [new URL(peer(3).mirrorUrl).host]
       // The registry itself is out of reach, so the mirror is all there is.
       const podman = await setUpPodman(bed, {
         storageDriver,

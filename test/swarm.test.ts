@@ -1,3 +1,4 @@
+import { rm } from 'node:fs/promises'
 import { beforeAll, expect, test } from 'vitest'
 import { httpExpect } from './kit/http.ts'
 import { buildImage } from './kit/images.ts'
@@ -70,7 +71,6 @@ describeWith(['busybox', 'skopeo', 'containerd'], 'a swarm', () => {
 
   test('a node that lost its data gets it from its neighbours, without the origin', async () => {
     await shoal.stop()
-    const { rm } = await import('node:fs/promises')
     await rm(`${dataFolder}/peer-2`, { recursive: true })
     shoal = await startShoal(bed, { nodes: 3, dataFolder })
     const [, , empty] = shoal.peers

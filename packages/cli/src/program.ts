@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import type { Writable } from 'node:stream'
 import { Argument, Command, InvalidArgumentError } from 'commander'
+import packageJson from '../package.json' with { type: 'json' }
 import { referenceTable } from './config-reference.ts'
 import { describeConfig, loadServiceConfig, SERVICES } from './configure.ts'
 import { pullImage } from './pull/pull.ts'
@@ -20,14 +20,11 @@ interface ConfigFlags {
   readonly set: string[]
 }
 
-const VERSION = (JSON.parse(readFileSync(new URL('../package.json', import.meta.url), 'utf8')) as { version: string })
-  .version
-
 /** The command line of Shoal. */
 export function createProgram({ environment, stdout, stderr }: ProgramContext): Command {
   const program = new Command('shoal')
     .description('container images, peer to peer, inside a cluster')
-    .version(VERSION)
+    .version(packageJson.version)
     .exitOverride()
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
     .showHelpAfterError('(see shoal --help)')

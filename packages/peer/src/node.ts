@@ -9,6 +9,7 @@ import {
   type Service,
 } from '@shoal/core/service'
 import { type Hello, NodeRole } from '@shoal/proto'
+import packageJson from '../package.json' with { type: 'json' }
 import { GrpcCoordinator } from './coordinator/grpc-coordinator.ts'
 import { Downloads } from './download/downloads.ts'
 import { createDownloadMetrics } from './download/metrics.ts'
@@ -33,8 +34,6 @@ import { WorkerPool } from './workers/pool.ts'
 
 /** What a node is for. */
 export type Role = 'peer' | 'seed'
-
-const VERSION = '0.1.0'
 
 /** Makes a node: its data folder is prepared and its identity loaded; nothing listens before `start`. */
 export async function createNode(role: Role, options: NodeOptions, log: Logger): Promise<Service> {
@@ -219,7 +218,7 @@ class Node implements Service {
       uploadSlots: lane.uploadSlots,
       downloadSlots: lane.downloadSlots,
       labels: { ...labels },
-      version: VERSION,
+      version: packageJson.version,
     }
   }
 
@@ -232,7 +231,7 @@ class Node implements Service {
       name: this.#name(),
       peerId: this.#identity.peerId,
       role: this.#role,
-      version: VERSION,
+      version: packageJson.version,
       addresses: this.addresses(),
       scheduler: { address: this.#options.scheduler, isConnected: this.#coordinator.isConnected },
       libp2pConnections: this.#swarm.peerCount,

@@ -12,16 +12,7 @@ export type Scope = Uint32Array | undefined
 
 /** Whether `parent` has a piece of known sha256 in `scope` that `child` neither has nor waits for. */
 export function isUseful(swarm: Swarm, parent: number, child: number, scope: Scope): boolean {
-  const { words, known } = swarm
-  const { have, taken } = swarm.peers
-  const p = parent * words
-  const c = child * words
-  for (let at = 0; at < words; at++) {
-    let word = (have[p + at] as number) & ~(taken[c + at] as number) & (known[at] as number)
-    if (scope !== undefined) word &= scope[at] as number
-    if (word !== 0) return true
-  }
-  return false
+  return lowestPiece(swarm, parent, child, scope) >= 0
 }
 
 /** The lowest-index useful piece; -1 when there is none. */
