@@ -139,12 +139,12 @@ export class Download {
   async assigned(assignment: PieceAssignment): Promise<void> {
     const { piece, parent } = assignment
     const { coordinator, metrics, workers, now } = this.#dependencies
-    if (piece >= this.blob.layout.count || this.#outcome !== undefined) {
-      coordinator.pieceFailed(this.digest, piece, parent, PieceFailed_Reason.LOCAL)
-      return
-    }
     if (this.blob.have.has(piece)) {
       coordinator.pieceDone(this.digest, piece, parent, 0)
+      return
+    }
+    if (piece >= this.blob.layout.count || this.#outcome !== undefined) {
+      coordinator.pieceFailed(this.digest, piece, parent, PieceFailed_Reason.LOCAL)
       return
     }
     // On its way already: its arrival is reported whoever sent it, and frees this assignment too.
