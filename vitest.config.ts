@@ -17,6 +17,7 @@ export default defineConfig({
           // Real runtimes on one machine: one file at a time.
           name: 'e2e',
           include: ['test/**/*.test.ts'],
+          globalSetup: 'test/kit/build.ts',
           pool: 'forks',
           fileParallelism: false,
           sequence: { groupOrder: 1 },

@@ -6,11 +6,11 @@ import { digestOf } from '@shoal/core'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { freePort, httpExpect } from './kit/http.ts'
 import { run } from './kit/process.ts'
+import { SHOAL_PROGRAM } from './kit/program.ts'
 import { type Shoal, type ShoalNode, startShoal } from './kit/shoal.ts'
 import { createTestBed } from './kit/test-bed.ts'
 
-const MAIN = join(import.meta.dirname, '../packages/cli/src/main.ts')
-const shoalCommand = (...args: string[]) => run(process.execPath, [MAIN, ...args], { timeoutMs: 30_000 })
+const shoalCommand = (...args: string[]) => run(process.execPath, [SHOAL_PROGRAM, ...args], { timeoutMs: 30_000 })
 
 describe('commands that can not do what they are told', () => {
   const bed = createTestBed()

@@ -9,6 +9,7 @@ import { scrape, sumSeries } from './kit/metrics.ts'
 import { describeWith } from './kit/missing.ts'
 import { nodeMetric, originBytes, receivedBytes, registryName } from './kit/network.ts'
 import { type Launched, launch } from './kit/process.ts'
+import { SHOAL_PROGRAM } from './kit/program.ts'
 import { pullImage } from './kit/pull-image.ts'
 import { pushLayout } from './kit/push-layout.ts'
 import { randomContent } from './kit/random-content.ts'
@@ -17,7 +18,6 @@ import { type Shoal, type ShoalNode, startShoal } from './kit/shoal.ts'
 import { createTestBed, type TestBed } from './kit/test-bed.ts'
 
 const MIB = 1024 * 1024
-const MAIN = join(import.meta.dirname, '../packages/cli/src/main.ts')
 
 interface DownloadView {
   readonly size: number
@@ -59,7 +59,7 @@ describeWith(['busybox', 'docker-registry'], 'a network in trouble', () => {
   const pull = (node: ShoalNode, repository: string) =>
     pullImage(node.mirrorUrl, repository, '1', { namespace: registry })
   const startAgain = async (name: string, service: string, config: string, adminUrl: string) => {
-    const program = await launch(name, process.execPath, [MAIN, service, '--config', config])
+    const program = await launch(name, process.execPath, [SHOAL_PROGRAM, service, '--config', config])
     restarted.push(program)
     const isReady = () =>
       httpExpect(`${adminUrl}/readyz`, [200]).then(
@@ -218,7 +218,7 @@ describeWith(['busybox', 'docker-registry'], 'a network in trouble', () => {
   test('copies of a config folder can not be used twice at a time', async () => {
     const copy = `${peer(0).config}.copy.yaml`
     await copyFile(peer(0).config, copy)
-    const program = await launch('second', process.execPath, [MAIN, 'peer', '--config', copy])
+    const program = await launch('second', process.execPath, [SHOAL_PROGRAM, 'peer', '--config', copy])
     expect(await program.exited).toEqual({ code: 1, signal: null })
     expect(program.output.text()).toMatch(/shoal: .*(port is in use|another process uses)/)
   })

@@ -1,4 +1,3 @@
-import { join } from 'node:path'
 import { beforeAll, expect, test } from 'vitest'
 import { http, httpExpect } from './kit/http.ts'
 import { buildArtifact, buildImage, HOST_ARCHITECTURE } from './kit/images.ts'
@@ -6,6 +5,7 @@ import type { Layout } from './kit/layout.ts'
 import { describeWith } from './kit/missing.ts'
 import { hostsThrough, registryName } from './kit/network.ts'
 import { run } from './kit/process.ts'
+import { SHOAL_PROGRAM } from './kit/program.ts'
 import { pullImage } from './kit/pull-image.ts'
 import { pushLayout } from './kit/push-layout.ts'
 import { CRI_NAMESPACE, startContainerd } from './kit/runtimes/containerd.ts'
@@ -133,16 +133,15 @@ describeWith(['busybox', 'skopeo', 'containerd', 'docker', 'podman'], 'real runt
       extraLayers: [{ sizeBytes: 9 * MIB, seed: 'told' }],
     })
     await skopeoCopy(built.ociReference, `docker://${registry}/told:1`)
-    const main = join(import.meta.dirname, '../packages/cli/src/main.ts')
     const pull = (node: ShoalNode) =>
-      run(process.execPath, [main, 'pull', `${registry}/told:1`, '--node', node.adminUrl])
+      run(process.execPath, [SHOAL_PROGRAM, 'pull', `${registry}/told:1`, '--node', node.adminUrl])
     const first = await pull(peer(0))
     expect(first.stdout).toMatch(/9\.0 MiB {2}neighbours 0% {2}seed 100% {2}origin 0%/)
     expect(first.stdout).toContain(built.root.digest)
     expect((await pull(peer(0))).stdout).toContain('all of it was here already')
     expect((await pull(peer(1))).stdout).toMatch(/9\.0 MiB {2}neighbours \d+% {2}seed \d+% {2}origin 0%/)
     await expect(
-      run(process.execPath, [main, 'pull', `${registry}/none:1`, '--node', peer(0).adminUrl]),
+      run(process.execPath, [SHOAL_PROGRAM, 'pull', `${registry}/none:1`, '--node', peer(0).adminUrl]),
     ).rejects.toThrow(/code 1(.|\n)*does not have it/)
   })
 })

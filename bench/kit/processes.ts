@@ -86,7 +86,7 @@ export async function startShoal(
 ): Promise<Measured> {
   const config = join(folder, `${name}.yaml`)
   await writeFile(config, stringify(options))
-  const main = join(import.meta.dirname, '../../packages/cli/src/main.ts')
+  const main = join(import.meta.dirname, '../../packages/cli/dist/shoal.js')
   return start(name, process.execPath, [main, service, '--config', config], `http://127.0.0.1:${adminPort}/readyz`)
 }
 

@@ -1,10 +1,8 @@
-import { fileURLToPath } from 'node:url'
 import { KitError } from './errors.ts'
 import { launch } from './process.ts'
 import { livingAmong } from './process-table.ts'
+import { SHOAL_PROGRAM } from './program.ts'
 import type { TestBed } from './test-bed.ts'
-
-const REPOSITORY_ROOT = fileURLToPath(new URL('../../', import.meta.url))
 
 /** A process of ours. */
 interface ShoalService {
@@ -56,9 +54,7 @@ interface ShoalOptions {
 export async function startShoal(bed: TestBed, options: ShoalOptions): Promise<Shoal> {
   const dataFolder = options.dataFolder ?? (await bed.folder('shoal'))
   const args = ['up', '--json', '--data', dataFolder, '--nodes', String(options.nodes), ...(options.args ?? [])]
-  const program = await launch('shoal up', process.execPath, ['packages/cli/src/main.ts', ...args], {
-    cwd: REPOSITORY_ROOT,
-  })
+  const program = await launch('shoal up', process.execPath, [SHOAL_PROGRAM, ...args])
   let stopped: Promise<void> | undefined
   let services: readonly number[] = []
   const stopOnce = async () => {

@@ -3,7 +3,8 @@ import { errorChain, ShoalError } from '@shoal/core'
 import { CommanderError } from 'commander'
 import { createProgram } from './program.ts'
 
-const program = createProgram({ environment: process.env, stdout: process.stdout, stderr: process.stderr })
+const { env: environment, stdout, stderr } = process
+const program = createProgram({ file: import.meta.filename, environment, stdout, stderr })
 try {
   await program.parseAsync(process.argv)
   // A signal may have come while something that holds the process open was being closed.

@@ -3,13 +3,12 @@ import { Argument, Command, InvalidArgumentError } from 'commander'
 import packageJson from '../package.json' with { type: 'json' }
 import { referenceTable } from './config-reference.ts'
 import { describeConfig, loadServiceConfig, SERVICES } from './configure.ts'
-import { pullImage } from './pull/pull.ts'
 import { runService } from './run-service.ts'
-import { scrubNode } from './scrub.ts'
-import { up } from './up/up.ts'
 
 /** What the commands may touch of the process. */
 export interface ProgramContext {
+  /** The program's own file, to start others of it. */
+  readonly file: string
   readonly environment: Readonly<Record<string, string | undefined>>
   readonly stdout: Writable & { readonly isTTY?: boolean }
   readonly stderr: Writable
@@ -20,8 +19,8 @@ interface ConfigFlags {
   readonly set: string[]
 }
 
-/** The command line of Shoal. */
-export function createProgram({ environment, stdout, stderr }: ProgramContext): Command {
+/** The command line of Shoal. What only one command needs is loaded by it: services are to stay small. */
+export function createProgram({ file, environment, stdout, stderr }: ProgramContext): Command {
   const program = new Command('shoal')
     .description('container images, peer to peer, inside a cluster')
     .version(packageJson.version)
@@ -37,9 +36,10 @@ export function createProgram({ environment, stdout, stderr }: ProgramContext): 
     .option('--data <dir>', 'folder for all data, configs and logs', './data')
     .option('--json', 'print one line of JSON with all addresses once ready', false)
     .option('--log-level <level>', 'what the services write into their log files', 'info')
-    .action((options: { nodes: number; seeds: number; data: string; json: boolean; logLevel: string }) =>
-      up(options, { stdout, stderr }),
-    )
+    .action(async (options: { nodes: number; seeds: number; data: string; json: boolean; logLevel: string }) => {
+      const { up } = await import('./up/up.ts')
+      await up({ ...options, program: file }, { stdout, stderr })
+    })
 
   for (const service of SERVICES) {
     withConfig(program.command(service.name).description(service.summary)).action((flags: ConfigFlags) =>
@@ -58,15 +58,19 @@ export function createProgram({ environment, stdout, stderr }: ProgramContext): 
       `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`,
     )
     .option('--username <name>', 'account at the registry; the password is read from standard input')
-    .action((ref: string, options: { node: string; platform: string; username?: string }) =>
-      pullImage(ref, options, { stdout, stdin: process.stdin }),
-    )
+    .action(async (ref: string, options: { node: string; platform: string; username?: string }) => {
+      const { pullImage } = await import('./pull/pull.ts')
+      await pullImage(ref, options, { stdout, stdin: process.stdin })
+    })
 
   program
     .command('scrub')
     .description('have a node check all its blobs against their digests; exits with 1 when some were damaged')
     .option('--node <url>', "the node's admin address", 'http://127.0.0.1:7413')
-    .action((options: { node: string }) => scrubNode(options, { stdout }))
+    .action(async (options: { node: string }) => {
+      const { scrubNode } = await import('./scrub.ts')
+      await scrubNode(options, { stdout })
+    })
 
   const config = program.command('config').description('look at configuration')
   withConfig(

@@ -1,7 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { createWriteStream } from 'node:fs'
-import { join } from 'node:path'
 import { pause } from '@shoal/core'
 import { request } from 'undici'
 import { CliError } from '../errors.ts'
@@ -18,6 +17,14 @@ export interface ChildEnd {
   readonly signal: NodeJS.Signals | null
 }
 
+/** Files of a part. */
+export interface ChildFiles {
+  /** The program. */
+  readonly program: string
+  readonly configFile: string
+  readonly logFile: string
+}
+
 /** One process of the network, its output in a log file. */
 export class Child {
   readonly member: Member
@@ -29,14 +36,13 @@ export class Child {
   #lastOutput = ''
   #end: ChildEnd | undefined
 
-  constructor(member: Member, configFile: string, logFile: string) {
+  constructor(member: Member, { program, configFile, logFile }: ChildFiles) {
     this.member = member
     this.configFile = configFile
     this.logFile = logFile
-    const main = join(import.meta.dirname, '../main.ts')
     // A process group of its own: Ctrl-C at the terminal reaches only us, and we stop the parts in order. The channel
     // tells the part when we die without a chance to do so.
-    this.#process = spawn(process.execPath, [main, member.service, '--config', configFile], {
+    this.#process = spawn(process.execPath, [program, member.service, '--config', configFile], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       detached: true,
     })

@@ -11,6 +11,8 @@ import { doorsOf, layOut, MAX_NODES, REGISTRY_URL, SCHEDULER_GRPC } from './layo
 
 /** Flags of `shoal up`. */
 export interface UpOptions {
+  /** The file of the program that runs the parts. */
+  readonly program: string
   readonly nodes: number
   readonly seeds: number
   readonly data: string
@@ -56,7 +58,10 @@ async function spawnAll(folder: string, options: UpOptions): Promise<Child[]> {
   for (const [i, member] of members.entries()) {
     await writeFileAtomic(files[i] as string, stringify(member.options))
   }
-  return members.map((member, i) => new Child(member, files[i] as string, join(folder, 'log', `${member.name}.log`)))
+  return members.map((member, i) => {
+    const logFile = join(folder, 'log', `${member.name}.log`)
+    return new Child(member, { program: options.program, configFile: files[i] as string, logFile })
+  })
 }
 
 async function untilAllReady(children: readonly Child[], signal: AbortSignal): Promise<void> {

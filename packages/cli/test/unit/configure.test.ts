@@ -14,7 +14,7 @@ async function shoal(...args: string[]): Promise<string> {
     },
   })
   const environment = { SHOAL_LANE_PORT: '1234' }
-  await createProgram({ environment, stdout, stderr: stdout }).parseAsync(['node', 'shoal', ...args])
+  await createProgram({ file: 'shoal', environment, stdout, stderr: stdout }).parseAsync(['node', 'shoal', ...args])
   return printed
 }
 

@@ -24,7 +24,13 @@ async function scrub(url = node.addresses().admin ?? ''): Promise<string> {
       done()
     },
   })
-  await createProgram({ environment: {}, stdout, stderr: stdout }).parseAsync(['node', 'shoal', 'scrub', '--node', url])
+  await createProgram({ file: 'shoal', environment: {}, stdout, stderr: stdout }).parseAsync([
+    'node',
+    'shoal',
+    'scrub',
+    '--node',
+    url,
+  ])
   return printed
 }
 
