@@ -53,6 +53,7 @@ function isInternalAddress(address: string): boolean {
   return family !== 0 && INTERNAL.check(address, family === 6 ? 'ipv6' : 'ipv4')
 }
 
-function unbracketed(hostname: string): string {
+/** A URL's host name without the brackets around an IPv6 address. */
+export function unbracketed(hostname: string): string {
   return hostname.startsWith('[') ? hostname.slice(1, -1) : hostname
 }

@@ -1,9 +1,9 @@
 import { contentLength, refuseEncoding } from './body.ts'
 import { parseContentRange, parseUnsatisfiedRange } from './content-range.ts'
 import { originError } from './errors.ts'
+import type { Receiver, ResponseHead } from './exchange.ts'
 import { headerOf } from './follow.ts'
 import type { OriginRequest, Requester } from './requester.ts'
-import type { Receiver, ResponseHead } from './transport.ts'
 
 const PART_OR_WHOLE: ReadonlySet<number> = new Set([200, 206, 416])
 

@@ -1,6 +1,6 @@
 import { originError, type Subject } from './errors.ts'
+import type { Receiver, ResponseHead } from './exchange.ts'
 import { headerOf } from './follow.ts'
-import type { Receiver, ResponseHead } from './transport.ts'
 
 /** Collects a small body; throws OriginError `PROTOCOL` when it is larger than allowed, or encoded. */
 export class BoundedBody implements Receiver {

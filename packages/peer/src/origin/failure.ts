@@ -1,14 +1,10 @@
 import { systemErrorCode } from '@shoal/core'
 import { abortedError, OriginError, originError, type Subject } from './errors.ts'
-import { ExchangeTimeout, ReceiverFault } from './transport.ts'
+import { ExchangeStall, ExchangeTimeout, ReceiverFault } from './exchange.ts'
 
 const UNKNOWN = 'unknown error'
-const STALLS: ReadonlySet<string> = new Set(['UND_ERR_HEADERS_TIMEOUT', 'UND_ERR_BODY_TIMEOUT'])
-const PROTOCOL_FAULTS: ReadonlySet<string> = new Set([
-  'UND_ERR_HEADERS_OVERFLOW',
-  'UND_ERR_RES_EXCEEDED_MAX_SIZE',
-  'UND_ERR_INVALID_ARG',
-])
+/** Of Node's HTTP parser, llhttp. */
+const PARSER_FAULT = /^HPE_/
 const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT|HOSTNAME_MISMATCH)/
 
 /**
@@ -26,11 +22,11 @@ export function exchangeFailure(
   if (error instanceof ExchangeTimeout) {
     return originError('STALLED', subject, 'the origin did not answer in full before the deadline', { cause: error })
   }
-  const code = codeOf(error)
-  if (STALLS.has(code)) {
+  if (error instanceof ExchangeStall) {
     return originError('STALLED', subject, 'the origin sent nothing for too long', { cause: error })
   }
-  if (PROTOCOL_FAULTS.has(code) || isParserError(error)) {
+  const code = codeOf(error)
+  if (PARSER_FAULT.test(code)) {
     // Without its cause: a parser's error holds the bytes it choked on, which may be a token.
     return originError('PROTOCOL', subject, 'the origin does not speak proper HTTP')
   }
@@ -52,12 +48,7 @@ export function exchangeFailure(
   )
 }
 
-/** undici gives its parser's errors a code only where llhttp has one. */
-function isParserError(error: unknown): boolean {
-  return error instanceof Error && error.name === 'HTTPParserError'
-}
-
-/** The code of a network, TLS or undici error; `unknown error` where it has none. */
+/** The code of a network, TLS or HTTP error; `unknown error` where it has none. */
 function codeOf(error: unknown): string {
   if (!(error instanceof Error)) return UNKNOWN
   const { code } = error as NodeJS.ErrnoException

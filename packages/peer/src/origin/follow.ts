@@ -1,8 +1,9 @@
 import type { Endpoint } from './endpoint.ts'
 import { originError, type Subject } from './errors.ts'
+import type { Receiver, ResponseHead } from './exchange.ts'
 import { exchangeFailure } from './failure.ts'
 import { isRedirect, isSameOrigin, MAX_REDIRECTS, redirectTarget } from './redirect.ts'
-import type { Receiver, ResponseHead, Transport } from './transport.ts'
+import type { Transport } from './transport.ts'
 
 /** A request that redirects may carry to other hosts. */
 export interface FollowedRequest {

@@ -1,8 +1,8 @@
 import { digestOf, MAX_MANIFEST_BYTES, tryParseDigest } from '@shoal/core'
 import { contentLength } from './body.ts'
 import { type OriginError, originError, type Subject } from './errors.ts'
+import type { ResponseHead } from './exchange.ts'
 import { headerOf } from './follow.ts'
-import type { ResponseHead } from './transport.ts'
 
 /** What an origin says of a manifest, without the manifest. */
 export interface ManifestHead {

@@ -1,8 +1,8 @@
 import { contentLength, refuseEncoding } from './body.ts'
 import { parseContentRange, parseUnsatisfiedRange } from './content-range.ts'
 import { type OriginError, originError, type Subject } from './errors.ts'
+import type { Receiver, ResponseHead } from './exchange.ts'
 import { headerOf } from './follow.ts'
-import type { Receiver, ResponseHead } from './transport.ts'
 
 /** The part of a blob that is wanted: inclusive byte offsets, and the size the blob is said to have. */
 export interface WantedRange {

@@ -3,10 +3,11 @@ import type { Answer, Authorizer } from './authorizer.ts'
 import { credentialsFor } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import { OriginError, originError, type Subject, statusError } from './errors.ts'
+import type { Receiver, ResponseHead } from './exchange.ts'
 import { type FollowedRequest, type FollowedResponse, follow, headerOf, headerValues } from './follow.ts'
 import type { KnownRedirects } from './known-redirects.ts'
 import { parseRetryAfter, type RetryDependencies, withRetries } from './retry.ts'
-import type { Receiver, ResponseHead, Transport } from './transport.ts'
+import type { Transport } from './transport.ts'
 
 /** One request to an origin; credentials, redirects and retries are the Requester's business. */
 export interface OriginRequest {

@@ -1,0 +1,55 @@
+import { lookup as systemLookup } from 'node:dns'
+import { Agent as HttpAgent } from 'node:http'
+import { type AgentOptions, Agent as HttpsAgent } from 'node:https'
+import type { LookupFunction } from 'node:net'
+import { getCACertificates } from 'node:tls'
+import { guardedLookup } from './address.ts'
+import type { Endpoint } from './endpoint.ts'
+
+/** An idle connection is kept for this long, or for as long as its server says that it keeps it. */
+const KEEP_ALIVE_MS = 30_000
+
+/** Pools of connections, one for each set of rules on what a connection may lead to and whom it trusts. */
+export class ConnectionPools {
+  readonly #connections: number
+  readonly #lookup: typeof systemLookup
+  readonly #agents = new Map<string, HttpAgent>()
+
+  /** @param connections most connections of a pool to one host */
+  constructor(connections: number, lookup: typeof systemLookup = systemLookup) {
+    this.#connections = connections
+    this.#lookup = lookup
+  }
+
+  /**
+   * A listed origin's own host is taken at its word. Every other host is looked up with the guard against names that
+   * lead into this machine, unless the origin itself is on this machine.
+   */
+  agentFor(endpoint: Endpoint, url: URL): HttpAgent {
+    const isOwnHost = url.hostname === endpoint.base.hostname
+    const isGuarded = !endpoint.isInternal && !(endpoint.isListed && isOwnHost)
+    const isInsecure = endpoint.insecureTls && isOwnHost
+    const key = `${url.protocol} ${isGuarded} ${isInsecure} ${endpoint.ca === undefined ? '' : endpoint.registry}`
+    const known = this.#agents.get(key)
+    if (known !== undefined) return known
+    const options: AgentOptions = {
+      keepAlive: true,
+      keepAliveMsecs: KEEP_ALIVE_MS,
+      maxSockets: this.#connections,
+      maxFreeSockets: this.#connections,
+      scheduling: 'lifo',
+      lookup: isGuarded ? guardedLookup(this.#lookup) : (this.#lookup as LookupFunction),
+      ...(isInsecure ? { rejectUnauthorized: false } : {}),
+      ...(endpoint.ca === undefined ? {} : { ca: [...getCACertificates('default'), endpoint.ca] }),
+    }
+    const agent = url.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options)
+    this.#agents.set(key, agent)
+    return agent
+  }
+
+  /** Closes all connections, also those in use. */
+  destroy(): void {
+    for (const agent of this.#agents.values()) agent.destroy()
+    this.#agents.clear()
+  }
+}

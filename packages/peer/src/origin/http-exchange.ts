@@ -1,0 +1,160 @@
+import { type Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
+import { request as httpsRequest } from 'node:https'
+import type { Socket } from 'node:net'
+import { systemErrorCode } from '@shoal/core'
+import { unbracketed } from './address.ts'
+import {
+  type Exchange,
+  ExchangeStall,
+  ExchangeTimeout,
+  type Receiver,
+  ReceiverFault,
+  type ResponseHead,
+} from './exchange.ts'
+import type { OriginLimits } from './options.ts'
+
+/** What an exchange is sent with. */
+export interface HttpExchangeContext {
+  readonly agent: Agent
+  readonly limits: OriginLimits
+  /** Told of every body chunk's length. */
+  readonly onBytes: (count: number) => void
+}
+
+/** The same client name everywhere, so that an origin's operator can tell who asks. */
+const USER_AGENT = 'shoal'
+
+/** One request on its way, and its answer; settles once, whatever comes after. */
+export class HttpExchange {
+  /** Resolves when the body has ended or the receiver has enough; see transport.ts for what it rejects with. */
+  readonly done: Promise<void>
+  readonly #exchange: Exchange
+  readonly #receiver: Receiver
+  readonly #context: HttpExchangeContext
+  readonly #settled = Promise.withResolvers<void>()
+  #request: ClientRequest
+  /** Of the whole exchange. */
+  #deadline: NodeJS.Timeout | undefined
+  /** Of the step under way: connecting, then the head, then each part of the body. */
+  #step: NodeJS.Timeout | undefined
+  #hasAnswer = false
+  #isSettled = false
+
+  constructor(exchange: Exchange, receiver: Receiver, context: HttpExchangeContext) {
+    this.#exchange = exchange
+    this.#receiver = receiver
+    this.#context = context
+    this.done = this.#settled.promise
+    exchange.signal.addEventListener('abort', this.#onAbort)
+    if (exchange.totalTimeoutMs !== undefined) {
+      this.#deadline = setTimeout(() => this.#fail(new ExchangeTimeout('deadline passed')), exchange.totalTimeoutMs)
+    }
+    this.#request = this.#send()
+  }
+
+  #send(): ClientRequest {
+    const { url, method, headers } = this.#exchange
+    const send = url.protocol === 'https:' ? httpsRequest : httpRequest
+    const request = send({
+      agent: this.#context.agent,
+      hostname: unbracketed(url.hostname),
+      port: url.port,
+      path: url.pathname + url.search,
+      method,
+      headers: { 'user-agent': USER_AGENT, 'accept-encoding': 'identity', ...headers },
+    })
+    request.on('socket', (socket) => this.#connecting(socket))
+    request.on('response', (response) => this.#answered(response))
+    request.on('error', (error) => this.#failedToSend(request, error))
+    request.end()
+    return request
+  }
+
+  #connecting(socket: Socket): void {
+    const { connectTimeoutMs, headersTimeoutMs } = this.#context.limits
+    const awaitHead = () => this.#limitStep(headersTimeoutMs, () => new ExchangeStall('no answer'))
+    if (!socket.connecting) {
+      awaitHead()
+      return
+    }
+    const code = 'ETIMEDOUT'
+    this.#limitStep(connectTimeoutMs, () => Object.assign(new Error('the connection took too long'), { code }))
+    socket.once(this.#exchange.url.protocol === 'https:' ? 'secureConnect' : 'connect', awaitHead)
+  }
+
+  #answered(response: IncomingMessage): void {
+    this.#hasAnswer = true
+    response.on('error', (error) => this.#fail(error))
+    if (this.#isSettled) return
+    this.#limitStep(this.#context.limits.progressTimeoutMs, () => new ExchangeStall('the body does not go on'))
+    try {
+      this.#receiver.onHead({ status: response.statusCode ?? 0, headers: headersOf(response) })
+    } catch (error) {
+      this.#fail(new ReceiverFault('the receiver failed', { cause: error }))
+      return
+    }
+    response.on('data', (chunk: Buffer) => this.#received(chunk))
+    response.on('end', () => this.#succeed())
+  }
+
+  #received(chunk: Buffer): void {
+    if (this.#isSettled) return
+    this.#step?.refresh()
+    this.#context.onBytes(chunk.length)
+    try {
+      if (this.#receiver.onData(chunk)) return
+    } catch (error) {
+      this.#fail(new ReceiverFault('the receiver failed', { cause: error }))
+      return
+    }
+    this.#succeed()
+    this.#request.destroy()
+  }
+
+  /** A kept connection may be closed by its server just as it is used again: that is no failure of the origin's. */
+  #failedToSend(request: ClientRequest, error: Error): void {
+    if (this.#isSettled || this.#hasAnswer || !request.reusedSocket || systemErrorCode(error) !== 'ECONNRESET') {
+      this.#fail(error)
+    } else {
+      clearTimeout(this.#step)
+      this.#request = this.#send()
+    }
+  }
+
+  /** Gives the step that begins now its time, in place of the one before it. */
+  #limitStep(timeoutMs: number, error: () => Error): void {
+    clearTimeout(this.#step)
+    if (!this.#isSettled) this.#step = setTimeout(() => this.#fail(error()), timeoutMs)
+  }
+
+  readonly #onAbort = (): void => this.#fail(this.#exchange.signal.reason)
+
+  #succeed(): void {
+    if (this.#isSettled) return
+    this.#settle()
+    this.#settled.resolve()
+  }
+
+  #fail(reason: unknown): void {
+    if (this.#isSettled) return
+    this.#settle()
+    this.#settled.reject(reason)
+    this.#request.destroy()
+  }
+
+  #settle(): void {
+    this.#isSettled = true
+    this.#exchange.signal.removeEventListener('abort', this.#onAbort)
+    clearTimeout(this.#deadline)
+    clearTimeout(this.#step)
+  }
+}
+
+/** Headers that came once as they are, others as a list of all their values. */
+function headersOf(response: IncomingMessage): ResponseHead['headers'] {
+  const headers: Record<string, string | string[]> = {}
+  for (const [name, values = []] of Object.entries(response.headersDistinct)) {
+    headers[name] = values.length === 1 ? (values[0] as string) : values
+  }
+  return headers
+}
