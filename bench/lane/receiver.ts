@@ -2,16 +2,15 @@
 import { connect, type Socket } from 'node:net'
 import { createSecureContext } from 'node:tls'
 import { parentPort } from 'node:worker_threads'
-import { generateCertificate, verifyPeerCertificate } from '@libp2p/tls/utils'
 import { PieceLayout } from '@shoal/core'
 import { loadOrCreateIdentity } from '@shoal/core/service'
 import {
   ClientConnection,
   createCountsMemory,
+  createIdentityCertificate,
   LaneError,
   type LaneParent,
   laneSecureOptions,
-  PeerVerifier,
   PieceFetch,
   type PieceRequest,
   ThreadCounts,
@@ -134,9 +133,8 @@ async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Pr
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     stallTimeoutMs: STALL_TIMEOUT_MS,
     idleCloseMs: NEVER_IDLE_MS,
-    verifier: new PeerVerifier(async (certificate) => (await verifyPeerCertificate(certificate)).toString()),
     counts: new ThreadCounts(createCountsMemory(1), 0),
-    secureContext: createSecureContext(laneSecureOptions(await generateCertificate(privateKey))),
+    secureContext: createSecureContext(laneSecureOptions(await createIdentityCertificate(privateKey))),
     readBuffer,
   }
   const parent: LaneParent = { peerId: uploader.peerId, host: '127.0.0.1', port: uploader.lanePort }

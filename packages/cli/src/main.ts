@@ -1,4 +1,5 @@
 #!/usr/bin/env node
+import './heap.ts'
 import { errorChain, ShoalError } from '@shoal/core'
 import { CommanderError } from 'commander'
 import { createProgram } from './program.ts'

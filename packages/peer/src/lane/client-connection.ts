@@ -3,7 +3,7 @@ import { type ConnectionOptions, connect, type SecureContext, type TLSSocket } f
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
-import { LANE_ALPN, type PeerVerifier } from './peer-certificate.ts'
+import { LANE_ALPN, peerOf } from './peer-certificate.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
 import type { ThreadCounts } from './shared-counts.ts'
 
@@ -12,7 +12,6 @@ export interface ClientContext {
   readonly connectTimeoutMs: number
   readonly stallTimeoutMs: number
   readonly idleCloseMs: number
-  readonly verifier: PeerVerifier
   readonly counts: ThreadCounts
   readonly secureContext: SecureContext
   readonly readBuffer: Buffer
@@ -53,14 +52,14 @@ export class ClientConnection implements FrameSink {
       port: parent.port,
       secureContext: context.secureContext,
       ALPNProtocols: LANE_ALPN,
-      // No authority signs these certificates: PeerVerifier checks them.
+      // No authority signs these certificates: peerOf checks them.
       rejectUnauthorized: false,
       onread: { buffer: context.readBuffer, callback: (bytes, buffer) => this.#read(bytes, buffer) },
     }
     this.#socket = connect(options)
     this.#timer = setTimeout(this.#expired, context.connectTimeoutMs)
     this.#socket.setNoDelay(true)
-    this.#socket.once('secureConnect', () => void this.#greet())
+    this.#socket.once('secureConnect', () => this.#greet())
     this.#socket.on('error', (error) => {
       this.#socketError = error
     })
@@ -133,9 +132,9 @@ export class ClientConnection implements FrameSink {
     return true
   }
 
-  async #greet(): Promise<void> {
+  #greet(): void {
     try {
-      const peer = await this.#context.verifier.peerOf(this.#socket)
+      const peer = peerOf(this.#socket)
       if (peer !== this.#parent.peerId) {
         const data = { expected: this.#parent.peerId, found: peer }
         throw new LaneError('protocol', `it is ${peer}, not ${this.#parent.peerId}`, { data })

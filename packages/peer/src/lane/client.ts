@@ -1,7 +1,7 @@
 import { createSecureContext, type SecureContext } from 'node:tls'
 import { ClientConnection, type ClientContext } from './client-connection.ts'
 import { LaneError } from './errors.ts'
-import { type LaneCredentials, laneSecureOptions, type PeerVerifier } from './peer-certificate.ts'
+import { type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { type LaneParent, PieceFetch, type PieceRequest } from './piece-fetch.ts'
 import type { LaneOutcome, ThreadCounts } from './shared-counts.ts'
 
@@ -16,7 +16,6 @@ export interface LaneClientOptions {
 
 export interface LaneClientDependencies {
   readonly credentials: LaneCredentials
-  readonly verifier: PeerVerifier
   readonly counts: ThreadCounts
 }
 
@@ -36,9 +35,9 @@ export class LaneClient {
   constructor(options: LaneClientOptions, deps: LaneClientDependencies) {
     this.#counts = deps.counts
     const secureContext: SecureContext = createSecureContext(laneSecureOptions(deps.credentials))
-    const { verifier, counts } = deps
+    const { counts } = deps
     // One read buffer serves all connections: each read is dealt with before the next one begins.
-    this.#context = { ...options, verifier, counts, secureContext, readBuffer: Buffer.allocUnsafeSlow(READ_BYTES) }
+    this.#context = { ...options, counts, secureContext, readBuffer: Buffer.allocUnsafeSlow(READ_BYTES) }
   }
 
   /**

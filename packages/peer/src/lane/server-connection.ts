@@ -13,12 +13,11 @@ import {
   writeResponse,
 } from './frames.ts'
 import type { HeldBlobs, OpenBlob } from './held-blobs.ts'
-import type { PeerVerifier } from './peer-certificate.ts'
+import { peerOf } from './peer-certificate.ts'
 import type { LaneOutcome, ThreadCounts } from './shared-counts.ts'
 
 /** What the connections of one server share. */
 export interface ServerContext {
-  readonly verifier: PeerVerifier
   readonly blobs: HeldBlobs
   readonly counts: ThreadCounts
   readonly uploadSlots: number
@@ -77,9 +76,9 @@ export class ServerConnection implements FrameSink {
   }
 
   /** Nothing is read from the socket, so nothing served, before the certificate was checked. */
-  async start(): Promise<void> {
+  start(): void {
     try {
-      await this.#context.verifier.peerOf(this.#socket)
+      peerOf(this.#socket)
     } catch {
       this.destroy()
       return

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
 import type { HeldBlobs } from './held-blobs.ts'
-import { LANE_ALPN, type LaneCredentials, laneSecureOptions, type PeerVerifier } from './peer-certificate.ts'
+import { LANE_ALPN, type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { ServerConnection, type ServerContext } from './server-connection.ts'
 import type { ThreadCounts } from './shared-counts.ts'
 
@@ -19,7 +19,6 @@ export interface LaneServerOptions {
 
 export interface LaneServerDependencies {
   readonly credentials: LaneCredentials
-  readonly verifier: PeerVerifier
   readonly blobs: HeldBlobs
   readonly counts: ThreadCounts
   /** Told when a held piece can not be read from disk. */
@@ -53,7 +52,7 @@ export class LaneServer {
       ...laneSecureOptions(deps.credentials),
       ALPNProtocols: LANE_ALPN,
       requestCert: true,
-      // No authority signs these certificates: PeerVerifier checks them.
+      // No authority signs these certificates: peerOf checks them.
       rejectUnauthorized: false,
       handshakeTimeout: handshakeTimeoutMs,
       noDelay: true,
@@ -93,6 +92,6 @@ export class LaneServer {
     this.#deps.counts.opened('sent')
     const connection = new ServerConnection(socket, this.#context)
     socket.once('close', () => this.#deps.counts.closed('sent'))
-    void connection.start()
+    connection.start()
   }
 }

@@ -16,7 +16,6 @@ export interface MainLineListener {
 export class MainLine {
   readonly #port: MessagePort
   readonly #lookUps = new Map<number, (held: HeldBlob | undefined) => void>()
-  readonly #checks = new Map<number, PromiseWithResolvers<string>>()
   #nextId = 0
 
   constructor(parent: NonNullable<typeof parentPort>, listener: MainLineListener) {
@@ -24,7 +23,6 @@ export class MainLine {
     this.#port = port1
     this.#port.on('message', (message: ToWorker) => {
       if (message.type === 'found') this.#found(message.id, message.held)
-      else if (message.type === 'checked') this.#checked(message.id, message.peerId, message.reason)
       else if (message.type === 'forget') listener.forget(message.digest)
       else listener.listen(message.port, message.thread)
     })
@@ -40,24 +38,6 @@ export class MainLine {
     const id = this.#nextId++
     this.tell({ type: 'lookUp', id, digest })
     return new Promise((resolve) => this.#lookUps.set(id, resolve))
-  }
-
-  /**
-   * The peer id that a certificate proves. The main thread checks it: the X.509 library takes 40 MiB in each thread
-   * that loads it.
-   */
-  checkCertificate(certificate: Uint8Array): Promise<string> {
-    const id = this.#nextId++
-    const check = Promise.withResolvers<string>()
-    this.#checks.set(id, check)
-    this.tell({ type: 'check', id, certificate })
-    return check.promise
-  }
-
-  #checked(id: number, peerId: string | undefined, reason: string): void {
-    if (peerId === undefined) this.#checks.get(id)?.reject(new Error(reason))
-    else this.#checks.get(id)?.resolve(peerId)
-    this.#checks.delete(id)
   }
 
   #found(id: number, held: HeldBlob | undefined): void {

@@ -36,7 +36,6 @@ export interface WorkerSettings {
 export type ToWorker =
   | { readonly type: 'listen'; readonly port: number; readonly thread: number }
   | { readonly type: 'found'; readonly id: number; readonly held: HeldBlob | undefined }
-  | { readonly type: 'checked'; readonly id: number; readonly peerId: string | undefined; readonly reason: string }
   | { readonly type: 'forget'; readonly digest: string }
 
 /** From a worker thread to the main thread. */
@@ -44,7 +43,6 @@ export type ToMain =
   | { readonly type: 'listening'; readonly port: number }
   | { readonly type: 'listenFailed'; readonly systemCode: string | undefined }
   | { readonly type: 'lookUp'; readonly id: number; readonly digest: string }
-  | { readonly type: 'check'; readonly id: number; readonly certificate: Uint8Array }
   | { readonly type: 'readFailed'; readonly digest: string; readonly reason: string }
 
 /** What each task takes and gives. */

@@ -5,6 +5,7 @@ import { Piscina } from 'piscina'
 import type { GrowingBlob, OriginRequest } from '../download/dependencies.ts'
 import { LaneError } from '../lane/errors.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
+import { createIdentityCertificate } from '../lane/identity-certificate.ts'
 import type { LaneMetrics } from '../lane/metrics.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import { CountsReader, createCountsMemory } from '../lane/shared-counts.ts'
@@ -192,13 +193,11 @@ export class WorkerPool implements Startable {
     const { lane, origins, threads } = this.#options
     const { identity, log, metrics, lookup } = this.#deps
     await probePort('the lane', lane.host, lane.port)
-    // Loaded here, once for the process: the threads have their certificates checked by this one.
-    const { generateCertificate, verifyPeerCertificate } = await import('@libp2p/tls/utils')
     const counts = createCountsMemory(threads)
     const settings: WorkerSettings = {
       lane,
       origins,
-      credentials: await generateCertificate(identity.privateKey),
+      credentials: await createIdentityCertificate(identity.privateKey),
       counts,
     }
     const piscina = new Piscina({
@@ -218,7 +217,6 @@ export class WorkerPool implements Startable {
       host: lane.host,
       port: lane.port,
       lookup,
-      checkCertificate: async (certificate) => (await verifyPeerCertificate(certificate)).toString(),
       log,
       counts: reader,
     })

@@ -1,7 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
-import { type CoreError, errorChain, type Logger, listenError } from '@shoal/core'
+import { type CoreError, type Logger, listenError } from '@shoal/core'
 import type { HeldBlob } from '../lane/held-blobs.ts'
-import type { CertificateCheck } from '../lane/peer-certificate.ts'
 import type { CountsReader } from '../lane/shared-counts.ts'
 import type { ToMain, ToWorker } from './messages.ts'
 
@@ -17,7 +16,6 @@ export interface WorkerLinesOptions {
   /** 0: the first thread binds any free port, the others the same one. */
   readonly port: number
   readonly lookup: (digest: string) => HeldBlob | undefined
-  readonly checkCertificate: CertificateCheck
   readonly log: Logger
   readonly counts: CountsReader
 }
@@ -108,9 +106,6 @@ export class WorkerLines {
       case 'lookUp':
         tell(line.port, { type: 'found', id: message.id, held: lookup(message.digest) })
         break
-      case 'check':
-        this.#check(line, message.id, message.certificate)
-        break
       case 'readFailed':
         log.warn({ digest: message.digest, reason: message.reason }, 'held piece can not be read')
         break
@@ -121,13 +116,6 @@ export class WorkerLines {
         this.#listenFailed(line, message.systemCode)
         break
     }
-  }
-
-  #check(line: Line, id: number, certificate: Uint8Array): void {
-    this.#options.checkCertificate(certificate).then(
-      (peerId) => tell(line.port, { type: 'checked', id, peerId, reason: '' }),
-      (error: unknown) => tell(line.port, { type: 'checked', id, peerId: undefined, reason: errorChain(error) }),
-    )
   }
 
   #listening(line: Line, lanePort: number): void {

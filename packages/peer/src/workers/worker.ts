@@ -3,7 +3,6 @@ import { createLogger, errorChain, systemErrorCode } from '@shoal/core'
 import { LaneClient } from '../lane/client.ts'
 import { LaneError } from '../lane/errors.ts'
 import { HeldBlobs } from '../lane/held-blobs.ts'
-import { PeerVerifier } from '../lane/peer-certificate.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import { LaneServer } from '../lane/server.ts'
 import { ThreadCounts } from '../lane/shared-counts.ts'
@@ -21,7 +20,6 @@ import { fetchOriginRun } from './origin-run.ts'
 if (parentPort === null) throw new Error('worker.ts runs in a worker thread of WorkerPool only')
 
 const settings = workerData as WorkerSettings
-const verifier = new PeerVerifier((certificate) => main.checkCertificate(certificate))
 const blobs = new HeldBlobs((digest) => main.lookUp(digest))
 const main = new MainLine(parentPort, { listen, forget: (digest) => blobs.forget(digest) })
 const origin = new OriginClient(settings.origins, { log: createLogger('origin', 'warn') })
@@ -59,10 +57,9 @@ async function fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<T
 async function listen(port: number, thread: number): Promise<void> {
   const { lane, credentials } = settings
   const counts = new ThreadCounts(settings.counts, thread)
-  client ??= new LaneClient(lane, { credentials, verifier, counts })
+  client ??= new LaneClient(lane, { credentials, counts })
   const server = new LaneServer(lane, {
     credentials,
-    verifier,
     blobs,
     counts,
     readFailed: (digest, error) => main.tell({ type: 'readFailed', digest, reason: errorChain(error) }),

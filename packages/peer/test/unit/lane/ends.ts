@@ -3,19 +3,16 @@ import { writeFile } from 'node:fs/promises'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
-import { verifyPeerCertificate } from '@libp2p/tls/utils'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { LaneClient } from '../../../src/lane/client.ts'
 import { FrameParser } from '../../../src/lane/frame-parser.ts'
 import { encodeFrame, type Frame } from '../../../src/lane/frames.ts'
 import { type HeldBlob, HeldBlobs } from '../../../src/lane/held-blobs.ts'
-import { LANE_ALPN, laneSecureOptions, PeerVerifier } from '../../../src/lane/peer-certificate.ts'
+import { LANE_ALPN, laneSecureOptions } from '../../../src/lane/peer-certificate.ts'
 import type { LaneParent } from '../../../src/lane/piece-fetch.ts'
 import { LaneServer } from '../../../src/lane/server.ts'
 import { CountsReader, createCountsMemory, ThreadCounts } from '../../../src/lane/shared-counts.ts'
 import { newNode, TestBlob, temporaryFolder } from './world.ts'
-
-const checkCertificate = async (certificate: Uint8Array) => (await verifyPeerCertificate(certificate)).toString()
 
 const MIB = 1024 * 1024
 export const HELLO = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 1, features: 0 })
@@ -67,7 +64,6 @@ export async function startServer(options: ServerOptions = {}) {
     { host: '127.0.0.1', uploadSlots: 8, idleCloseMs: 60_000, ...options },
     {
       credentials: parentNode.credentials,
-      verifier: new PeerVerifier(checkCertificate),
       blobs,
       counts: threadCounts,
       readFailed: (_digest, error) => failures.push(String(error)),
@@ -89,7 +85,6 @@ export function startClient(options: { stallTimeoutMs?: number; connectTimeoutMs
     },
     {
       credentials: childNode.credentials,
-      verifier: new PeerVerifier(checkCertificate),
       counts: new ThreadCounts(memory, 0),
     },
   )

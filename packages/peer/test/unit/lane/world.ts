@@ -2,10 +2,10 @@ import { createHash } from 'node:crypto'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { generateCertificate } from '@libp2p/tls/utils'
 import { HaveSet, PieceLayout } from '@shoal/core'
 import { type Identity, loadOrCreateIdentity } from '@shoal/core/service'
 import type { HeldBlob } from '../../../src/lane/held-blobs.ts'
+import { createIdentityCertificate } from '../../../src/lane/identity-certificate.ts'
 import type { LaneCredentials } from '../../../src/lane/peer-certificate.ts'
 import type { LaneParent, PieceRequest } from '../../../src/lane/piece-fetch.ts'
 
@@ -17,7 +17,7 @@ export async function temporaryFolder(): Promise<{ path: string; remove: () => P
 
 export async function newNode(folder: string, name: string): Promise<Identity & { credentials: LaneCredentials }> {
   const identity = await loadOrCreateIdentity(join(folder, `${name}.key`))
-  return { ...identity, credentials: await generateCertificate(identity.privateKey) }
+  return { ...identity, credentials: await createIdentityCertificate(identity.privateKey) }
 }
 
 /** A blob of pseudo-random bytes in a file, all of it held. */
