@@ -3,8 +3,10 @@
  * memory than one that loads some 1500 modules and strips the types of ours itself (docs/architecture.md), and starts
  * faster. Names are kept, so that the stack of an error can be read without its source map.
  */
-import { readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm } from 'node:fs/promises'
+import { builtinModules } from 'node:module'
 import { join } from 'node:path'
+import { writeFileAtomic } from '@shoal/core'
 import { rolldown } from 'rolldown'
 
 const dist = join(import.meta.dirname, 'dist')
@@ -17,10 +19,21 @@ const bundle = await rolldown({
   external: ['classic-level', 'piscina'],
   plugins: [
     {
+      name: 'builtin-modules',
+      resolveId(source, importer) {
+        const isBuiltin = source !== 'node:module' && (source.startsWith('node:') || builtinModules.includes(source))
+        return isBuiltin && importer !== undefined ? { id: `\0builtin:${source}`, moduleSideEffects: false } : undefined
+      },
+      load(id) {
+        if (!id.startsWith('\0builtin:')) return undefined
+        return `module.exports = process.getBuiltinModule('${id.slice('\0builtin:'.length)}')`
+      },
+    },
+    {
       name: 'worker-file',
       transform(code, id) {
         if (!id.endsWith('/workers/pool.ts')) return undefined
-        return { code: code.replace("'./worker.ts'", "'./worker.js'"), map: null }
+        return code.replace("'./worker.ts'", "'./worker.js'")
       },
     },
   ],
@@ -29,16 +42,24 @@ const bundle = await rolldown({
     throw new Error(`${log.code}: ${log.message}`)
   },
 })
-const { output } = await bundle.write({
-  dir: dist,
+const { output } = await bundle.generate({
   format: 'esm',
   entryFileNames: '[name].js',
   chunkFileNames: 'chunk-[name]-[hash].js',
-  sourcemap: true,
   minify: { mangle: false, compress: false, codegen: { removeWhitespace: true } },
 })
 await bundle.close()
 
+await mkdir(dist, { recursive: true })
+const files = new Map(output.map((file) => [file.fileName, file.type === 'chunk' ? file.code : file.source]))
+for (const [name, content] of files) {
+  // V8 keeps a file's text, and takes two bytes a character unless all are Latin-1.
+  const ascii = String(content).replace(/[^\0-\x7f]/g, escapeOf)
+  await writeFileAtomic(join(dist, name), ascii)
+}
 // What an earlier build left goes last: a program that runs finds its files at any time.
-const written = new Set(output.flatMap(({ fileName }) => [fileName, `${fileName}.map`]))
-for (const file of await readdir(dist)) if (!written.has(file)) await rm(join(dist, file))
+for (const name of await readdir(dist)) if (!files.has(name)) await rm(join(dist, name))
+
+function escapeOf(character: string): string {
+  return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
+}
