@@ -15,6 +15,8 @@ import { warmMemory } from './kit/warm-memory.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
+/** Blobs a neighbour keeps: what it has of earlier rounds is of no use, and would fill the disk. */
+const NEIGHBOUR_BLOBS = 2
 
 const { values } = parseArgs({
   options: {
@@ -44,11 +46,13 @@ const started = async (starting: Promise<Door>): Promise<Door> => {
 try {
   const registry = await started(startRegistry(folder))
   const scheduler = await started(startScheduler(folder))
-  const peer = (name: string) => started(startPeer(folder, name, registry.url, scheduler.url))
+  const peer = (name: string, quotaBytes = 0) =>
+    started(startPeer(folder, name, registry.url, scheduler.url, quotaBytes))
   const holder = await peer('holder')
   const node = await peer('node')
   const neighbours: Door[] = []
-  for (let i = 0; i < neighbourCount; i++) neighbours.push(await peer(`neighbour-${i}`))
+  for (let i = 0; i < neighbourCount; i++)
+    neighbours.push(await peer(`neighbour-${i}`, NEIGHBOUR_BLOBS * sizeMib * MIB))
   const idleRssBytes = (await node.process.memory()).rssBytes
 
   const buffers = Array.from({ length: neighbourCount + 1 }, () => Buffer.alloc(256 * 1024))

@@ -26,8 +26,14 @@ export async function startScheduler(folder: string): Promise<Door> {
   return { process, url: `127.0.0.1:${port}`, adminUrl: `http://127.0.0.1:${admin}` }
 }
 
-/** A peer on loopback whose default registry is at `registryUrl`. */
-export async function startPeer(folder: string, name: string, registryUrl: string, scheduler: string): Promise<Door> {
+/** A peer on loopback whose default registry is at `registryUrl`; it keeps `quotaBytes` of blobs, 0: all. */
+export async function startPeer(
+  folder: string,
+  name: string,
+  registryUrl: string,
+  scheduler: string,
+  quotaBytes = 0,
+): Promise<Door> {
   const [port, lane, libp2p, admin] = [await freePort(), await freePort(), await freePort(), await freePort()]
   const host = '127.0.0.1'
   const registry = new URL(registryUrl).host
@@ -39,6 +45,7 @@ export async function startPeer(folder: string, name: string, registryUrl: strin
     lane: { host, port: lane },
     libp2p: { host, port: libp2p },
     admin: { port: admin },
+    store: { quotaBytes },
     origins: { [registry]: { url: registryUrl } },
     log,
   }
