@@ -1,6 +1,6 @@
 /**
- * The lane between two processes on one machine, with plain TCP sockets and a libp2p stream beside it: throughput, and
- * CPU of each process, when the bytes are dropped, hashed, and hashed and written.
+ * The lane between two processes on one machine, with plain TCP sockets, TLS sockets alone and a libp2p stream beside
+ * it: throughput, and CPU of each process, when the bytes are dropped, hashed, and hashed and written.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -30,6 +30,7 @@ const gib = sizeMib / 1024
 
 const NAMES: Readonly<Record<Variant, string>> = {
   plainTcp: 'plain TCP',
+  plainTls: 'TLS sockets alone',
   libp2p: 'libp2p stream (Noise, yamux)',
   laneReceive: 'lane',
   laneHash: 'lane + hash',
@@ -57,6 +58,7 @@ async function transfer(uploader: Teller, downloader: Teller, variant: Variant, 
 const samplesOf = (): Samples => ({ mibps: [], receiveCpu: [], sendCpu: [] })
 const samples: Record<Variant, Samples> = {
   plainTcp: samplesOf(),
+  plainTls: samplesOf(),
   libp2p: samplesOf(),
   laneReceive: samplesOf(),
   laneHash: samplesOf(),
@@ -87,9 +89,10 @@ try {
   await rm(folder, { recursive: true })
 }
 
-const { plainTcp, libp2p, laneReceive, laneHash, laneStore } = samples
+const { plainTcp, plainTls, libp2p, laneReceive, laneHash, laneStore } = samples
 const laneSend = [...laneReceive.sendCpu, ...laneHash.sendCpu, ...laneStore.sendCpu]
 const overPlainTcp = median(laneReceive.mibps) / median(plainTcp.mibps)
+const overPlainTls = median(laneReceive.mibps) / median(plainTls.mibps)
 const overLibp2p = median(laneReceive.mibps) / median(libp2p.mibps)
 const rows = VARIANTS.map((variant) => {
   const { mibps, receiveCpu, sendCpu } = samples[variant]
@@ -109,8 +112,10 @@ print(
     sendCpuSecondsPerGiB: median(laneSend),
     storeCpuSecondsPerGiB: median(laneStore.receiveCpu),
     plainTcpMiBps: median(plainTcp.mibps),
+    plainTlsMiBps: median(plainTls.mibps),
     libp2pMiBps: median(libp2p.mibps),
     overPlainTcp,
+    overPlainTls,
     overLibp2p,
     hashMiBps: median(laneHash.mibps),
     storeMiBps: median(laneStore.mibps),
@@ -125,7 +130,7 @@ print(
     `blob of ${sizeMib} MiB in pieces of ${pieceMib} MiB, ${IN_FLIGHT} in flight, ${THREADS} threads a side (libp2p: its one),`,
     `${rounds} rounds after ${WARM_UP_ROUNDS} to warm up, median (min – max)`,
     ...table,
-    `lane / plain TCP ${overPlainTcp.toFixed(2)}   lane / libp2p ${overLibp2p.toFixed(2)}   lane sending, all three ${spread(laneSend, 2)} CPU s/GiB`,
+    `lane / plain TCP ${overPlainTcp.toFixed(2)}   lane / TLS alone ${overPlainTls.toFixed(2)}   lane / libp2p ${overLibp2p.toFixed(2)}   lane sending, all three ${spread(laneSend, 2)} CPU s/GiB`,
     'All read the blob from a file in the page cache. "lane" is the node\'s own client connection without what it does',
     'with a piece; "+ hash" is its whole fetch into /dev/null; "+ write" into one file that every round writes again, as',
     'the first write to memory that the machine has not used yet costs many times as much on virtual machines.',

@@ -6,7 +6,7 @@ import type { PieceRequest, WorkerPool } from '@shoal/peer'
 import { Libp2pTransport } from './libp2p.ts'
 import { startWorkers } from './node.ts'
 import { IN_FLIGHT, type Measured, type Settings, THREADS, type Transport, type Variant } from './plan.ts'
-import type { ReceiverOrder, ReceiverSettings } from './receiver.ts'
+import type { ReceiverOrder, ReceiverSettings, Road } from './receiver.ts'
 import { answerParent, startThread, type Teller } from './talk.ts'
 
 /** What the process is told after its settings. */
@@ -16,11 +16,11 @@ const never = new AbortController().signal
 
 /** Threads of the benchmark's own that drop what they get. */
 class ReceiverThreads implements Transport {
-  readonly #over: 'plain' | 'lane'
+  readonly #over: Road
   readonly #threads: readonly Teller[]
   readonly #next: Int32Array
 
-  constructor(over: 'plain' | 'lane', threads: readonly Teller[], next: SharedArrayBuffer) {
+  constructor(over: Road, threads: readonly Teller[], next: SharedArrayBuffer) {
     this.#over = over
     this.#threads = threads
     this.#next = new Int32Array(next)
@@ -102,6 +102,7 @@ async function start(settings: Required<Settings>): Promise<Record<Variant, Tran
   await writeFile(file, '')
   return {
     plainTcp: new ReceiverThreads('plain', threads, next),
+    plainTls: new ReceiverThreads('tls', threads, next),
     libp2p: await Libp2pTransport.create(identity.privateKey, uploader.multiaddr, blob),
     laneReceive: new ReceiverThreads('lane', threads, next),
     laneHash: new NodeWorkers(workers, settings, '/dev/null'),

@@ -1,7 +1,9 @@
-/** A thread that serves the blob over plain TCP: the lane's server without TLS, frames, checks and timers. */
+/** A thread that serves the blob over plain TCP, or TLS alone: the lane's server without frames, checks and timers. */
 import { openSync, read } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
+import { createServer as createTlsServer } from 'node:tls'
 import { parentPort } from 'node:worker_threads'
+import { type LaneCredentials, laneSecureOptions } from '@shoal/peer'
 import { RequestReader, SEND_BYTES } from './plan.ts'
 
 /** What the thread is started with. */
@@ -9,11 +11,16 @@ export interface PlainServerSettings {
   readonly file: string
   /** 0: any free port. */
   readonly port: number
+  /** Present: over TLS as the lane's, without asking who the client is. */
+  readonly credentials?: LaneCredentials
 }
 
-parentPort?.once('message', ({ file, port }: PlainServerSettings) => {
+parentPort?.once('message', ({ file, port, credentials }: PlainServerSettings) => {
   const fd = openSync(file, 'r')
-  const server = createServer({ noDelay: true }, (socket) => serve(socket, fd))
+  const server =
+    credentials === undefined
+      ? createServer({ noDelay: true }, (socket) => serve(socket, fd))
+      : createTlsServer({ ...laneSecureOptions(credentials), noDelay: true }, (socket) => serve(socket, fd))
   server.listen({ host: '127.0.0.1', port, reusePort: true }, () => {
     const address = server.address()
     parentPort?.postMessage(typeof address === 'object' && address !== null ? address.port : port)

@@ -1,7 +1,7 @@
 import type { PieceLayout } from '@shoal/core'
 
 /** The ways over which the blob goes from one process to the other. */
-export const VARIANTS = ['plainTcp', 'libp2p', 'laneReceive', 'laneHash', 'laneStore'] as const
+export const VARIANTS = ['plainTcp', 'plainTls', 'libp2p', 'laneReceive', 'laneHash', 'laneStore'] as const
 export type Variant = (typeof VARIANTS)[number]
 
 /** Worker threads on each side. */
@@ -28,6 +28,8 @@ export interface Uploader {
   readonly peerId: string
   readonly lanePort: number
   readonly plainPort: number
+  /** As `plainPort`, with the lane's TLS. */
+  readonly tlsPort: number
   readonly multiaddr: string
 }
 

@@ -1,6 +1,6 @@
-/** A thread that gets pieces and drops them: over plain TCP, or over the lane's own client connection. */
+/** A thread that gets pieces and drops them: over plain TCP, TLS alone, or over the lane's own client connection. */
 import { connect, type Socket } from 'node:net'
-import { createSecureContext } from 'node:tls'
+import { type ConnectionOptions, connect as connectTls, createSecureContext, type SecureContext } from 'node:tls'
 import { parentPort } from 'node:worker_threads'
 import { PieceLayout } from '@shoal/core'
 import { loadOrCreateIdentity } from '@shoal/core/service'
@@ -28,7 +28,10 @@ export interface ReceiverSettings {
 }
 
 /** What the thread is told; it answers when it is done. */
-export type ReceiverOrder = { readonly do: 'connect'; readonly over: 'plain' | 'lane' } | { readonly do: 'fetchAll' }
+export type ReceiverOrder = { readonly do: 'connect'; readonly over: Road } | { readonly do: 'fetchAll' }
+
+/** Over what the pieces come. */
+export type Road = 'plain' | 'tls' | 'lane'
 
 interface Receiver {
   fetch(piece: number): Promise<void>
@@ -43,14 +46,15 @@ class PlainReceiver implements Receiver {
   readonly #socket: Socket
   readonly #awaited: { left: number; done: () => void }[] = []
 
-  constructor(layout: PieceLayout, port: number, buffer: Buffer) {
+  /** @param secureContext present: over TLS */
+  constructor(layout: PieceLayout, port: number, buffer: Buffer, secureContext?: SecureContext) {
     this.#layout = layout
-    this.#socket = connect({
-      host: '127.0.0.1',
-      port,
-      noDelay: true,
-      onread: { buffer, callback: (bytes) => this.#take(bytes) },
-    })
+    const onread = { buffer, callback: (bytes: number) => this.#take(bytes) }
+    const address = { host: '127.0.0.1', port, onread }
+    this.#socket =
+      secureContext === undefined
+        ? connect({ ...address, noDelay: true })
+        : connectTls({ ...address, secureContext, rejectUnauthorized: false } as ConnectionOptions).setNoDelay(true)
   }
 
   fetch(piece: number): Promise<void> {
@@ -147,10 +151,11 @@ async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Pr
     file: '/dev/null',
     parent,
   })
-  const open = (over: 'plain' | 'lane'): Receiver =>
-    over === 'plain'
-      ? new PlainReceiver(layout, uploader.plainPort, readBuffer)
-      : new LaneReceiver(new ClientConnection(parent, context, () => {}), request)
+  const open = (over: Road): Receiver => {
+    if (over === 'plain') return new PlainReceiver(layout, uploader.plainPort, readBuffer)
+    if (over === 'tls') return new PlainReceiver(layout, uploader.tlsPort, readBuffer, context.secureContext)
+    return new LaneReceiver(new ClientConnection(parent, context, () => {}), request)
+  }
 
   let receiver: Receiver | undefined
   const loop = async (): Promise<void> => {

@@ -1,6 +1,6 @@
 /** The uploading process: serves one blob over the lane, over plain TCP and over libp2p. */
 import { HaveSet, PieceLayout } from '@shoal/core'
-import type { HeldBlob } from '@shoal/peer'
+import { createIdentityCertificate, type HeldBlob } from '@shoal/peer'
 import { serveLibp2p } from './libp2p.ts'
 import { startWorkers } from './node.ts'
 import type { PlainServerSettings } from './plain-server.ts'
@@ -16,13 +16,20 @@ async function start({ folder, blob }: Settings): Promise<Uploader> {
   const { workers, identity } = await startWorkers('uploader', folder, (digest) =>
     digest === blob.digest ? held : undefined,
   )
-  let plainPort = 0
-  for (let thread = 0; thread < THREADS; thread++) {
-    const settings: PlainServerSettings = { file: blob.file, port: plainPort }
-    plainPort = (await startThread(new URL('./plain-server.ts', import.meta.url), settings)).answer as number
-  }
+  const plainPort = await startPlainServers({ file: blob.file, port: 0 })
+  const credentials = await createIdentityCertificate(identity.privateKey)
+  const tlsPort = await startPlainServers({ file: blob.file, port: 0, credentials })
   const multiaddr = await serveLibp2p(identity.privateKey, blob.file)
-  return { peerId: identity.peerId, lanePort: workers.lanePort, plainPort, multiaddr }
+  return { peerId: identity.peerId, lanePort: workers.lanePort, plainPort, tlsPort, multiaddr }
+}
+
+async function startPlainServers(settings: PlainServerSettings): Promise<number> {
+  let { port } = settings
+  for (let thread = 0; thread < THREADS; thread++) {
+    const { answer } = await startThread(new URL('./plain-server.ts', import.meta.url), { ...settings, port })
+    port = answer as number
+  }
+  return port
 }
 
 let isStarted = false
