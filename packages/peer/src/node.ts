@@ -14,6 +14,10 @@ import { GrpcCoordinator } from './coordinator/grpc-coordinator.ts'
 import { Downloads } from './download/downloads.ts'
 import { createDownloadMetrics } from './download/metrics.ts'
 import { createLaneMetrics } from './lane/metrics.ts'
+import { createLimitsMetrics } from './limits/metrics.ts'
+import { NodeLimits } from './limits/node-limits.ts'
+import { checkLimits } from './limits/options.ts'
+import { addLimitsRoutes } from './limits/routes.ts'
 import { createMirrorMetrics } from './mirror/metrics.ts'
 import { Mirror } from './mirror/server.ts'
 import type { NodeOptions } from './options.ts'
@@ -38,6 +42,7 @@ export type Role = 'peer' | 'seed'
 /** Makes a node: its data folder is prepared and its identity loaded; nothing listens before `start`. */
 export async function createNode(role: Role, options: NodeOptions, log: Logger): Promise<Service> {
   checkStoreOptions(options.store)
+  checkLimits(options.limits)
   const dataDir = await prepareDataFolder(options.dataDir)
   const identity = await loadOrCreateIdentity(join(dataDir, 'identity.key'))
   const origins = {
@@ -72,6 +77,8 @@ class Node implements Service {
     const { identity, origins, log } = dependencies
     const metrics = createMetricsRegistry()
     const originMetrics = createOriginMetrics(metrics)
+    const limits = new NodeLimits(options.limits)
+    createLimitsMetrics(metrics, () => limits.current)
     const now = () => performance.now()
     this.#role = role
     this.#options = options
@@ -83,6 +90,7 @@ class Node implements Service {
         log: log.child({ room: 'lane' }),
         metrics: createLaneMetrics(metrics),
         originMetrics,
+        limits,
         lookup: (digest) => {
           const blob = this.#store.find(digest)
           if (blob === undefined) return undefined
@@ -131,6 +139,7 @@ class Node implements Service {
     const origin = new OriginClient(origins, {
       log: log.child({ room: 'origin' }),
       metrics: originMetrics,
+      limit: limits.own.origin,
     })
     this.#downloads = new Downloads(options.download, {
       store: this.#store,
@@ -139,6 +148,7 @@ class Node implements Service {
       metrics: createDownloadMetrics(metrics, () => this.#downloads.activeCount),
       log: log.child({ room: 'download' }),
       now,
+      isHeldBack: () => limits.isHoldingBack,
       published: (digest) => this.#swarm.provide(digest),
       origin: {
         blobSize: async (digest, source, signal) => (await origin.headBlob({ ...source, digest, signal })).size,
@@ -166,6 +176,7 @@ class Node implements Service {
           server.get('/api/v1/node', async () => this.#describe())
           server.get('/api/v1/downloads', async () => ({ downloads: this.#downloads.summaries() }))
           addStoreRoutes(server, this.#scrubber)
+          addLimitsRoutes(server, limits)
         },
       },
     )

@@ -1,6 +1,7 @@
 import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
 import { downloadOptions } from './download/options.ts'
+import { limitsOptions } from './limits/options.ts'
 import { mirrorOptions } from './mirror/options.ts'
 import { originLimitsOptions, originsOptions } from './origin/options.ts'
 import { storeOptions } from './store/options.ts'
@@ -64,6 +65,7 @@ export const nodeOptions = (firstPort: number, dataDir: string) =>
       admin: adminOptions(firstPort + 3),
       store: storeOptions,
       download: downloadOptions,
+      limits: limitsOptions,
       origins: originsOptions,
       allowUnlistedOrigins: Type.Boolean({
         default: true,

@@ -92,6 +92,8 @@ export interface DownloadDependencies {
   readonly log: Logger
   /** Milliseconds of a clock that does not step back. */
   readonly now: () => number
+  /** Whether the node's own rate limits hold transfers into it back just now; left out: it has none. */
+  readonly isHeldBack?: () => boolean
   /** Called when a blob is whole and published. */
   readonly published: (digest: string) => void
 }

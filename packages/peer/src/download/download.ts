@@ -203,6 +203,10 @@ export class Download {
   /** Goes to the origin, or back to the swarm, when it is time. Called a few times a second. */
   check(): void {
     if (!this.#isWanted || this.#outcome !== undefined || this.#isFinishing) return
+    // Pieces that are slow because we hold them back are no reason to go and load the origin.
+    if (this.#flights.count > 0 && this.#dependencies.isHeldBack?.() === true) {
+      this.#lastProgressMs = this.#dependencies.now()
+    }
     const reason = fallbackReason(
       {
         nowMs: this.#dependencies.now(),

@@ -1,5 +1,7 @@
 import type { SocketConstructorOpts } from 'node:net'
 import { type ConnectionOptions, connect, type SecureContext, type TLSSocket } from 'node:tls'
+import { Brake } from '../limits/brake.ts'
+import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
@@ -13,6 +15,8 @@ export interface ClientContext {
   readonly stallTimeoutMs: number
   readonly idleCloseMs: number
   readonly counts: ThreadCounts
+  /** The node's download limit; left out: none. */
+  readonly limit?: SharedBucket | undefined
   readonly secureContext: SecureContext
   readonly readBuffer: Buffer
 }
@@ -37,6 +41,7 @@ export class ClientConnection implements FrameSink {
   #state: 'connecting' | 'hello' | 'ready' | 'closed' = 'connecting'
   readonly #waiting: PieceFetch[] = []
   readonly #inFlight: InFlight[] = []
+  readonly #brake: Brake | undefined
   #nextId = 0
   #responses = 0
   #isSuspect = false
@@ -65,6 +70,7 @@ export class ClientConnection implements FrameSink {
     })
     this.#socket.once('close', () => this.destroy(this.#lost()))
     context.counts.opened('received')
+    this.#brake = context.limit === undefined ? undefined : new Brake(context.limit, () => this.#readOn())
   }
 
   get isIdle(): boolean {
@@ -93,6 +99,7 @@ export class ClientConnection implements FrameSink {
     if (this.#state === 'closed') return
     this.#state = 'closed'
     clearTimeout(this.#timer)
+    this.#brake?.release()
     this.#parser.stop()
     this.#socket.destroy()
     this.#context.counts.closed('received')
@@ -129,7 +136,20 @@ export class ClientConnection implements FrameSink {
     } catch (error) {
       this.#breach(error)
     }
-    return true
+    if (this.#brake === undefined || this.#brake.took(bytes)) return true
+    // The parent can not stall while it is we who do not read.
+    clearTimeout(this.#timer)
+    if (this.#isClosed) this.#brake.release()
+    return false
+  }
+
+  #readOn(): void {
+    this.#watch()
+    this.#socket.resume()
+  }
+
+  get #isClosed(): boolean {
+    return this.#state === 'closed'
   }
 
   #greet(): void {
@@ -178,7 +198,7 @@ export class ClientConnection implements FrameSink {
     const ms = this.isIdle ? idleCloseMs : this.#state === 'ready' ? stallTimeoutMs : connectTimeoutMs
     this.#isSuspect = false
     clearTimeout(this.#timer)
-    this.#timer = setTimeout(this.#expired, ms)
+    if (this.#brake?.isOn !== true) this.#timer = setTimeout(this.#expired, ms)
   }
 
   #respond(response: ResponseFrame): void {

@@ -1,4 +1,5 @@
 import { createSecureContext, type SecureContext } from 'node:tls'
+import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { ClientConnection, type ClientContext } from './client-connection.ts'
 import { LaneError } from './errors.ts'
 import { type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
@@ -17,6 +18,8 @@ export interface LaneClientOptions {
 export interface LaneClientDependencies {
   readonly credentials: LaneCredentials
   readonly counts: ThreadCounts
+  /** The node's download limit; left out: none. */
+  readonly limit?: SharedBucket
 }
 
 /** Connections kept; the ones unused for longest are closed for new ones beyond it. */
@@ -35,9 +38,15 @@ export class LaneClient {
   constructor(options: LaneClientOptions, deps: LaneClientDependencies) {
     this.#counts = deps.counts
     const secureContext: SecureContext = createSecureContext(laneSecureOptions(deps.credentials))
-    const { counts } = deps
+    const { counts, limit } = deps
     // One read buffer serves all connections: each read is dealt with before the next one begins.
-    this.#context = { ...options, counts, secureContext, readBuffer: Buffer.allocUnsafeSlow(READ_BYTES) }
+    this.#context = {
+      ...options,
+      counts,
+      limit,
+      secureContext,
+      readBuffer: Buffer.allocUnsafeSlow(READ_BYTES),
+    }
   }
 
   /**

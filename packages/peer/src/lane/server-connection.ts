@@ -15,11 +15,15 @@ import {
 import type { HeldBlobs, OpenBlob } from './held-blobs.ts'
 import { peerOf } from './peer-certificate.ts'
 import type { LaneOutcome, ThreadCounts } from './shared-counts.ts'
+import type { UploadSlots } from './upload-slots.ts'
+import type { Turn, UploadTurns } from './upload-turns.ts'
 
 /** What the connections of one server share. */
 export interface ServerContext {
   readonly blobs: HeldBlobs
   readonly counts: ThreadCounts
+  readonly slots: UploadSlots
+  readonly turns: UploadTurns
   readonly uploadSlots: number
   readonly idleCloseMs: number
   readonly handshakeTimeoutMs: number
@@ -48,8 +52,8 @@ const OUTCOMES: Readonly<Record<ResponseStatus, LaneOutcome>> = {
 
 interface Queued {
   readonly request: RequestFrame
-  /** Whether it holds an upload slot; taken when the request comes in, so that a full node says so at once. */
-  readonly hasSlot: boolean
+  /** Its upload slot, if it got one; taken when the request comes in, so that a full node says so at once. */
+  readonly slot: number | undefined
 }
 
 /** One peer's connection to the upload server: checks who it is, then answers its requests in order. */
@@ -59,11 +63,14 @@ export class ServerConnection implements FrameSink {
   readonly #parser = new FrameParser(this)
   readonly #queue: Queued[] = []
   #isServing = false
+  /** The peer's number among requesters. */
+  #requester = 0
   #timer: NodeJS.Timeout
   // The piece being sent.
   #current: Queued | undefined
   #blob: OpenBlob | undefined
   #chunk: Buffer | undefined
+  #turn: Turn | undefined
   #position = 0
   #left = 0
 
@@ -78,7 +85,7 @@ export class ServerConnection implements FrameSink {
   /** Nothing is read from the socket, so nothing served, before the certificate was checked. */
   start(): void {
     try {
-      peerOf(this.#socket)
+      this.#requester = this.#context.slots.requesterOf(peerOf(this.#socket))
     } catch {
       this.destroy()
       return
@@ -122,7 +129,8 @@ export class ServerConnection implements FrameSink {
 
   #enqueue(request: RequestFrame): void {
     if (this.#queue.length >= MAX_QUEUED) throw new LaneError('protocol', 'the peer has too many requests waiting')
-    this.#queue.push({ request, hasSlot: this.#context.counts.takeSlot(this.#context.uploadSlots) })
+    const { slots, turns, uploadSlots } = this.#context
+    this.#queue.push({ request, slot: slots.take(this.#requester, Math.min(uploadSlots, turns.mostSends)) })
     if (this.#current === undefined) this.#next()
   }
 
@@ -133,7 +141,7 @@ export class ServerConnection implements FrameSink {
         this.#expireIn(this.#context.idleCloseMs)
         return
       }
-      if (this.#current.hasSlot) break
+      if (this.#current.slot !== undefined) break
       this.#refuse(this.#current, 'busy')
     }
     this.#expireIn(this.#context.writeTimeoutMs)
@@ -155,14 +163,29 @@ export class ServerConnection implements FrameSink {
     this.#position = request.offset
     this.#left = request.length
     if (this.#socket.destroyed) this.#endCurrent('aborted')
-    else if (status === 'ok') this.#readChunk()
+    else if (status === 'ok') this.#nextChunk()
     else this.#refuseCurrent(status)
   }
 
-  #readChunk(): void {
+  #nextChunk(): void {
+    const { turns } = this.#context
+    if (!turns.areNeeded) {
+      this.#readChunk(Math.min(CHUNK_BYTES, this.#left))
+      return
+    }
+    // It is we who wait, not the peer.
+    clearTimeout(this.#timer)
+    const bytes = Math.min(CHUNK_BYTES, turns.sliceBytes, this.#left)
+    this.#turn = turns.wait(this.#requester, bytes, () => {
+      this.#turn = undefined
+      this.#expireIn(this.#context.writeTimeoutMs)
+      this.#readChunk(bytes)
+    })
+  }
+
+  #readChunk(bytes: number): void {
     if (this.#blob === undefined) return
     this.#chunk ??= this.#context.chunks.pop() ?? Buffer.allocUnsafeSlow(RESPONSE_BYTES + CHUNK_BYTES)
-    const bytes = Math.min(CHUNK_BYTES, this.#left)
     read(this.#blob.fd, this.#chunk, RESPONSE_BYTES, bytes, this.#position, this.#chunkRead)
   }
 
@@ -199,7 +222,7 @@ export class ServerConnection implements FrameSink {
     if (error || this.#socket.destroyed) {
       this.#endCurrent('aborted')
     } else if (this.#left > 0) {
-      this.#readChunk()
+      this.#nextChunk()
     } else {
       this.#endCurrent('ok')
       this.#next()
@@ -213,17 +236,17 @@ export class ServerConnection implements FrameSink {
   }
 
   #refuse(queued: Queued, status: ResponseStatus): void {
-    if (queued.hasSlot) this.#context.counts.freeSlot()
+    if (queued.slot !== undefined) this.#context.slots.free(queued.slot)
     this.#context.counts.ended('sent', OUTCOMES[status], 0)
     this.#socket.write(encodeFrame({ type: 'response', id: queued.request.id, status, length: 0 }))
     if (this.#socket.writableLength > MAX_UNREAD_BYTES) this.destroy()
   }
 
-  /** The piece being sent is done with, sent or not; called once, when neither a read nor a write is under way. */
+  /** The piece being sent is done with, sent or not; called once, when no read, write or turn is under way. */
   #endCurrent(outcome: LaneOutcome): void {
     const current = this.#current
     if (current === undefined) return
-    this.#context.counts.freeSlot()
+    if (current.slot !== undefined) this.#context.slots.free(current.slot)
     this.#context.counts.ended('sent', outcome, current.request.length - this.#left)
     this.#release()
   }
@@ -249,8 +272,13 @@ export class ServerConnection implements FrameSink {
   #closed(): void {
     clearTimeout(this.#timer)
     this.#parser.stop()
+    if (this.#turn !== undefined) {
+      this.#turn.cancel()
+      this.#turn = undefined
+      this.#endCurrent('aborted')
+    }
     for (const queued of this.#queue.splice(0)) {
-      if (queued.hasSlot) this.#context.counts.freeSlot()
+      if (queued.slot !== undefined) this.#context.slots.free(queued.slot)
       this.#context.counts.ended('sent', 'aborted', 0)
     }
   }

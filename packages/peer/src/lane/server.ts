@@ -4,10 +4,12 @@ import type { HeldBlobs } from './held-blobs.ts'
 import { LANE_ALPN, type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { ServerConnection, type ServerContext } from './server-connection.ts'
 import type { ThreadCounts } from './shared-counts.ts'
+import type { UploadSlots } from './upload-slots.ts'
+import type { UploadTurns } from './upload-turns.ts'
 
 export interface LaneServerOptions {
   readonly host: string
-  /** Sends at once over all threads of the node. */
+  /** Sends at once over all threads of the node; fewer under an upload limit. */
   readonly uploadSlots: number
   /** A connection without requests is closed after this. */
   readonly idleCloseMs: number
@@ -21,6 +23,8 @@ export interface LaneServerDependencies {
   readonly credentials: LaneCredentials
   readonly blobs: HeldBlobs
   readonly counts: ThreadCounts
+  readonly slots: UploadSlots
+  readonly turns: UploadTurns
   /** Told when a held piece can not be read from disk. */
   readonly readFailed: (digest: string, error: unknown) => void
 }

@@ -15,9 +15,8 @@ export interface CountsMemory {
 }
 
 const TOTALS_PER_DIRECTION = 1 + LANE_OUTCOMES.length
-const CELLS_PER_THREAD = 3
-const SENDS = 0
-const CONNECTIONS = { sent: 1, received: 2 } as const
+const CELLS_PER_THREAD = 2
+const CONNECTIONS = { sent: 0, received: 1 } as const
 
 /** Memory for `threads` worker threads, all zero. */
 export function createCountsMemory(threads: number): CountsMemory {
@@ -51,12 +50,7 @@ export class CountsReader {
     return sumOf(this.#threads, CONNECTIONS[direction])
   }
 
-  /** Sends under way. */
-  sends(): number {
-    return sumOf(this.#threads, SENDS)
-  }
-
-  /** Forgets what a thread that died had open and under way. */
+  /** Forgets what a thread that died had open. */
   clearThread(thread: number): void {
     const first = thread * CELLS_PER_THREAD
     for (let cell = 0; cell < CELLS_PER_THREAD; cell++) Atomics.store(this.#threads, first + cell, 0)
@@ -64,8 +58,8 @@ export class CountsReader {
 }
 
 /**
- * What one worker thread counts with. What goes up and down (connections, sends) is kept per thread, each cell
- * written by its own thread only, so that a thread's death is made good by clearing its cells.
+ * What one worker thread counts with. Connections, which come and go, are kept per thread, each cell written by its
+ * own thread only, so that a thread's death is made good by clearing its cells.
  */
 export class ThreadCounts {
   readonly #totals: BigInt64Array
@@ -91,21 +85,6 @@ export class ThreadCounts {
 
   closed(direction: Direction): void {
     Atomics.sub(this.#threads, this.#first + CONNECTIONS[direction], 1)
-  }
-
-  /**
-   * Takes one of the node's `slots` sends unless all are taken. Two threads that reach for the last one at the same
-   * instant may both be refused; more than `slots` are never given out.
-   */
-  takeSlot(slots: number): boolean {
-    Atomics.add(this.#threads, this.#first + SENDS, 1)
-    if (sumOf(this.#threads, SENDS) <= slots) return true
-    this.freeSlot()
-    return false
-  }
-
-  freeSlot(): void {
-    Atomics.sub(this.#threads, this.#first + SENDS, 1)
   }
 }
 

@@ -8,6 +8,7 @@ import {
   parseDigest,
   tryParseManifestReference,
 } from '@shoal/core'
+import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { Authorizer } from './authorizer.ts'
 import { type FetchedBlob, fetchBlobRange } from './blob.ts'
 import { blobSize } from './blob-size.ts'
@@ -84,6 +85,8 @@ export interface OriginClientDependencies {
   /** Milliseconds since the epoch. */
   readonly now?: () => number
   readonly lookup?: typeof lookup
+  /** The node's limit on what comes from origins; left out: none. */
+  readonly limit?: SharedBucket
 }
 
 const OK: ReadonlySet<number> = new Set([200])
@@ -103,13 +106,14 @@ export class OriginClient {
 
   /** Throws CoreError `CONFIG_INVALID` for origins that make no sense. */
   constructor(options: OriginClientOptions, dependencies: OriginClientDependencies) {
-    const { log, metrics, lookup, retry = REAL_RETRY, now = Date.now } = dependencies
+    const { log, metrics, lookup, limit, retry = REAL_RETRY, now = Date.now } = dependencies
     this.#endpoints = new Endpoints(options.origins, options.allowUnlisted)
     this.#metrics = metrics
     this.#totalTimeoutMs = options.limits.totalTimeoutMs
     this.#transport = new Transport(options.limits, {
       ...(lookup === undefined ? {} : { lookup }),
       ...(metrics === undefined ? {} : { onBytes: metrics.onBytes }),
+      ...(limit === undefined ? {} : { limit }),
     })
     this.#tokens = new Tokens(this.#transport, options.limits, now)
     this.#requester = new Requester({

@@ -2,6 +2,8 @@ import { type Agent, type ClientRequest, request as httpRequest, type IncomingMe
 import { request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
 import { systemErrorCode } from '@shoal/core'
+import { Brake } from '../limits/brake.ts'
+import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { unbracketed } from './address.ts'
 import {
   type Exchange,
@@ -19,6 +21,8 @@ export interface HttpExchangeContext {
   readonly limits: OriginLimits
   /** Told of every body chunk's length. */
   readonly onBytes: (count: number) => void
+  /** The body comes no faster than this. */
+  readonly limit: SharedBucket | undefined
 }
 
 /** The same client name everywhere, so that an origin's operator can tell who asks. */
@@ -32,12 +36,13 @@ export class HttpExchange {
   readonly #receiver: Receiver
   readonly #context: HttpExchangeContext
   readonly #settled = Promise.withResolvers<void>()
+  readonly #brake: Brake | undefined
   #request: ClientRequest
+  #response: IncomingMessage | undefined
   /** Of the whole exchange. */
   #deadline: NodeJS.Timeout | undefined
   /** Of the step under way: connecting, then the head, then each part of the body. */
   #step: NodeJS.Timeout | undefined
-  #hasAnswer = false
   #isSettled = false
 
   constructor(exchange: Exchange, receiver: Receiver, context: HttpExchangeContext) {
@@ -45,6 +50,7 @@ export class HttpExchange {
     this.#receiver = receiver
     this.#context = context
     this.done = this.#settled.promise
+    this.#brake = context.limit === undefined ? undefined : new Brake(context.limit, () => this.#readOn())
     exchange.signal.addEventListener('abort', this.#onAbort)
     if (exchange.totalTimeoutMs !== undefined) {
       this.#deadline = setTimeout(() => this.#fail(new ExchangeTimeout('deadline passed')), exchange.totalTimeoutMs)
@@ -83,10 +89,10 @@ export class HttpExchange {
   }
 
   #answered(response: IncomingMessage): void {
-    this.#hasAnswer = true
+    this.#response = response
     response.on('error', (error) => this.#fail(error))
     if (this.#isSettled) return
-    this.#limitStep(this.#context.limits.progressTimeoutMs, () => new ExchangeStall('the body does not go on'))
+    this.#awaitBody()
     try {
       this.#receiver.onHead({ status: response.statusCode ?? 0, headers: headersOf(response) })
     } catch (error) {
@@ -102,7 +108,10 @@ export class HttpExchange {
     this.#step?.refresh()
     this.#context.onBytes(chunk.length)
     try {
-      if (this.#receiver.onData(chunk)) return
+      if (this.#receiver.onData(chunk)) {
+        if (this.#brake?.took(chunk.length) === false) this.#pause()
+        return
+      }
     } catch (error) {
       this.#fail(new ReceiverFault('the receiver failed', { cause: error }))
       return
@@ -111,9 +120,29 @@ export class HttpExchange {
     this.#request.destroy()
   }
 
+  /** The origin can not stall while it is we who do not read. */
+  #pause(): void {
+    clearTimeout(this.#step)
+    this.#response?.pause()
+  }
+
+  #readOn(): void {
+    this.#awaitBody()
+    this.#response?.resume()
+  }
+
+  #awaitBody(): void {
+    this.#limitStep(this.#context.limits.progressTimeoutMs, () => new ExchangeStall('the body does not go on'))
+  }
+
   /** A kept connection may be closed by its server just as it is used again: that is no failure of the origin's. */
   #failedToSend(request: ClientRequest, error: Error): void {
-    if (this.#isSettled || this.#hasAnswer || !request.reusedSocket || systemErrorCode(error) !== 'ECONNRESET') {
+    if (
+      this.#isSettled ||
+      this.#response !== undefined ||
+      !request.reusedSocket ||
+      systemErrorCode(error) !== 'ECONNRESET'
+    ) {
       this.#fail(error)
     } else {
       clearTimeout(this.#step)
@@ -144,6 +173,7 @@ export class HttpExchange {
 
   #settle(): void {
     this.#isSettled = true
+    this.#brake?.release()
     this.#exchange.signal.removeEventListener('abort', this.#onAbort)
     clearTimeout(this.#deadline)
     clearTimeout(this.#step)

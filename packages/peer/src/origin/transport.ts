@@ -1,16 +1,19 @@
 import type { lookup as systemLookup } from 'node:dns'
 import type { Agent } from 'node:http'
+import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { ConnectionPools } from './connection-pools.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange, Receiver } from './exchange.ts'
 import { HttpExchange } from './http-exchange.ts'
 import type { OriginLimits } from './options.ts'
 
-/** What a Transport may be given for tests. */
+/** What a Transport may be given: by tests, to count, and to keep to a limit. */
 export interface TransportDependencies {
   readonly lookup?: typeof systemLookup
   /** Told of every body chunk's length. */
   readonly onBytes?: (count: number) => void
+  /** Bodies without a total deadline, which are those of blobs, come no faster than this. */
+  readonly limit?: SharedBucket
 }
 
 /**
@@ -22,12 +25,14 @@ export class Transport {
   readonly #limits: OriginLimits
   readonly #pools: ConnectionPools
   readonly #onBytes: (count: number) => void
+  readonly #limit: SharedBucket | undefined
   #isClosed = false
 
   constructor(limits: OriginLimits, dependencies: TransportDependencies = {}) {
     this.#limits = limits
     this.#pools = new ConnectionPools(limits.connections, dependencies.lookup)
     this.#onBytes = dependencies.onBytes ?? (() => {})
+    this.#limit = dependencies.limit
   }
 
   /** Whether `close` was called. */
@@ -40,7 +45,8 @@ export class Transport {
     if (this.#isClosed) return Promise.reject(new Error('the origin client is closed'))
     if (exchange.signal.aborted) return Promise.reject(exchange.signal.reason)
     const agent: Agent = this.#pools.agentFor(endpoint, exchange.url)
-    return new HttpExchange(exchange, receiver, { agent, limits: this.#limits, onBytes: this.#onBytes }).done
+    const limit = exchange.totalTimeoutMs === undefined ? this.#limit : undefined
+    return new HttpExchange(exchange, receiver, { agent, limits: this.#limits, onBytes: this.#onBytes, limit }).done
   }
 
   /** Breaks off what is under way and closes all connections. */

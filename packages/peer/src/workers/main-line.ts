@@ -1,11 +1,13 @@
 import { MessageChannel, type MessagePort, type parentPort } from 'node:worker_threads'
 import type { HeldBlob } from '../lane/held-blobs.ts'
+import type { Limits } from '../limits/options.ts'
 import type { ToMain, ToWorker } from './messages.ts'
 
 /** What the main thread tells a worker thread besides answers. */
 export interface MainLineListener {
   listen(port: number, thread: number): void
   forget(digest: string): void
+  limit(limits: Limits): void
 }
 
 /**
@@ -24,6 +26,7 @@ export class MainLine {
     this.#port.on('message', (message: ToWorker) => {
       if (message.type === 'found') this.#found(message.id, message.held)
       else if (message.type === 'forget') listener.forget(message.digest)
+      else if (message.type === 'limit') listener.limit(message.limits)
       else listener.listen(message.port, message.thread)
     })
     parent.postMessage(port2, [port2])

@@ -4,6 +4,10 @@ import type { HeldBlob } from '../lane/held-blobs.ts'
 import type { LaneCredentials } from '../lane/peer-certificate.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import type { CountsMemory } from '../lane/shared-counts.ts'
+import type { SlotsMemory } from '../lane/upload-slots.ts'
+import type { SharesMemory } from '../lane/upload-turns.ts'
+import type { Limits } from '../limits/options.ts'
+import type { LimitsMemory } from '../limits/thread-limits.ts'
 import type { OriginClientOptions } from '../origin/options.ts'
 import type { TaskFailure } from './failures.ts'
 import type { OriginRun } from './origin-run.ts'
@@ -30,6 +34,9 @@ export interface WorkerSettings {
   readonly origins: OriginClientOptions
   readonly credentials: LaneCredentials
   readonly counts: CountsMemory
+  readonly slots: SlotsMemory
+  readonly shares: SharesMemory
+  readonly limits: LimitsMemory
 }
 
 /** From the main thread to a worker thread. */
@@ -37,6 +44,7 @@ export type ToWorker =
   | { readonly type: 'listen'; readonly port: number; readonly thread: number }
   | { readonly type: 'found'; readonly id: number; readonly held: HeldBlob | undefined }
   | { readonly type: 'forget'; readonly digest: string }
+  | { readonly type: 'limit'; readonly limits: Limits }
 
 /** From a worker thread to the main thread. */
 export type ToMain =

@@ -9,6 +9,9 @@ import { createIdentityCertificate } from '../lane/identity-certificate.ts'
 import type { LaneMetrics } from '../lane/metrics.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import { CountsReader, createCountsMemory } from '../lane/shared-counts.ts'
+import { createSlotsMemory, SlotsReader } from '../lane/upload-slots.ts'
+import { createSharesMemory } from '../lane/upload-turns.ts'
+import { NodeLimits } from '../limits/node-limits.ts'
 import { outcomeOf } from '../origin/errors.ts'
 import type { OriginMetrics } from '../origin/metrics.ts'
 import type { OriginClientOptions } from '../origin/options.ts'
@@ -33,6 +36,8 @@ export interface WorkerPoolDependencies {
   readonly originMetrics: OriginMetrics
   /** What this node holds of a blob; undefined: nothing. */
   readonly lookup: (digest: string) => HeldBlob | undefined
+  /** The node's rate limits; left out: none. */
+  readonly limits?: NodeLimits
 }
 
 /** Tasks one thread runs at once; they wait for the network and the disk most of the time. */
@@ -51,6 +56,7 @@ interface Running {
 export class WorkerPool implements Startable {
   readonly #options: WorkerPoolOptions
   readonly #deps: WorkerPoolDependencies
+  readonly #limits: NodeLimits
   readonly #reported = new WeakSet<Error>()
   #starting: Promise<Running> | undefined
   #running: Running | undefined
@@ -59,6 +65,8 @@ export class WorkerPool implements Startable {
   constructor(options: WorkerPoolOptions, deps: WorkerPoolDependencies) {
     this.#options = options
     this.#deps = deps
+    this.#limits = deps.limits ?? new NodeLimits()
+    this.#limits.follow((limits) => this.#running?.lines.limit(limits))
   }
 
   /**
@@ -71,7 +79,10 @@ export class WorkerPool implements Startable {
     const starting = this.#starting
     try {
       const running = await starting
-      if (this.#starting === starting) this.#running = running
+      if (this.#starting !== starting) return
+      this.#running = running
+      // They may have changed since the first threads were told.
+      running.lines.limit(this.#limits.current)
     } catch (error) {
       if (this.#starting === starting) this.#starting = undefined
       throw error
@@ -97,7 +108,7 @@ export class WorkerPool implements Startable {
    * settled nothing is written any more. Throws LaneError.
    */
   fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<TaskTable['fetchPiece']['output']> {
-    return this.#run('fetchPiece', request, signal)
+    return this.#limits.fetches.pass(signal, () => this.#run('fetchPiece', request, signal))
   }
 
   /**
@@ -116,7 +127,8 @@ export class WorkerPool implements Startable {
     const beganMs = performance.now()
     let outcome = 'ok'
     try {
-      return await this.#run('fetchOriginRun', { ...run, ...source, progress: port2 }, signal, [port2])
+      const input = { ...run, ...source, progress: port2 }
+      return await this.#limits.originRuns.pass(signal, () => this.#run('fetchOriginRun', input, signal, [port2]))
     } catch (error) {
       outcome = outcomeOf(error)
       throw error
@@ -194,11 +206,15 @@ export class WorkerPool implements Startable {
     const { identity, log, metrics, lookup } = this.#deps
     await probePort('the lane', lane.host, lane.port)
     const counts = createCountsMemory(threads)
+    const slots = createSlotsMemory(lane.uploadSlots, threads)
     const settings: WorkerSettings = {
       lane,
       origins,
       credentials: await createIdentityCertificate(identity.privateKey),
       counts,
+      slots,
+      shares: createSharesMemory(),
+      limits: this.#limits.memory,
     }
     const piscina = new Piscina({
       filename: new URL('./worker.ts', import.meta.url).href,
@@ -219,6 +235,8 @@ export class WorkerPool implements Startable {
       lookup,
       log,
       counts: reader,
+      slots: new SlotsReader(slots),
+      limits: () => this.#limits.current,
     })
     try {
       const port = await lines.allListening()

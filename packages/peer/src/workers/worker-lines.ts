@@ -2,6 +2,8 @@ import type { MessagePort } from 'node:worker_threads'
 import { type CoreError, type Logger, listenError } from '@shoal/core'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import type { CountsReader } from '../lane/shared-counts.ts'
+import type { SlotsReader } from '../lane/upload-slots.ts'
+import type { Limits } from '../limits/options.ts'
 import type { ToMain, ToWorker } from './messages.ts'
 
 /** What the lines need of the pool of threads: whatever a thread says that is not the pool's own. */
@@ -18,6 +20,9 @@ export interface WorkerLinesOptions {
   readonly lookup: (digest: string) => HeldBlob | undefined
   readonly log: Logger
   readonly counts: CountsReader
+  readonly slots: SlotsReader
+  /** The rate limits in force. */
+  readonly limits: () => Limits
 }
 
 const START_TIMEOUT_MS = 30_000
@@ -68,6 +73,11 @@ export class WorkerLines {
     for (const { port } of this.#lines.values()) tell(port, { type: 'forget', digest })
   }
 
+  /** Tells every thread that other rate limits are in force. */
+  limit(limits: Limits): void {
+    for (const { port } of this.#lines.values()) tell(port, { type: 'limit', limits })
+  }
+
   close(): void {
     this.#isClosed = true
     for (const { port } of this.#lines.values()) port.close()
@@ -87,6 +97,7 @@ export class WorkerLines {
       port.on('message', (message: ToMain) => this.#receive(line, message))
       port.once('close', () => this.#disconnected(line))
       port.unref()
+      tell(port, { type: 'limit', limits: this.#options.limits() })
       if (this.#lanePort !== 0 || isFirst) tell(port, { type: 'listen', port: this.#lanePort, thread })
     }
   }
@@ -94,6 +105,7 @@ export class WorkerLines {
   #disconnected(line: Line): void {
     this.#lines.delete(line.thread)
     this.#options.counts.clearThread(line.thread)
+    this.#options.slots.clearThread(line.thread)
     if (this.#isClosed) return
     this.#options.log.error({ thread: line.thread }, 'worker thread ended, another takes its place')
     const next = this.#unnumbered.shift()

@@ -6,6 +6,9 @@ import { HeldBlobs } from '../lane/held-blobs.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import { LaneServer } from '../lane/server.ts'
 import { ThreadCounts } from '../lane/shared-counts.ts'
+import { UploadSlots } from '../lane/upload-slots.ts'
+import { UploadTurns } from '../lane/upload-turns.ts'
+import { ThreadLimits } from '../limits/thread-limits.ts'
 import { OriginClient } from '../origin/client.ts'
 import { withCancelFlag } from './cancel-flag.ts'
 import { packFailure } from './failures.ts'
@@ -21,8 +24,13 @@ if (parentPort === null) throw new Error('worker.ts runs in a worker thread of W
 
 const settings = workerData as WorkerSettings
 const blobs = new HeldBlobs((digest) => main.lookUp(digest))
-const main = new MainLine(parentPort, { listen, forget: (digest) => blobs.forget(digest) })
-const origin = new OriginClient(settings.origins, { log: createLogger('origin', 'warn') })
+const limits = new ThreadLimits(settings.limits)
+const main = new MainLine(parentPort, {
+  listen,
+  forget: (digest) => blobs.forget(digest),
+  limit: (inForce) => limits.apply(inForce),
+})
+const origin = new OriginClient(settings.origins, { log: createLogger('origin', 'warn'), limit: limits.origin })
 let client: LaneClient | undefined
 
 /** The work a thread does, by name. */
@@ -57,11 +65,14 @@ async function fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<T
 async function listen(port: number, thread: number): Promise<void> {
   const { lane, credentials } = settings
   const counts = new ThreadCounts(settings.counts, thread)
-  client ??= new LaneClient(lane, { credentials, counts })
+  const slots = new UploadSlots(settings.slots, thread)
+  client ??= new LaneClient(lane, { credentials, counts, limit: limits.download })
   const server = new LaneServer(lane, {
     credentials,
     blobs,
     counts,
+    slots,
+    turns: new UploadTurns(limits.upload, slots, settings.shares),
     readFailed: (digest, error) => main.tell({ type: 'readFailed', digest, reason: errorChain(error) }),
   })
   try {

@@ -184,4 +184,30 @@ describe('a download that fails', () => {
     world.assign(0)
     expect(world.heard).toEqual([`failed 0 p1 ${PieceFailed_Reason.LOCAL}`])
   })
+
+  it('does not lose patience with pieces that its own rate limits hold back', async () => {
+    let checks = 0
+    let isHeldBack = true
+    world.isHeldBack = () => {
+      checks++
+      return isHeldBack
+    }
+    let arrive = () => {}
+    world.fetchPiece = () =>
+      new Promise((resolve) => {
+        arrive = () => resolve({ durationMs: 1 })
+      })
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0)
+    checks = 0
+    world.nowMs += 20_000
+    await vi.waitFor(() => expect(checks).toBeGreaterThan(0))
+    expect(world.originRequests).toEqual([])
+    isHeldBack = false
+    world.nowMs += 15_000
+    await vi.waitFor(() => expect(world.originRequests).not.toEqual([]))
+    arrive()
+    await reading.catch(() => {})
+  })
 })

@@ -38,6 +38,8 @@ export class World implements PieceWorkers {
   readonly parents = new Map<string, Buffer | Error>()
   nowMs = 0
   isConnected = true
+  /** Whether the node's own rate limits hold it back. */
+  isHeldBack = () => false
 
   static async open(dataDir?: string): Promise<World> {
     const world = new World(dataDir ?? (await mkdtemp(join(tmpdir(), 'shoal-download-'))))
@@ -59,6 +61,7 @@ export class World implements PieceWorkers {
         metrics: createDownloadMetrics(this.registry, () => 0),
         log,
         now: () => this.nowMs,
+        isHeldBack: () => this.isHeldBack(),
         published: (which) => this.published.push(which),
         origin: {
           blobSize: async () => content.byteLength,

@@ -8,10 +8,14 @@ import { LaneClient } from '../../../src/lane/client.ts'
 import { FrameParser } from '../../../src/lane/frame-parser.ts'
 import { encodeFrame, type Frame } from '../../../src/lane/frames.ts'
 import { type HeldBlob, HeldBlobs } from '../../../src/lane/held-blobs.ts'
-import { LANE_ALPN, laneSecureOptions } from '../../../src/lane/peer-certificate.ts'
+import { LANE_ALPN, type LaneCredentials, laneSecureOptions } from '../../../src/lane/peer-certificate.ts'
 import type { LaneParent } from '../../../src/lane/piece-fetch.ts'
 import { LaneServer } from '../../../src/lane/server.ts'
 import { CountsReader, createCountsMemory, ThreadCounts } from '../../../src/lane/shared-counts.ts'
+import { createSlotsMemory, SlotsReader, UploadSlots } from '../../../src/lane/upload-slots.ts'
+import { createSharesMemory, UploadTurns } from '../../../src/lane/upload-turns.ts'
+import { NodeLimits } from '../../../src/limits/node-limits.ts'
+import type { SharedBucket } from '../../../src/limits/shared-bucket.ts'
 import { newNode, TestBlob, temporaryFolder } from './world.ts'
 
 const MIB = 1024 * 1024
@@ -48,12 +52,16 @@ interface ServerOptions {
   handshakeTimeoutMs?: number
   writeTimeoutMs?: number
   held?: () => HeldBlob | undefined
+  limits?: NodeLimits
 }
 
 export async function startServer(options: ServerOptions = {}) {
   const memory = createCountsMemory(1)
   const counts = new CountsReader(memory)
-  const threadCounts = new ThreadCounts(memory, 0)
+  const uploadSlots = options.uploadSlots ?? 8
+  const slotsMemory = createSlotsMemory(uploadSlots, 1)
+  const threadSlots = new UploadSlots(slotsMemory, 0)
+  const limits = options.limits ?? new NodeLimits()
   const failures: string[] = []
   const lookUps: string[] = []
   const blobs = new HeldBlobs(async (digest) => {
@@ -61,21 +69,30 @@ export async function startServer(options: ServerOptions = {}) {
     return digest === blob.digest ? (options.held ?? (() => blob.held))() : undefined
   })
   const server = new LaneServer(
-    { host: '127.0.0.1', uploadSlots: 8, idleCloseMs: 60_000, ...options },
+    { host: '127.0.0.1', idleCloseMs: 60_000, ...options, uploadSlots },
     {
       credentials: parentNode.credentials,
       blobs,
-      counts: threadCounts,
+      counts: new ThreadCounts(memory, 0),
+      slots: threadSlots,
+      turns: new UploadTurns(limits.own.upload, threadSlots, createSharesMemory()),
       readFailed: (_digest, error) => failures.push(String(error)),
     },
   )
   const port = await server.listen(0)
   cleanups.push(() => server.close())
   const parent: LaneParent = { peerId: parentNode.peerId, host: '127.0.0.1', port }
-  return { parent, counts, threadCounts, blobs, failures, lookUps }
+  return { parent, counts, slots: new SlotsReader(slotsMemory), threadSlots, blobs, failures, lookUps }
 }
 
-export function startClient(options: { stallTimeoutMs?: number; connectTimeoutMs?: number } = {}) {
+export function startClient(
+  options: {
+    stallTimeoutMs?: number
+    connectTimeoutMs?: number
+    credentials?: LaneCredentials
+    limit?: SharedBucket
+  } = {},
+) {
   const memory = createCountsMemory(1)
   const client = new LaneClient(
     {
@@ -84,8 +101,9 @@ export function startClient(options: { stallTimeoutMs?: number; connectTimeoutMs
       idleCloseMs: 60_000,
     },
     {
-      credentials: childNode.credentials,
+      credentials: options.credentials ?? childNode.credentials,
       counts: new ThreadCounts(memory, 0),
+      ...(options.limit === undefined ? {} : { limit: options.limit }),
     },
   )
   cleanups.push(() => client.close())

@@ -26,7 +26,7 @@ useEnds()
 
 describe('lane server', () => {
   it('brings all pieces over one connection', async () => {
-    const { parent, counts } = await startServer({ uploadSlots: 100 })
+    const { parent, counts, slots } = await startServer({ uploadSlots: 100 })
     const { client, counts: received } = startClient()
     const file = join(folder.path, 'whole')
     await writeFile(file, '')
@@ -35,7 +35,7 @@ describe('lane server', () => {
     expect((await readFile(file)).equals(blob.bytes)).toBe(true)
     expect(counts.openConnections('sent')).toBe(1)
     expect(received.bytes('received')).toBe(blob.bytes.length)
-    await until(() => counts.sends() === 0)
+    await until(() => slots.held() === 0)
     expect(counts.bytes('sent')).toBe(blob.bytes.length)
     expect(counts.requests('sent', 'ok')).toBe(pieces.length)
   })
@@ -55,17 +55,18 @@ describe('lane server', () => {
   })
 
   it('says busy when every slot is taken, and serves again when one is free', async () => {
-    const { parent, threadCounts } = await startServer({ uploadSlots: 1 })
+    const { parent, threadSlots } = await startServer({ uploadSlots: 1 })
     const { client, counts } = startClient()
-    expect(threadCounts.takeSlot(1)).toBe(true)
+    const slot = threadSlots.take(threadSlots.requesterOf('somebody'), 1)
+    if (slot === undefined) throw new Error('the only slot is not free')
     await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'busy' })
-    threadCounts.freeSlot()
+    threadSlots.free(slot)
     await client.fetch(blob.request(0, target, parent), never)
     expect(counts.requests('received', 'busy')).toBe(1)
   })
 
   it('never sends more at once than it has slots', async () => {
-    const { parent, counts } = await startServer({ uploadSlots: 2 })
+    const { parent, slots } = await startServer({ uploadSlots: 2 })
     const { client } = startClient()
     const results = await Promise.allSettled(
       [0, 1, 2, 3, 4, 5, 6, 7].map((piece) =>
@@ -76,17 +77,17 @@ describe('lane server', () => {
     expect(codes.filter((code) => code === 'ok').length).toBeGreaterThanOrEqual(2)
     expect(codes.filter((code) => code === 'busy').length).toBeGreaterThanOrEqual(1)
     expect(codes.every((code) => code === 'ok' || code === 'busy')).toBe(true)
-    await until(() => counts.sends() === 0)
+    await until(() => slots.held() === 0)
   })
 
   it('frees the slots of a peer that leaves in the middle', async () => {
-    const { parent, counts } = await startServer({ uploadSlots: 8 })
+    const { parent, counts, slots } = await startServer({ uploadSlots: 8 })
     const socket = await dial(parent)
     socket.pause()
     socket.write(Buffer.concat([HELLO, ...[0, 1, 2, 3, 4, 5].map((piece) => requestFrame(piece))]))
-    await until(() => counts.sends() > 0)
+    await until(() => slots.held() > 0)
     socket.destroy()
-    await until(() => counts.sends() === 0 && counts.openConnections('sent') === 0)
+    await until(() => slots.held() === 0 && counts.openConnections('sent') === 0)
     expect(counts.requests('sent', 'aborted') + counts.requests('sent', 'ok')).toBe(6)
   })
 
@@ -173,7 +174,7 @@ describe('lane server', () => {
   })
 
   it('closes on garbage, before the handshake and after it', async () => {
-    const { parent, counts } = await startServer()
+    const { parent, counts, slots } = await startServer()
     const raw = connectTcp(parent.port, parent.host)
     raw.on('error', () => {})
     raw.write(Buffer.alloc(4096, 0x47))
@@ -187,7 +188,7 @@ describe('lane server', () => {
     const greedy = await dial(parent)
     greedy.write(Buffer.concat([HELLO, ...Array.from({ length: 64 }, (_, id) => requestFrame(0, id))]))
     await closed(greedy)
-    await until(() => counts.openConnections('sent') === 0 && counts.sends() === 0)
+    await until(() => counts.openConnections('sent') === 0 && slots.held() === 0)
     const { client } = startClient()
     await client.fetch(blob.request(0, target, parent), never)
   })
@@ -203,12 +204,12 @@ describe('lane server', () => {
   })
 
   it('drops a reader that takes nothing', async () => {
-    const { parent, counts } = await startServer({ uploadSlots: 32, writeTimeoutMs: 200 })
+    const { parent, counts, slots } = await startServer({ uploadSlots: 32, writeTimeoutMs: 200 })
     const socket = await dial(parent)
     socket.pause()
     socket.write(Buffer.concat([HELLO, ...Array.from({ length: 32 }, (_, id) => requestFrame(0, id))]))
-    await until(() => counts.sends() > 0)
-    await until(() => counts.sends() === 0 && counts.openConnections('sent') === 0)
+    await until(() => slots.held() > 0)
+    await until(() => slots.held() === 0 && counts.openConnections('sent') === 0)
     expect(counts.requests('sent', 'aborted')).toBeGreaterThan(0)
   })
 

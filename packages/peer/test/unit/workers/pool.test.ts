@@ -11,6 +11,8 @@ import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { HeldBlob } from '../../../src/lane/held-blobs.ts'
 import { createLaneMetrics } from '../../../src/lane/metrics.ts'
+import { NodeLimits } from '../../../src/limits/node-limits.ts'
+import { NO_LIMITS } from '../../../src/limits/options.ts'
 import { createOriginMetrics } from '../../../src/origin/metrics.ts'
 import { WorkerPool } from '../../../src/workers/pool.ts'
 import { TestBlob, temporaryFolder } from '../lane/world.ts'
@@ -52,7 +54,12 @@ let blob: TestBlob
 const threads: Worker[] = []
 const track = (worker: Worker) => threads.push(worker)
 
-async function newPool(name: string, lane: Partial<typeof LANE> = {}, threadCount = 2): Promise<Node> {
+async function newPool(
+  name: string,
+  lane: Partial<typeof LANE> = {},
+  threadCount = 2,
+  limits = new NodeLimits(),
+): Promise<Node> {
   const identity = await loadOrCreateIdentity(join(folder.path, `${name}.key`))
   const registry = new Registry()
   const held = new Map<string, HeldBlob>()
@@ -71,6 +78,7 @@ async function newPool(name: string, lane: Partial<typeof LANE> = {}, threadCoun
       metrics: createLaneMetrics(registry),
       originMetrics: createOriginMetrics(registry),
       lookup: (digest) => held.get(digest),
+      limits,
     },
   )
   return { pool, identity, registry, held, log }
@@ -293,5 +301,66 @@ describe('WorkerPool', () => {
     await again.pool.start()
     await child.pool.fetchPiece(blob.request(1, file, laneOf(again)), never)
     await again.pool.stop()
+  })
+
+  describe('under limits', () => {
+    const RATE = 6 * MIB
+    const BURST_SECONDS = 0.1
+    const pieces = Array.from({ length: 24 }, (_, piece) => piece)
+
+    /** How long `node` takes for 6 MiB from `from`, so many pieces at once, milliseconds. */
+    async function timeOf(node: Node, from: Node, atOnce: number): Promise<number> {
+      const file = await emptyFile('limited')
+      const turns = pieces.values()
+      const fetchSome = async () => {
+        for (const piece of turns) await node.pool.fetchPiece(blob.request(piece, file, laneOf(from)), never)
+      }
+      const beganMs = performance.now()
+      await Promise.all(Array.from({ length: atOnce }, fetchSome))
+      return performance.now() - beganMs
+    }
+
+    it('keeps to what it may send, over all threads', async () => {
+      const limits = new NodeLimits({ ...NO_LIMITS, uploadBytesPerSecond: RATE })
+      const node = await newPool('slow-sender', {}, 2, limits)
+      node.held.set(blob.digest, blob.held)
+      await node.pool.start()
+      expect(await timeOf(child, node, 2)).toBeGreaterThanOrEqual(((6 * MIB - RATE / 16) / RATE - BURST_SECONDS) * 1000)
+      limits.change({ ...NO_LIMITS, uploadBytesPerSecond: 64 * 1024 })
+      const file = await emptyFile('lifted')
+      const slow = child.pool.fetchPiece(blob.request(0, file, laneOf(node)), never)
+      while (limits.own.upload.debtNs() === 0) await new Promise((resolve) => setImmediate(resolve))
+      limits.change(NO_LIMITS)
+      await slow
+      await node.pool.stop()
+    })
+
+    it('keeps to what it may receive, over all threads, also in one that took the place of another', async () => {
+      const limits = new NodeLimits({ ...NO_LIMITS, downloadBytesPerSecond: RATE })
+      const node = await newPool('slow-receiver', {}, 1, limits)
+      const first = threads.length
+      await node.pool.start()
+      const least = ((6 * MIB - 2 * 64 * 1024) / RATE - BURST_SECONDS) * 1000
+      // More at once than the limit lets in: the others wait in the node.
+      expect(await timeOf(node, parent, pieces.length)).toBeGreaterThanOrEqual(least)
+      threads[first]?.postMessage({ port: undefined, niceIncrement: 0 })
+      while (!node.log.some((line) => line.includes('worker thread listening'))) {
+        await new Promise((resolve) => setImmediate(resolve))
+      }
+      expect(await timeOf(node, parent, pieces.length)).toBeGreaterThanOrEqual(least)
+      await node.pool.stop()
+    })
+
+    it('stops with fetches that wait to be begun', async () => {
+      const limits = new NodeLimits({ ...NO_LIMITS, downloadBytesPerSecond: 64 * 1024 })
+      const node = await newPool('stopping', {}, 1, limits)
+      await node.pool.start()
+      const file = await emptyFile('stopping')
+      const fetches = [0, 1, 2].map((piece) => node.pool.fetchPiece(blob.request(piece, file, laneOf(parent)), never))
+      const ended = Promise.allSettled(fetches)
+      while (limits.own.download.debtNs() === 0) await new Promise((resolve) => setImmediate(resolve))
+      await node.pool.stop()
+      for (const result of await ended) expect(result).toMatchObject({ reason: { code: 'aborted' } })
+    })
   })
 })
