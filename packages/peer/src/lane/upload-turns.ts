@@ -10,7 +10,6 @@ export type SharesMemory = SharedArrayBuffer
 const SHARES = 1024
 /** A send under a limit is cut so that about so many go in a second, and the others wait for none of them long. */
 const SLICES_PER_SECOND = 16
-const MIN_SLICE_BYTES = 16 * 1024
 /**
  * Who had more than its share lets the others go first for so long. Nothing is lost by it: the bucket saves up for
  * longer (BURST_NS) what nobody takes meanwhile.
@@ -56,9 +55,9 @@ export class UploadTurns {
     return transfersUnder(this.#bucket.bytesPerSecond)
   }
 
-  /** Most bytes to send in one turn. */
+  /** Most bytes to send in one turn, while turns are needed. */
   get sliceBytes(): number {
-    return Math.max(MIN_SLICE_BYTES, Math.floor(this.#bucket.bytesPerSecond / SLICES_PER_SECOND))
+    return Math.floor(this.#bucket.bytesPerSecond / SLICES_PER_SECOND)
   }
 
   /**

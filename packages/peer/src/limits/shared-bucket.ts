@@ -104,7 +104,9 @@ export class Sleeper {
     all.add(this)
   }
 
+  /** Nothing when it woke before or was cancelled. */
   wake(): void {
+    if (!this.#all.has(this)) return
     this.cancel()
     this.#wake()
   }

@@ -88,6 +88,9 @@ describe('shared bucket', () => {
     const woken: string[] = []
     bucket.sleep(1e15, () => woken.push('kept'))
     bucket.sleep(1e15, () => woken.push('cancelled')).cancel()
+    // One that is woken may end others in doing so.
+    bucket.sleep(1e15, () => last.cancel())
+    const last = bucket.sleep(1e15, () => woken.push('cancelled late'))
     bucket.limitTo(1_000_000)
     expect(woken).toEqual(['kept'])
     bucket.limitTo(0)
