@@ -160,8 +160,8 @@ describe('fair sharing', () => {
     const greedyBytes = sent() - before
     const modestBytes = modest.counts.bytes('received')
     expect(modestBytes).toBe(3 * MIB)
-    // By connections it would have had a fifth.
-    expect(modestBytes / (modestBytes + greedyBytes)).toBeGreaterThan(0.35)
+    // Its share is half; it keeps it only as well as this one process gets round to all of its connections.
+    expect(modestBytes / (modestBytes + greedyBytes)).toBeGreaterThan(0.3)
     expect(greedy.reduce((sum, { counts }) => sum + counts.requests('received', 'busy'), 0)).toBeGreaterThan(0)
     stop.abort()
     await Promise.all(asking)
