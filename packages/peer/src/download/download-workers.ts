@@ -17,16 +17,26 @@ export class DownloadWorkers implements PieceWorkers {
   readonly #workers: PieceWorkers
   readonly #store: PieceStore
   readonly #failed: (error: StoreError) => void
+  readonly #underWay: Set<Promise<unknown>>
 
-  /** @param failed told when the disk is full for good, or broken: the download can not go on */
+  /**
+   * @param failed told when the disk is full for good, or broken: the download can not go on
+   * @param underWay where all work is while it lasts
+   */
   constructor(
     digest: string,
-    dependencies: { workers: PieceWorkers; store: PieceStore; failed: (error: StoreError) => void },
+    dependencies: {
+      workers: PieceWorkers
+      store: PieceStore
+      failed: (error: StoreError) => void
+      underWay: Set<Promise<unknown>>
+    },
   ) {
     this.#digest = digest
     this.#workers = dependencies.workers
     this.#store = dependencies.store
     this.#failed = dependencies.failed
+    this.#underWay = dependencies.underWay
   }
 
   fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<{ durationMs: number }> {
@@ -52,10 +62,21 @@ export class DownloadWorkers implements PieceWorkers {
 
   /** Not under a pin: it lasts as long as the download, which may never become whole. */
   hashGrowing(blob: GrowingBlob, signal: AbortSignal): Promise<string> {
-    return this.#workers.hashGrowing(blob, signal)
+    return this.#follow(this.#workers.hashGrowing(blob, signal))
   }
 
-  async #run<T>(bytes: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+  #run<T>(bytes: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    return this.#follow(this.#retry(bytes, signal, work))
+  }
+
+  #follow<T>(work: Promise<T>): Promise<T> {
+    this.#underWay.add(work)
+    const ended = () => this.#underWay.delete(work)
+    work.then(ended, ended)
+    return work
+  }
+
+  async #retry<T>(bytes: number, signal: AbortSignal, work: () => Promise<T>): Promise<T> {
     const unpin = this.#store.pin(this.#digest)
     try {
       for (let tries = 1; ; tries++) {

@@ -40,6 +40,8 @@ export class Downloads implements Startable, CoordinatorListener {
   /** Downloads that clients want: their blobs are pinned to their end. */
   readonly #wanted = new Set<Download>()
   readonly #ended = new EndedDownloads()
+  /** What the worker threads do for downloads, also for those that have ended. */
+  readonly #work = new Set<Promise<unknown>>()
   readonly #stopping = new AbortController()
   #timer: NodeJS.Timeout | undefined
 
@@ -72,6 +74,7 @@ export class Downloads implements Startable, CoordinatorListener {
     this.#stopping.abort()
     await Promise.allSettled(this.#beginning.values())
     for (const download of [...this.#active.values()]) download.stop()
+    await Promise.allSettled(this.#work)
   }
 
   /** Active downloads, and the last ones that ended. */
@@ -282,7 +285,7 @@ export class Downloads implements Startable, CoordinatorListener {
     const failed = (error: StoreError) => this.#storeFailed(download, error)
     const download: Download = new Download(blob, source, isDistrusted, this.#options, {
       ...this.#dependencies,
-      workers: new DownloadWorkers(digest, { workers, store, failed }),
+      workers: new DownloadWorkers(digest, { workers, store, failed, underWay: this.#work }),
     })
     this.#active.set(digest, download)
     void download.ended.then((outcome) => {

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { once } from 'node:events'
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -113,12 +114,13 @@ export class World implements PieceWorkers {
     return { rangesIgnored: false }
   }
 
-  async hashGrowing({ file, algorithm, have, progress }: GrowingBlob): Promise<string> {
+  async hashGrowing({ file, algorithm, have, progress }: GrowingBlob, signal: AbortSignal): Promise<string> {
+    const aborted = once(signal, 'abort').then(() => signal.throwIfAborted())
     for (;;) {
       const seen = Atomics.load(progress, 0)
       if (new HaveSet(layout.count, have).isComplete) return this.hashBlob(file, algorithm)
       const change = Atomics.waitAsync(progress, 0, seen)
-      if (change.async) await change.value
+      if (change.async) await Promise.race([change.value, aborted])
     }
   }
 
