@@ -55,7 +55,9 @@ export async function start(
   args: readonly string[],
   readyUrl: string,
 ): Promise<Measured> {
-  const child = spawn(command, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  // As `shoal up` starts its parts.
+  const env = { MALLOC_ARENA_MAX: '1', ...process.env }
+  const child = spawn(command, args, { env, stdio: ['ignore', 'ignore', 'pipe'] })
   let wrote = ''
   child.stderr?.on('data', (chunk: Buffer) => {
     wrote = (wrote + chunk).slice(-4000)

@@ -19,6 +19,7 @@ const bundle = await rolldown({
   external: ['classic-level', 'piscina'],
   plugins: [
     {
+      // `import` of a builtin module evaluates all its exports; those of node:http load Node's own undici, 8 MiB.
       name: 'builtin-modules',
       resolveId(source, importer) {
         const isBuiltin = source !== 'node:module' && (source.startsWith('node:') || builtinModules.includes(source))
@@ -32,7 +33,7 @@ const bundle = await rolldown({
     {
       name: 'worker-file',
       transform(code, id) {
-        if (!id.endsWith('/workers/pool.ts')) return undefined
+        if (!id.endsWith('/workers/threads.ts')) return undefined
         return code.replace("'./worker.ts'", "'./worker.js'")
       },
     },

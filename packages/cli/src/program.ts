@@ -38,7 +38,7 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     .option('--log-level <level>', 'what the services write into their log files', 'info')
     .action(async (options: { nodes: number; seeds: number; data: string; json: boolean; logLevel: string }) => {
       const { up } = await import('./up/up.ts')
-      await up({ ...options, program: file }, { stdout, stderr })
+      await up({ ...options, program: file, environment }, { stdout, stderr })
     })
 
   for (const service of SERVICES) {

@@ -11,14 +11,18 @@ const READY_DEADLINE_MS = 60_000
 const STOP_DEADLINE_MS = 20_000
 const KEPT_OUTPUT = 4096
 
+/** glibc would keep a heap for each thread, some 5 MiB a node. */
+const SMALL_HEAP = { MALLOC_ARENA_MAX: '1' }
+
 /** How a child process ended. */
 export interface ChildEnd {
   readonly code: number | null
   readonly signal: NodeJS.Signals | null
 }
 
-/** Files of a part. */
-export interface ChildFiles {
+/** What a part is started with. */
+export interface ChildSetting {
+  readonly environment: Readonly<Record<string, string | undefined>>
   /** The program. */
   readonly program: string
   readonly configFile: string
@@ -36,7 +40,8 @@ export class Child {
   #lastOutput = ''
   #end: ChildEnd | undefined
 
-  constructor(member: Member, { program, configFile, logFile }: ChildFiles) {
+  constructor(member: Member, setting: ChildSetting) {
+    const { program, configFile, logFile, environment } = setting
     this.member = member
     this.configFile = configFile
     this.logFile = logFile
@@ -44,6 +49,7 @@ export class Child {
     // tells the part when we die without a chance to do so.
     this.#process = spawn(process.execPath, [program, member.service, '--config', configFile], {
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+      env: { ...SMALL_HEAP, ...environment },
       detached: true,
     })
     const log = createWriteStream(logFile, { flags: 'a' })

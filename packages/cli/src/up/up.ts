@@ -11,8 +11,9 @@ import { doorsOf, layOut, MAX_NODES, REGISTRY_URL, SCHEDULER_GRPC } from './layo
 
 /** Flags of `shoal up`. */
 export interface UpOptions {
-  /** The file of the program that runs the parts. */
+  /** The file of the program that runs the parts, and their environment. */
   readonly program: string
+  readonly environment: Readonly<Record<string, string | undefined>>
   readonly nodes: number
   readonly seeds: number
   readonly data: string
@@ -60,7 +61,8 @@ async function spawnAll(folder: string, options: UpOptions): Promise<Child[]> {
   }
   return members.map((member, i) => {
     const logFile = join(folder, 'log', `${member.name}.log`)
-    return new Child(member, { program: options.program, configFile: files[i] as string, logFile })
+    const { program, environment } = options
+    return new Child(member, { program, environment, configFile: files[i] as string, logFile })
   })
 }
 

@@ -25,6 +25,8 @@ export interface LaneServerDependencies {
   readonly counts: ThreadCounts
   readonly slots: UploadSlots
   readonly turns: UploadTurns
+  /** Told when the first peer has connected. */
+  readonly firstConnected?: () => void
   /** Told when a held piece can not be read from disk. */
   readonly readFailed: (digest: string, error: unknown) => void
 }
@@ -63,6 +65,7 @@ export class LaneServer {
     })
     this.#server.maxConnections = MAX_CONNECTIONS
     this.#server.on('secureConnection', (socket) => this.#accept(socket))
+    this.#server.once('secureConnection', () => deps.firstConnected?.())
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))

@@ -49,6 +49,7 @@ export type ToWorker =
 /** From a worker thread to the main thread. */
 export type ToMain =
   | { readonly type: 'listening'; readonly port: number }
+  | { readonly type: 'busy' }
   | { readonly type: 'listenFailed'; readonly systemCode: string | undefined }
   | { readonly type: 'lookUp'; readonly id: number; readonly digest: string }
   | { readonly type: 'readFailed'; readonly digest: string; readonly reason: string }

@@ -1,7 +1,6 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
 import type { DigestAlgorithm, Logger, Startable } from '@shoal/core'
 import type { Identity } from '@shoal/core/service'
-import { Piscina } from 'piscina'
 import type { GrowingBlob, OriginRequest } from '../download/dependencies.ts'
 import { LaneError } from '../lane/errors.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
@@ -17,9 +16,10 @@ import type { OriginMetrics } from '../origin/metrics.ts'
 import type { OriginClientOptions } from '../origin/options.ts'
 import { createCancelFlag, setCancelFlag } from './cancel-flag.ts'
 import { unpackFailure } from './failures.ts'
-import type { LaneOptions, Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
+import type { LaneOptions, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
 import type { WrittenPiece } from './origin-run.ts'
 import { probePort } from './port-probe.ts'
+import { Threads } from './threads.ts'
 import { WorkerLines } from './worker-lines.ts'
 
 export interface WorkerPoolOptions {
@@ -40,11 +40,8 @@ export interface WorkerPoolDependencies {
   readonly limits?: NodeLimits
 }
 
-/** Tasks one thread runs at once; they wait for the network and the disk most of the time. */
-const TASKS_PER_THREAD = 1024
-
 interface Running {
-  readonly piscina: Piscina
+  readonly threads: Threads
   readonly lines: WorkerLines
   readonly port: number
 }
@@ -70,7 +67,7 @@ export class WorkerPool implements Startable {
   }
 
   /**
-   * Resolves when every thread accepts lane connections. Throws CoreError `PORT_IN_USE` or `LISTEN_FAILED`, and then
+   * Resolves when the lane accepts connections. Throws CoreError `PORT_IN_USE` or `LISTEN_FAILED`, and then
    * nothing is left running.
    */
   async start(): Promise<void> {
@@ -178,9 +175,7 @@ export class WorkerPool implements Startable {
     signal.addEventListener('abort', abort, { once: true })
     let result: TaskResult<TaskTable[Name]['output']>
     try {
-      // Piscina takes an array only; its type, made from an overload of postMessage, says otherwise.
-      const options = { transferList: transferList as object }
-      result = await running.piscina.run({ name, input, cancel } satisfies Task<Name>, options)
+      result = await running.threads.run({ name, input, cancel }, transferList)
     } catch (cause) {
       // Nothing may be written after this settles, so the threads must have ended.
       if (this.#stopping !== undefined) await this.#stopping
@@ -202,11 +197,11 @@ export class WorkerPool implements Startable {
   }
 
   async #open(): Promise<Running> {
-    const { lane, origins, threads } = this.#options
+    const { lane, origins, threads: count } = this.#options
     const { identity, log, metrics, lookup } = this.#deps
     await probePort('the lane', lane.host, lane.port)
-    const counts = createCountsMemory(threads)
-    const slots = createSlotsMemory(lane.uploadSlots, threads)
+    const counts = createCountsMemory(count)
+    const slots = createSlotsMemory(lane.uploadSlots, count)
     const settings: WorkerSettings = {
       lane,
       origins,
@@ -216,20 +211,9 @@ export class WorkerPool implements Startable {
       shares: createSharesMemory(),
       limits: this.#limits.memory,
     }
-    const piscina = new Piscina({
-      filename: new URL('./worker.ts', import.meta.url).href,
-      name: 'run',
-      minThreads: threads,
-      maxThreads: threads,
-      idleTimeout: Number.POSITIVE_INFINITY,
-      concurrentTasksPerWorker: TASKS_PER_THREAD,
-      // Piscina's idle threads would block in Atomics.wait, and their upload servers with them.
-      atomics: 'disabled',
-      workerData: settings,
-    })
     const reader = new CountsReader(counts)
-    const lines = new WorkerLines(piscina, {
-      threads,
+    const lines: WorkerLines = new WorkerLines({
+      threads: count,
       host: lane.host,
       port: lane.port,
       lookup,
@@ -237,15 +221,17 @@ export class WorkerPool implements Startable {
       counts: reader,
       slots: new SlotsReader(slots),
       limits: () => this.#limits.current,
+      busy: () => threads.grow(),
     })
+    const threads = new Threads(count, settings, lines)
     try {
-      const port = await lines.allListening()
+      const port = await lines.listening()
       metrics.follow(reader)
-      log.info({ host: lane.host, port, threads }, 'lane listening')
-      return { piscina, lines, port }
+      log.info({ host: lane.host, port, threads: count }, 'lane listening')
+      return { threads, lines, port }
     } catch (error) {
       lines.close()
-      await piscina.destroy()
+      await threads.destroy()
       throw error
     }
   }
@@ -256,6 +242,6 @@ export class WorkerPool implements Startable {
     this.#running = undefined
     if (running === undefined) return
     running.lines.close()
-    await running.piscina.destroy()
+    await running.threads.destroy()
   }
 }

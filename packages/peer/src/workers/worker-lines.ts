@@ -5,12 +5,7 @@ import type { CountsReader } from '../lane/shared-counts.ts'
 import type { SlotsReader } from '../lane/upload-slots.ts'
 import type { Limits } from '../limits/options.ts'
 import type { ToMain, ToWorker } from './messages.ts'
-
-/** What the lines need of the pool of threads: whatever a thread says that is not the pool's own. */
-export interface ThreadEvents {
-  on(event: 'message', listener: (port: MessagePort) => void): unknown
-  on(event: 'error', listener: (error: Error) => void): unknown
-}
+import type { ThreadsListener } from './threads.ts'
 
 export interface WorkerLinesOptions {
   readonly threads: number
@@ -20,6 +15,8 @@ export interface WorkerLinesOptions {
   readonly lookup: (digest: string) => HeldBlob | undefined
   readonly log: Logger
   readonly counts: CountsReader
+  /** Told when somebody connected to the lane. */
+  readonly busy: () => void
   readonly slots: SlotsReader
   /** The rate limits in force. */
   readonly limits: () => Limits
@@ -31,14 +28,13 @@ const LISTEN_AGAIN_MS = 1000
 interface Line {
   readonly port: MessagePort
   readonly thread: number
-  isListening: boolean
 }
 
 /**
  * The main thread's lines to its worker threads: tells each where to listen, also those that take the place of one
  * that died, and answers what they ask.
  */
-export class WorkerLines {
+export class WorkerLines implements ThreadsListener {
   readonly #options: WorkerLinesOptions
   readonly #lines = new Map<number, Line>()
   /** Threads that wait for the number of one whose end was not seen yet. */
@@ -48,18 +44,13 @@ export class WorkerLines {
   #isStarted = false
   #isClosed = false
 
-  constructor(threads: ThreadEvents, options: WorkerLinesOptions) {
+  constructor(options: WorkerLinesOptions) {
     this.#options = options
     this.#lanePort = options.port
-    threads.on('message', (port) => this.#connect(port))
-    threads.on('error', (err) => {
-      options.log.error({ err }, 'worker thread failed')
-      this.#started.reject(err)
-    })
   }
 
-  /** The lane's port once every thread listens on it. Throws CoreError `PORT_IN_USE` or `LISTEN_FAILED`. */
-  async allListening(): Promise<number> {
+  /** The lane's port once the first thread listens on it. Throws CoreError `PORT_IN_USE` or `LISTEN_FAILED`. */
+  async listening(): Promise<number> {
     // Threads and their ports do not keep the process alive; this does, as long as it takes.
     const timer = setTimeout(() => this.#started.reject(this.#listenError('ETIMEDOUT')), START_TIMEOUT_MS)
     try {
@@ -67,6 +58,11 @@ export class WorkerLines {
     } finally {
       clearTimeout(timer)
     }
+  }
+
+  failed(err: Error): void {
+    this.#options.log.error({ err }, 'worker thread failed')
+    this.#started.reject(err)
   }
 
   forget(digest: string): void {
@@ -84,14 +80,14 @@ export class WorkerLines {
     for (const port of this.#unnumbered.splice(0)) port.close()
   }
 
-  #connect(port: MessagePort): void {
+  connected(port: MessagePort): void {
     const thread = this.#freeThread()
     if (this.#isClosed) {
       port.close()
     } else if (thread === undefined) {
       this.#unnumbered.push(port)
     } else {
-      const line: Line = { port, thread, isListening: false }
+      const line: Line = { port, thread }
       const isFirst = this.#lines.size === 0
       this.#lines.set(thread, line)
       port.on('message', (message: ToMain) => this.#receive(line, message))
@@ -109,7 +105,7 @@ export class WorkerLines {
     if (this.#isClosed) return
     this.#options.log.error({ thread: line.thread }, 'worker thread ended, another takes its place')
     const next = this.#unnumbered.shift()
-    if (next !== undefined) this.#connect(next)
+    if (next !== undefined) this.connected(next)
   }
 
   #receive(line: Line, message: ToMain): void {
@@ -121,6 +117,9 @@ export class WorkerLines {
       case 'readFailed':
         log.warn({ digest: message.digest, reason: message.reason }, 'held piece can not be read')
         break
+      case 'busy':
+        this.#options.busy()
+        break
       case 'listening':
         this.#listening(line, message.port)
         break
@@ -131,7 +130,6 @@ export class WorkerLines {
   }
 
   #listening(line: Line, lanePort: number): void {
-    line.isListening = true
     if (this.#lanePort === 0) {
       this.#lanePort = lanePort
       for (const { port, thread } of this.#lines.values()) {
@@ -139,8 +137,6 @@ export class WorkerLines {
       }
     }
     if (this.#isStarted) this.#options.log.info({ thread: line.thread, port: lanePort }, 'worker thread listening')
-    if (this.#lines.size < this.#options.threads) return
-    for (const other of this.#lines.values()) if (!other.isListening) return
     this.#isStarted = true
     this.#started.resolve(lanePort)
   }

@@ -73,6 +73,7 @@ async function listen(port: number, thread: number): Promise<void> {
     counts,
     slots,
     turns: new UploadTurns(limits.upload, slots, settings.shares),
+    firstConnected: () => main.tell({ type: 'busy' }),
     readFailed: (digest, error) => main.tell({ type: 'readFailed', digest, reason: errorChain(error) }),
   })
   try {

@@ -93,6 +93,14 @@ async function metric(node: Node, name: string, labels: Record<string, string>):
   return found?.values.find(isIt)?.value ?? Number.NaN
 }
 
+/** Gives the pool work, and waits until its second thread listens too. */
+async function growToTwo(node: Node): Promise<void> {
+  await node.pool.hashBlob(await emptyFile('work'), 'sha256', never)
+  while (!node.log.some((line) => line.includes('worker thread listening'))) {
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+}
+
 async function emptyFile(name: string): Promise<string> {
   const file = join(folder.path, name)
   await writeFile(file, '')
@@ -106,6 +114,7 @@ beforeAll(async () => {
   parent = await newPool('parent')
   child = await newPool('child')
   await Promise.all([parent.pool.start(), child.pool.start()])
+  await Promise.all([growToTwo(parent), growToTwo(child)])
   parent.held.set(blob.digest, blob.held)
 })
 
@@ -226,6 +235,17 @@ describe('WorkerPool', () => {
     await expect(hashing).rejects.toMatchObject({ code: 'aborted' })
   })
 
+  it('starts its other threads when somebody connects', async () => {
+    const node = await newPool('asleep')
+    const first = threads.length
+    await node.pool.start()
+    node.held.set(blob.digest, blob.held)
+    expect(threads.length).toBe(first + 1)
+    await child.pool.fetchPiece(blob.request(0, await emptyFile('awake'), laneOf(node)), never)
+    while (threads.length < first + 2) await new Promise((resolve) => setImmediate(resolve))
+    await node.pool.stop()
+  })
+
   it('refuses a port that is in use', async () => {
     const second = await newPool('second', { port: parent.pool.lanePort })
     await expect(second.pool.start()).rejects.toMatchObject({ code: 'PORT_IN_USE' })
@@ -238,8 +258,10 @@ describe('WorkerPool', () => {
     const node = await newPool('frail')
     const first = threads.length
     await node.pool.start()
-    const [one, two] = threads.slice(first)
+    expect(threads.length).toBe(first + 1)
+    await growToTwo(node)
     expect(threads.length).toBe(first + 2)
+    const [one, two] = threads.slice(first)
     const port = node.pool.lanePort
     const file = await emptyFile('frail')
     node.held.set(blob.digest, blob.held)
@@ -260,7 +282,7 @@ describe('WorkerPool', () => {
     for (const result of await results) {
       expect(result).toMatchObject({ status: 'rejected', reason: { name: 'LaneError', code: 'local' } })
     }
-    while (node.log.filter((line) => line.includes('worker thread listening')).length < 2) {
+    while (node.log.filter((line) => line.includes('worker thread listening')).length < 3) {
       await new Promise((resolve) => setImmediate(resolve))
     }
     expect(node.log.some((line) => line.includes('worker thread failed'))).toBe(true)
