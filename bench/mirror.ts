@@ -2,15 +2,16 @@
  * A hot blob, from our mirror and from Debian's docker-registry (Distribution) side by side: throughput and CPU with
  * one client and with sixteen, and the time to the first byte.
  */
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { blobUrl, type PushedBlob, pushBlob } from './kit/blobs.ts'
 import { read } from './kit/client.ts'
 import { startPeer, startScheduler } from './kit/network.ts'
-import { freePort, type Measured, start } from './kit/processes.ts'
+import type { Measured } from './kit/processes.ts'
 import { median, print, spread } from './kit/report.ts'
+import { startRival } from './kit/rival.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
@@ -58,17 +59,7 @@ async function measure(server: Measured, url: string, blob: PushedBlob, clients:
 const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'))
 const running: Measured[] = []
 try {
-  const rivalPort = await freePort()
-  const config = join(folder, 'rival.yml')
-  const rivalConfig = {
-    version: 0.1,
-    log: { level: 'error', accesslog: { disabled: true } },
-    storage: { filesystem: { rootdirectory: join(folder, 'rival') } },
-    http: { addr: `127.0.0.1:${rivalPort}` },
-  }
-  await writeFile(config, JSON.stringify(rivalConfig))
-  const rivalUrl = `http://127.0.0.1:${rivalPort}`
-  const rival = await start('docker-registry', 'docker-registry', ['serve', config], `${rivalUrl}/v2/`)
+  const { process: rival, url: rivalUrl } = await startRival(folder)
   running.push(rival)
   const scheduler = await startScheduler(folder)
   running.push(scheduler.process)

@@ -26,13 +26,17 @@ export async function startScheduler(folder: string): Promise<Door> {
   return { process, url: `127.0.0.1:${port}`, adminUrl: `http://127.0.0.1:${admin}` }
 }
 
-/** A peer on loopback whose default registry is at `registryUrl`; it keeps `quotaBytes` of blobs, 0: all. */
+/**
+ * A peer on loopback whose default registry is at `registryUrl`; it keeps `quotaBytes` of blobs, 0: all.
+ * `nodeArguments` are Node's own.
+ */
 export async function startPeer(
   folder: string,
   name: string,
   registryUrl: string,
   scheduler: string,
   quotaBytes = 0,
+  nodeArguments: readonly string[] = [],
 ): Promise<Door> {
   const [port, lane, libp2p, admin] = [await freePort(), await freePort(), await freePort(), await freePort()]
   const host = '127.0.0.1'
@@ -49,6 +53,6 @@ export async function startPeer(
     origins: { [registry]: { url: registryUrl } },
     log,
   }
-  const process = await startShoal(folder, 'peer', name, options, admin)
+  const process = await startShoal(folder, 'peer', name, options, admin, nodeArguments)
   return { process, url: `http://${host}:${port}`, adminUrl: `http://${host}:${admin}` }
 }

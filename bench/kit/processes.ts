@@ -78,18 +78,23 @@ export async function start(
   throw new Error(`${name} was not ready in ${READY_DEADLINE_MS / 1000} seconds:\n${wrote}`)
 }
 
-/** Starts one of our services with `options` in a config file. */
+/**
+ * Starts one of our services with `options` in a config file.
+ * @param nodeArguments arguments of Node itself, e.g. to profile it
+ */
 export async function startShoal(
   folder: string,
   service: 'registry' | 'scheduler' | 'seed' | 'peer',
   name: string,
   options: object,
   adminPort: number,
+  nodeArguments: readonly string[] = [],
 ): Promise<Measured> {
   const config = join(folder, `${name}.yaml`)
   await writeFile(config, stringify(options))
   const main = join(import.meta.dirname, '../../packages/cli/dist/shoal.js')
-  return start(name, process.execPath, [main, service, '--config', config], `http://127.0.0.1:${adminPort}/readyz`)
+  const args = [...nodeArguments, main, service, '--config', config]
+  return start(name, process.execPath, args, `http://127.0.0.1:${adminPort}/readyz`)
 }
 
 /** A TCP port that nothing listens on at the moment. */

@@ -1,0 +1,127 @@
+/**
+ * Many small blobs: a client pulls each once through the mirror of a node that gets them from a warm neighbour, and
+ * straight from Debian's docker-registry (Distribution), which is also the nodes' origin. Side by side, in turns.
+ */
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { blobUrl, type PushedBlob } from './kit/blobs.ts'
+import { KeepAliveConnection } from './kit/keep-alive.ts'
+import { type Door, startPeer, startScheduler } from './kit/network.ts'
+import type { Measured } from './kit/processes.ts'
+import { median, print, spread } from './kit/report.ts'
+import { startRival } from './kit/rival.ts'
+import { layOutSmallBlobs } from './kit/small-blobs.ts'
+
+const WARM_UP_BLOBS = 1000
+
+const { values } = parseArgs({
+  options: {
+    json: { type: 'boolean', default: false },
+    rounds: { type: 'string', default: '5' },
+    blobs: { type: 'string', default: '10000' },
+    clients: { type: 'string', default: '16' },
+    // Folder for CPU profiles of the nodes, one for each thread.
+    profile: { type: 'string' },
+  },
+})
+const rounds = Number(values.rounds)
+const blobCount = Number(values.blobs)
+const clientCount = Number(values.clients)
+const profiling = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`]
+
+/** Pulls every blob once over `clientCount` connections; returns milliseconds per blob. */
+async function pullAll(url: string, blobs: readonly PushedBlob[]): Promise<number> {
+  const connections = Array.from({ length: clientCount }, () => new KeepAliveConnection(url))
+  const beganMs = performance.now()
+  let next = 0
+  const pullNext = async (connection: KeepAliveConnection): Promise<void> => {
+    for (let blob = blobs[next++]; blob !== undefined; blob = blobs[next++]) {
+      const { status, bytes } = await connection.get(blobUrl('', blob))
+      if (status !== 200 || bytes !== blob.sizeBytes) {
+        throw new Error(`${url} answered ${status}, ${bytes} bytes, to ${blob.digest} of ${blob.sizeBytes}`)
+      }
+    }
+  }
+  try {
+    await Promise.all(connections.map(pullNext))
+    return (performance.now() - beganMs) / blobs.length
+  } finally {
+    for (const connection of connections) connection.close()
+  }
+}
+
+const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'))
+const running: Measured[] = []
+const started = async <T extends { readonly process: Measured }>(starting: Promise<T>): Promise<T> => {
+  const part = await starting
+  running.push(part.process)
+  return part
+}
+try {
+  const rival = await started(startRival(folder))
+  const scheduler = await started(startScheduler(folder))
+  const holder = await started(startPeer(folder, 'holder', rival.url, scheduler.url))
+  const warmUp = await layOutSmallBlobs(rival.root, 'bench/warm', 'warm', WARM_UP_BLOBS)
+  const blobs = await layOutSmallBlobs(rival.root, 'bench/small', 'small', blobCount)
+  await pullAll(holder.url, [...warmUp, ...blobs])
+
+  const msPerBlob = { ours: [] as number[], rival: [] as number[] }
+  const cpu = { ours: [] as number[], rival: [] as number[], holder: [] as number[], scheduler: [] as number[] }
+  for (let round = 0; round < rounds; round++) {
+    // A node that has nothing yet, but has run a while: compiled code, connections.
+    const node: Door = await started(startPeer(folder, `node-${round}`, rival.url, scheduler.url, profiling))
+    await pullAll(node.url, warmUp)
+    await pullAll(rival.url, warmUp)
+    const measured = [node.process, rival.process, holder.process, scheduler.process]
+    const seconds = () => Promise.all(measured.map((part) => part.cpuSeconds()))
+    const pullOurs = async () => msPerBlob.ours.push(await pullAll(node.url, blobs))
+    const pullRival = async () => msPerBlob.rival.push(await pullAll(rival.url, blobs))
+    // The rival is also asked by the node, as its origin: its CPU is taken from its own turn alone.
+    const turn = async (pull: () => Promise<unknown>) => {
+      const before = await seconds()
+      await pull()
+      const after = await seconds()
+      return after.map((value, i) => ((value - (before[i] ?? 0)) * 1000) / blobCount)
+    }
+    const turns = round % 2 === 0 ? [pullOurs, pullRival] : [pullRival, pullOurs]
+    for (const pull of turns) {
+      const [ofNode = 0, ofRival = 0, ofHolder = 0, ofScheduler = 0] = await turn(pull)
+      if (pull === pullRival) {
+        cpu.rival.push(ofRival)
+      } else {
+        cpu.ours.push(ofNode)
+        cpu.holder.push(ofHolder)
+        cpu.scheduler.push(ofScheduler)
+      }
+    }
+    await node.process.stop()
+    await rm(join(folder, `node-${round}`), { recursive: true })
+  }
+  const ratios = msPerBlob.ours.map((ms, i) => ms / (msPerBlob.rival[i] ?? Number.NaN))
+  print(
+    values.json,
+    {
+      oursMsPerBlob: median(msPerBlob.ours),
+      rivalMsPerBlob: median(msPerBlob.rival),
+      ratio: median(ratios),
+      oursCpuSecondsPer1000: median(cpu.ours),
+      rivalCpuSecondsPer1000: median(cpu.rival),
+      holderCpuSecondsPer1000: median(cpu.holder),
+      schedulerCpuSecondsPer1000: median(cpu.scheduler),
+      rounds,
+      blobs: blobCount,
+      clients: clientCount,
+    },
+    [
+      `${blobCount} blobs of 1 to 64 KiB, ${clientCount} clients, ${rounds} rounds, median (min – max)`,
+      `ms per blob     shoal ${spread(msPerBlob.ours, 3)}   docker-registry ${spread(msPerBlob.rival, 3)}   ratio ${spread(ratios, 2)}`,
+      `CPU s per 1000  shoal ${spread(cpu.ours, 2)}   docker-registry ${spread(cpu.rival, 2)}`,
+      `  beside it     neighbour ${spread(cpu.holder, 2)}   scheduler ${spread(cpu.scheduler, 2)}`,
+    ],
+  )
+} finally {
+  await Promise.all(running.reverse().map((part) => part.stop()))
+  await rm(folder, { recursive: true })
+}
