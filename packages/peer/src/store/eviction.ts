@@ -51,12 +51,9 @@ export function planEviction<T extends EvictionCandidate>(
     if (blob.isInUse) inUseBytes += blob.sizeBytes
     else evictable.push(blob)
   }
-  const quota = space.quotaBytes === 0 ? Number.POSITIVE_INFINITY : space.quotaBytes
-  const onDisk = Math.max(0, usedBytes + space.freeBytes - space.minFreeBytes)
-  const capacity = Math.min(quota, onDisk)
-  const wanted = usedBytes + neededBytes
-  const reason = wanted > onDisk ? 'disk' : wanted > quota * space.highWatermark ? 'quota' : undefined
+  const reason = evictionReason(usedBytes, space, neededBytes)
   if (reason === undefined) return { victims: [], reason, hasRoom: true }
+  const capacity = Math.min(quotaOf(space), onDisk(usedBytes, space))
   const hasRoom = inUseBytes + neededBytes <= capacity
   if (!hasRoom && neededBytes > 0) return { victims: [], reason, hasRoom }
   const goal = capacity * space.lowWatermark - neededBytes
@@ -70,6 +67,22 @@ export function planEviction<T extends EvictionCandidate>(
     left -= blob.sizeBytes
   }
   return { victims, reason, hasRoom }
+}
+
+/** Why blobs must go so that `neededBytes` more fit beside `usedBytes`; undefined when none must. */
+export function evictionReason(usedBytes: number, space: StoreSpace, neededBytes: number): EvictionReason | undefined {
+  const wanted = usedBytes + neededBytes
+  if (wanted > onDisk(usedBytes, space)) return 'disk'
+  return wanted > quotaOf(space) * space.highWatermark ? 'quota' : undefined
+}
+
+/** What the disk has for blobs, bytes. */
+function onDisk(usedBytes: number, space: StoreSpace): number {
+  return Math.max(0, usedBytes + space.freeBytes - space.minFreeBytes)
+}
+
+function quotaOf(space: StoreSpace): number {
+  return space.quotaBytes === 0 ? Number.POSITIVE_INFINITY : space.quotaBytes
 }
 
 function byLastUse(a: EvictionCandidate, b: EvictionCandidate): number {

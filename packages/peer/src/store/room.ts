@@ -1,13 +1,14 @@
 import type { Logger } from '@shoal/core'
 import type { StoredBlob } from './blob.ts'
+import type { BlobTable } from './blob-table.ts'
 import { StoreError } from './errors.ts'
-import { type EvictionCandidate, type EvictionPlan, planEviction, type StoreSpace } from './eviction.ts'
+import { type EvictionCandidate, type EvictionPlan, evictionReason, planEviction, type StoreSpace } from './eviction.ts'
 import type { StoreMetrics } from './metrics.ts'
 import type { StoreOptions } from './options.ts'
 
 /** What room is made from. */
 export interface RoomDependencies {
-  readonly blobs: () => Iterable<StoredBlob>
+  readonly blobs: BlobTable
   readonly isInUse: (digest: string) => boolean
   /** Takes a blob out of the store and its bytes off the disk. */
   readonly evict: (blob: StoredBlob) => Promise<void>
@@ -69,14 +70,16 @@ export class Room {
   }
 
   async #space(): Promise<StoreSpace> {
-    let promisedBytes = 0
-    for (const blob of this.#deps.blobs()) if (!blob.isComplete) promisedBytes += blob.missingBytes
-    return { ...this.#options, freeBytes: (await this.#deps.freeBytes()) - promisedBytes }
+    const freeBytes = await this.#deps.freeBytes()
+    return { ...this.#options, freeBytes: freeBytes - this.#deps.blobs.promisedBytes }
   }
 
   #plan(space: StoreSpace, neededBytes: number): EvictionPlan<Candidate> {
+    // The sums say so for most new blobs; to look at every blob for each would cost the more the fuller the store.
+    const isWithinLimits = evictionReason(this.#deps.blobs.usedBytes, space, neededBytes) === undefined
+    if (isWithinLimits) return { victims: [], reason: undefined, hasRoom: true }
     const candidates: Candidate[] = []
-    for (const blob of this.#deps.blobs()) {
+    for (const blob of this.#deps.blobs.values()) {
       const { digest, size: sizeBytes, usedAtMs } = blob
       candidates.push({ blob, digest, sizeBytes, usedAtMs, isInUse: this.#deps.isInUse(digest) })
     }

@@ -1,5 +1,6 @@
 import { type Logger, PieceLayout, type Startable } from '@shoal/core'
 import { StoredBlob } from './blob.ts'
+import { BlobTable } from './blob-table.ts'
 import { freeBytesAt } from './disk.ts'
 import { StoreError } from './errors.ts'
 import { BlobFiles, type NamedFile, sizeOfFile } from './files.ts'
@@ -55,7 +56,7 @@ export class BlobStore implements Startable {
   readonly #stopping = new AbortController()
   /** Digests whose time of use the index does not have yet. */
   readonly #unsavedUses = new Set<string>()
-  #blobs = new Map<string, StoredBlob>()
+  readonly #blobs = new BlobTable()
   #listener: StoreListener | undefined
   #timer: NodeJS.Timeout | undefined
   #usesSavedAtMs = 0
@@ -71,7 +72,7 @@ export class BlobStore implements Startable {
     this.index = new IndexDb(options.dataDir)
     this.#files = new BlobFiles(options.dataDir)
     this.#room = new Room(options, {
-      blobs: () => this.#blobs.values(),
+      blobs: this.#blobs,
       isInUse: (digest) => this.#pins.has(digest),
       evict: (blob) => this.#giveUp(blob),
       freeBytes: this.#freeBytes,
@@ -90,13 +91,14 @@ export class BlobStore implements Startable {
     await this.#files.prepare()
     await this.#openIndex()
     try {
-      this.#blobs = await recoverBlobs({
+      const recovered = await recoverBlobs({
         index: this.index,
         files: this.#files,
         hasher: this.#hasher,
         log: this.#log,
         signal: this.#stopping.signal,
       })
+      for (const blob of recovered.values()) this.#blobs.set(blob)
       await this.tend()
     } catch (error) {
       await this.index.stop()
@@ -199,7 +201,7 @@ export class BlobStore implements Startable {
     const pieceMap = blob.pieceDigests ?? new Uint8Array(0)
     await this.#retryWithRoom(() => this.index.complete(digest, recordOf(whole), pieceMap), makeRoom)
     blob.isComplete = true
-    this.#blobs.set(digest, whole)
+    this.#blobs.set(whole)
     this.#listener?.moved(digest)
   }
 
@@ -299,7 +301,7 @@ export class BlobStore implements Startable {
       await this.#files.remove(file)
       throw error
     }
-    this.#blobs.set(digest, blob)
+    this.#blobs.set(blob)
     return blob
   }
 
@@ -356,7 +358,7 @@ export class BlobStore implements Startable {
       if (this.#blobs.has(digest) || (await sizeOfFile(file)) !== size) return false
       const blob = new StoredBlob(digest, size, file, true, usedAtMs)
       await this.index.complete(digest, recordOf(blob), pieceMap)
-      this.#blobs.set(digest, blob)
+      this.#blobs.set(blob)
       this.#listener?.adopted(blob)
       return true
     })
