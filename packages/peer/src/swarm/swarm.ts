@@ -10,12 +10,18 @@ import type { Identity } from '@shoal/core/service'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import { contentIdOf } from './content-id.ts'
 import type { SwarmMetrics } from './metrics.ts'
+import { Pace } from './pace.ts'
 
 const DHT_PROTOCOL = '/shoal/kad/1.0.0'
 const DIAL_DEADLINE_MS = 10_000
 const PROVIDE_DEADLINE_MS = 30_000
 const PROVIDE_PARALLEL = 4
 const MAX_PROVIDE_QUEUE = 100_000
+/**
+ * A record costs this node and each neighbour that takes it some milliseconds of CPU, more than a small blob itself.
+ * An image's layers go at once; of thousands of blobs the records follow in the background.
+ */
+const PROVIDE_PACE = { burst: 32, perSecond: 8 }
 
 /** Where the libp2p node listens and whom it dials first. */
 export interface SwarmOptions {
@@ -41,6 +47,7 @@ export class Swarm implements Startable {
   readonly #metrics: SwarmMetrics
   #node: Libp2p | undefined
   readonly #queue = new Set<string>()
+  readonly #pace = new Pace(PROVIDE_PACE)
   #providing = 0
   #stopping = new AbortController()
 
@@ -153,6 +160,7 @@ export class Swarm implements Startable {
 
   async #provideOne(digest: string): Promise<void> {
     const { signal } = this.#stopping
+    await pause(this.#pace.take(performance.now()), signal)
     for (let waitMs = 1000; !signal.aborted && this.#node !== undefined; waitMs = Math.min(60_000, waitMs * 2)) {
       try {
         if (this.peerCount > 0) {
