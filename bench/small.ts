@@ -71,7 +71,7 @@ try {
   const cpu = { ours: [] as number[], rival: [] as number[], holder: [] as number[], scheduler: [] as number[] }
   for (let round = 0; round < rounds; round++) {
     // A node that has nothing yet, but has run a while: compiled code, connections.
-    const node: Door = await started(startPeer(folder, `node-${round}`, rival.url, scheduler.url, profiling))
+    const node: Door = await started(startPeer(folder, `node-${round}`, rival.url, scheduler.url, 0, profiling))
     await pullAll(node.url, warmUp)
     await pullAll(rival.url, warmUp)
     const measured = [node.process, rival.process, holder.process, scheduler.process]

@@ -207,6 +207,32 @@ describe('headBlob', () => {
     expect(server.requests.map(({ method }) => method)).toEqual(['HEAD'])
   })
 
+  it('asks for many sizes over the same connections', async () => {
+    const ports = new Set<number | undefined>()
+    const server = await serve((request, response) => {
+      ports.add(request.socket.remotePort)
+      sendBlob(request, response, BLOB.bytes)
+    })
+    const client = clientOf(server)
+    for (let i = 0; i < 20; i++) await client.headBlob({ ...call(server.host), signal: NEVER })
+    await collect(client, { ...call(server.host), ...PART })
+    // One may still be busy with the end of the last answer.
+    expect(ports.size).toBeLessThanOrEqual(2)
+  })
+
+  it('takes a body that has no place after HEAD for nothing', async () => {
+    const fake = Buffer.from('HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\nbad')
+    const server = await serve((request, response) => {
+      if (request.method !== 'HEAD') return sendBlob(request, response, BLOB.bytes)
+      request.socket.end(`HTTP/1.1 200 OK\r\ncontent-length: ${BLOB.size}\r\n\r\n${fake}`)
+    })
+    const client = clientOf(server)
+    for (let i = 0; i < 3; i++) {
+      expect(await client.headBlob({ ...call(server.host), signal: NEVER })).toEqual({ size: BLOB.size })
+      expect((await collect(client, { ...call(server.host), ...PART })).bytes.equals(partBytes)).toBe(true)
+    }
+  })
+
   it.each(['206', '200', '416'])('learns the size from a %s where HEAD has no Content-Length', async (how) => {
     const server = await serve((request, response) => {
       if (request.method === 'HEAD') return response.writeHead(200, { 'transfer-encoding': 'chunked' }).end()
