@@ -46,6 +46,8 @@ export class Download {
   readonly #originFetch: OriginFetch
   readonly #stopping = new AbortController()
   readonly #isSwarmDistrusted: boolean
+  /** The blob is one piece, and its digest the piece's: nothing else needs to be hashed. */
+  readonly #isOwnPiece: boolean
   readonly #beganMs: number
   #lastProgressMs: number
   #disconnectedSinceMs: number | undefined
@@ -71,6 +73,7 @@ export class Download {
     this.blob = blob
     this.origin = source
     this.#isSwarmDistrusted = isSwarmDistrusted
+    this.#isOwnPiece = blob.layout.count === 1 && parseDigest(blob.digest).algorithm === 'sha256'
     this.#options = options
     this.#dependencies = dependencies
     this.#flights = new PieceFlights(blob)
@@ -264,7 +267,7 @@ export class Download {
     }
     Atomics.add(this.#progress, 0, 1)
     Atomics.notify(this.#progress, 0)
-    void this.#hashWhole().catch(() => {})
+    if (!this.#isOwnPiece) void this.#hashWhole().catch(() => {})
     const length = this.blob.layout.length(piece)
     this.bytes[source] += length
     this.#dependencies.metrics.pieceBytes.inc({ source }, length)
@@ -295,7 +298,9 @@ export class Download {
   async #verifyAndPublish(): Promise<DownloadOutcome> {
     const { store, coordinator } = this.#dependencies
     const { algorithm, hex } = parseDigest(this.digest)
-    const found = await this.#hashWhole()
+    const { pieceDigests } = this.blob
+    const isKnown = this.#isOwnPiece && pieceDigests !== undefined
+    const found = isKnown ? Buffer.from(pieceDigests).toString('hex') : await this.#hashWhole()
     if (found === hex) {
       await store.publish(this.blob)
       return 'complete'

@@ -36,6 +36,14 @@ export class StoredBlob {
     return this.layout.size
   }
 
+  /**
+   * Whether the blob is one piece. Such a blob is whole with its first piece, so nothing of it in part is worth
+   * keeping: it comes into the index when it is whole, and a crash before that costs one small piece.
+   */
+  get isOnePiece(): boolean {
+    return this.layout.count === 1
+  }
+
   /** Bytes of the pieces that are not held. */
   get missingBytes(): number {
     const { count, pieceSize, size } = this.layout

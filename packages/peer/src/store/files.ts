@@ -18,6 +18,7 @@ export interface NamedFile {
 export class BlobFiles {
   readonly #partial: string
   readonly #blobs: string
+  readonly #madeFolders = new Set<string>()
 
   constructor(dataDir: string) {
     this.#partial = join(dataDir, 'partial')
@@ -66,8 +67,12 @@ export class BlobFiles {
     return file
   }
 
-  /** Forces a blob's bytes to disk and gives them the final name; returns it. Throws StoreError. */
-  async publish(file: string, digest: string): Promise<string> {
+  /**
+   * Forces a blob's bytes to disk and gives them the final name; returns it. Throws StoreError.
+   * @param isForced whether the name is on the disk too when this resolves; else a power cut may take the blob away,
+   * but never its bytes from under its name
+   */
+  async publish(file: string, digest: string, isForced: boolean): Promise<string> {
     const target = this.finalPath(digest)
     try {
       const handle = await open(file, 'r+')
@@ -76,13 +81,19 @@ export class BlobFiles {
       } finally {
         await handle.close()
       }
-      await mkdir(dirname(target), { recursive: true })
+      await this.#makeFolder(dirname(target))
       await rename(file, target)
-      await syncFolder(dirname(target))
+      if (isForced) await syncFolder(dirname(target))
     } catch (cause) {
       throw storeIoError('publish', target, cause)
     }
     return target
+  }
+
+  async #makeFolder(folder: string): Promise<void> {
+    if (this.#madeFolders.has(folder)) return
+    await mkdir(folder, { recursive: true })
+    this.#madeFolders.add(folder)
   }
 
   /** Deletes a file that may be gone already. Throws StoreError. */

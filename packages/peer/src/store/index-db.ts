@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import type { Startable } from '@shoal/core'
+import { PieceLayout, type Startable } from '@shoal/core'
 import { Level } from 'level'
 import { freeBytesAt } from './disk.ts'
 import { isDiskFull, StoreError, storeIoError } from './errors.ts'
@@ -119,13 +119,17 @@ export class IndexDb implements Startable {
     return this.get(MAP + digest)
   }
 
-  /** Makes a blob whole in one step: its record, its piece map, and no more single pieces. */
-  complete(digest: string, record: BlobRecord, pieceMap: Uint8Array): Promise<void> {
+  /**
+   * Makes a blob whole in one step: its record, its piece map, and no more single pieces.
+   * @param isForced whether it is on the disk when this resolves; else a power cut may undo it
+   */
+  complete(digest: string, record: BlobRecord, pieceMap: Uint8Array, isForced: boolean): Promise<void> {
+    const { count } = new PieceLayout(record.size)
     return this.#write(async (level) => {
       const batch = level.batch()
       batch.put(BLOB + digest, encode(record)).put(MAP + digest, pieceMap)
-      await deletePieceKeys(level, batch, digest)
-      await batch.write({ sync: true })
+      for (let piece = 0; piece < count; piece++) batch.del(pieceKey(digest, piece))
+      await batch.write({ sync: isForced })
     })
   }
 

@@ -57,7 +57,7 @@ async function recoverRenamed(digest: string, size: number, usedAtMs: number, de
   const blob = new StoredBlob(digest, size, files.finalPath(digest), false, usedAtMs)
   for (const [piece, sha256] of await recordedPieces(blob, index)) blob.addPiece(piece, sha256)
   const record = { size, isComplete: true, usedAtMs }
-  await corrected(index.complete(digest, record, blob.pieceDigests ?? new Uint8Array(0)), dependencies)
+  await corrected(index.complete(digest, record, blob.pieceDigests ?? new Uint8Array(0), true), dependencies)
 }
 
 async function recoverPieces(blob: StoredBlob, dependencies: RecoveryDependencies): Promise<void> {

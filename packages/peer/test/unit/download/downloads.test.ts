@@ -1,3 +1,5 @@
+import { readFile } from 'node:fs/promises'
+import { digestOf } from '@shoal/core'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LaneError } from '../../../src/lane/errors.ts'
@@ -91,6 +93,43 @@ describe('a download', () => {
     world.originError = new OriginError('UNAUTHORIZED', 'no')
     world.downloads.leased({ digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: 1 })
     await vi.waitFor(() => expect(world.heard).toEqual([`leaseFailed ${LeaseFailed_Reason.UNAUTHORIZED}`]))
+  })
+})
+
+describe('a blob of one piece', () => {
+  const small = content.subarray(0, 5000)
+  const lease = {
+    digest: digestOf(small),
+    size: small.byteLength,
+    origin: source,
+    firstPiece: 0,
+    pieceCount: 1,
+  }
+
+  it('is published by the digest of its piece: nothing hashes it once more', async () => {
+    const hashed = vi.spyOn(world, 'hashGrowing')
+    world.originBytes = small
+    world.downloads.leased(lease)
+    await vi.waitFor(() => expect(world.published).toEqual([lease.digest]))
+    const file = world.store.find(lease.digest)?.file ?? ''
+    expect((await readFile(file)).equals(small)).toBe(true)
+    expect(hashed).not.toHaveBeenCalled()
+  })
+
+  it('is thrown away when its piece has another digest', async () => {
+    world.originBytes = Buffer.from(small).fill(0, 9, 17)
+    world.downloads.leased(lease)
+    await vi.waitFor(() => expect(world.heard).toContain(`leaseFailed ${LeaseFailed_Reason.DIGEST_MISMATCH}`))
+    await vi.waitFor(() => expect(world.store.find(lease.digest)).toBeUndefined())
+    expect(world.published).toEqual([])
+  })
+
+  it('of sha512 is hashed, as pieces go by their sha256', async () => {
+    const hashed = vi.spyOn(world, 'hashGrowing').mockImplementation(async ({ file }) => world.hashBlob(file, 'sha512'))
+    world.originBytes = small
+    world.downloads.leased({ ...lease, digest: digestOf(small, 'sha512') })
+    await vi.waitFor(() => expect(world.published).toEqual([digestOf(small, 'sha512')]))
+    expect(hashed).toHaveBeenCalledOnce()
   })
 })
 
