@@ -12,6 +12,7 @@ import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
 import { freePort, http, httpExpect } from './kit/http.ts'
 import { LaneProbe } from './kit/lane-probe.ts'
+import { receivedBytes } from './kit/network.ts'
 import { type Launched, launch } from './kit/process.ts'
 import { randomContent } from './kit/random-content.ts'
 import { SlowProxy } from './kit/slow-proxy.ts'
@@ -49,6 +50,8 @@ interface Blob {
   /** Pieces that must be there after the next start. */
   readonly known: Set<number>
   kills: number
+  isDamaged: boolean
+  /** Of pieces that the node found damaged and dropped. */
   damagedBytes: number
 }
 
@@ -162,7 +165,16 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
       const headers = { 'content-type': 'application/octet-stream', 'content-length': content.length }
       await httpExpect(upload, [201], { method: 'PUT', headers, body: content })
       const source = blobs++ % 2 === 0 ? origin : neighbour
-      const blob = { digest, content, source, sentBefore: 0, known: new Set<number>(), kills: 0, damagedBytes: 0 }
+      const blob = {
+        digest,
+        content,
+        source,
+        sentBefore: 0,
+        known: new Set<number>(),
+        kills: 0,
+        isDamaged: false,
+        damagedBytes: 0,
+      }
       if (source === neighbour) await read(holder.mirror.port, blob, () => {})
       return { ...blob, sentBefore: origin.sentBytes + neighbour.sentBytes }
     }
@@ -178,6 +190,7 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
       found[what] = (found[what] ?? 0) + 1
     }
     let refetched = 0
+    let isUnpublished = false
     let blob = await nextBlob()
     for (let moment = 0; moment <= MOMENTS; moment++) {
       const phase = PHASES[random(PHASES.length)] ?? 'middle'
@@ -192,6 +205,7 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
         process.kill(program.pid, 'SIGKILL')
         await program.exited
         blob.kills++
+        blob.damagedBytes += damagedPieces(program) * PIECE_BYTES
         note('while starting')
         continue
       }
@@ -203,9 +217,13 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
       // Nothing that was verified and recorded is lost, unless the test took it.
       const lost = [...blob.known].filter((piece) => !held.has(piece))
       expect(lost, where).toEqual([])
-      const damaged = /"damaged":(\d+).*partial blob taken up again/.exec(victim.output.text())?.[1] ?? '0'
-      if (blob.damagedBytes === 0) expect(damaged, where).toBe('0')
+      if (!blob.isDamaged) expect(damagedPieces(victim), where).toBe(0)
+      blob.damagedBytes += damagedPieces(victim) * PIECE_BYTES
       for (const piece of held) blob.known.add(piece)
+      if (isUnpublished) {
+        note(held.size === 0 ? 'nothing verified yet' : held.size < PIECES ? 'in part' : 'whole, not published')
+      }
+      isUnpublished = false
       const missingBytes = (PIECES - held.size) * PIECE_BYTES
       const sentAtStart = sent()
 
@@ -237,6 +255,14 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
       if (outcome instanceof WrongBytes) throw new Error(where, { cause: outcome })
       if (typeof outcome === 'number') expect(outcome, where).toBe(BLOB_BYTES)
       else if (!isKilled) throw new Error(where, { cause: outcome })
+      if (typeof outcome === 'number' && !isKilled) {
+        // It may be killed while it is asked.
+        const received = await receivedBytes({ adminUrl: `http://127.0.0.1:${options.admin.port}` }).catch(
+          () => undefined,
+        )
+        const { peer, seed, origin: fromOrigin } = received ?? { peer: missingBytes, seed: 0, origin: 0 }
+        expect(peer + seed + fromOrigin, where).toBe(missingBytes)
+      }
       if (isLast) {
         expect(outcome, where).toBe(BLOB_BYTES)
         await victim.stop()
@@ -255,15 +281,16 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
       expect(total, where).toBeLessThanOrEqual(allowed + overhead(allowed))
       if (held.size === PIECES) expect(sent() - sentAtStart, where).toBeLessThanOrEqual(overhead(0))
       if (isPublished) note('published')
-      else if (held.size === PIECES) note('whole, not published')
-      else if (blob.known.size > 0) note('in part')
-      else note(isPartial ? 'nothing verified yet' : 'no file yet')
+      else if (isPartial) isUnpublished = true
+      else note('no file yet')
 
       if (isPublished) {
         // All of it is there: the next start serves it without a byte from elsewhere.
         for (let piece = 0; piece < PIECES; piece++) blob.known.add(piece)
-        refetched += Math.max(0, total - BLOB_BYTES - blob.damagedBytes)
-        if (held.size === PIECES || typeof outcome === 'number') blob = await nextBlob()
+        if (held.size === PIECES || typeof outcome === 'number') {
+          refetched += total - BLOB_BYTES - blob.damagedBytes
+          blob = await nextBlob()
+        }
       } else if (isDamaging && isPartial && !isLast) {
         const pieces = [...blob.known]
         const lostPieces = new Set(pieces.length === 0 ? [] : [0, 1, 2].map(() => pieces[random(pieces.length)] ?? 0))
@@ -275,14 +302,19 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
   })
 })
 
+/** How many recorded pieces a node found damaged when it started. */
+function damagedPieces(node: Launched): number {
+  return Number(/"damaged":(\d+).*partial blob taken up again/.exec(node.output.text())?.[1] ?? 0)
+}
+
 /** What a power cut may leave: pages of recorded pieces are zero, and others hold what was never verified. */
 async function damage(file: string, blob: Blob, pieces: ReadonlySet<number>): Promise<void> {
   const handle = await open(file, 'r+')
+  blob.isDamaged = true
   try {
     for (const piece of pieces) {
       await handle.write(Buffer.alloc(4096), 0, 4096, piece * PIECE_BYTES + 8192)
       blob.known.delete(piece)
-      blob.damagedBytes += PIECE_BYTES
     }
     for (let piece = 0; piece < PIECES; piece++) {
       if (blob.known.has(piece) || pieces.has(piece) || piece % 3 > 0) continue

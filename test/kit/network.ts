@@ -24,7 +24,7 @@ export async function originBytes(shoal: ShoalUp): Promise<number> {
 }
 
 /** What a node received since it started. */
-export async function receivedBytes(node: ShoalNode): Promise<ReceivedBytes> {
+export async function receivedBytes(node: Pick<ShoalNode, 'adminUrl'>): Promise<ReceivedBytes> {
   const series = await scrape(`${node.adminUrl}/metrics`)
   const from = (source: string) => sumSeries(series, 'shoal_node_piece_bytes_total', { source })
   return { peer: from('peer'), seed: from('seed'), origin: from('origin') }
