@@ -28,6 +28,8 @@ const LISTEN_AGAIN_MS = 1000
 interface Line {
   readonly port: MessagePort
   readonly thread: number
+  /** Blobs that the thread may have open, so that it is not woken for each of the others. */
+  readonly found: Set<string>
 }
 
 /**
@@ -66,7 +68,7 @@ export class WorkerLines implements ThreadsListener {
   }
 
   forget(digest: string): void {
-    for (const { port } of this.#lines.values()) tell(port, { type: 'forget', digest })
+    for (const { port, found } of this.#lines.values()) if (found.delete(digest)) tell(port, { type: 'forget', digest })
   }
 
   /** Tells every thread that other rate limits are in force. */
@@ -87,7 +89,7 @@ export class WorkerLines implements ThreadsListener {
     } else if (thread === undefined) {
       this.#unnumbered.push(port)
     } else {
-      const line: Line = { port, thread }
+      const line: Line = { port, thread, found: new Set() }
       const isFirst = this.#lines.size === 0
       this.#lines.set(thread, line)
       port.on('message', (message: ToMain) => this.#receive(line, message))
@@ -109,10 +111,10 @@ export class WorkerLines implements ThreadsListener {
   }
 
   #receive(line: Line, message: ToMain): void {
-    const { lookup, log } = this.#options
+    const { log } = this.#options
     switch (message.type) {
       case 'lookUp':
-        tell(line.port, { type: 'found', id: message.id, held: lookup(message.digest) })
+        this.#answer(line, message.id, message.digest)
         break
       case 'readFailed':
         log.warn({ digest: message.digest, reason: message.reason }, 'held piece can not be read')
@@ -127,6 +129,12 @@ export class WorkerLines implements ThreadsListener {
         this.#listenFailed(line, message.systemCode)
         break
     }
+  }
+
+  #answer(line: Line, id: number, digest: string): void {
+    const held = this.#options.lookup(digest)
+    if (held !== undefined) line.found.add(digest)
+    tell(line.port, { type: 'found', id, held })
   }
 
   #listening(line: Line, lanePort: number): void {
