@@ -45,7 +45,8 @@ export class BlobFiles {
   }
 
   /**
-   * Makes the file of a blob in part, empty and of its full size; returns its path. Throws StoreError.
+   * Makes the file of a blob in part; returns its path. Throws StoreError.
+   * @param size what it is long at once, all zeros; 0 when the only write to come covers all of it
    *
    * The file is sparse: Node has no fallocate, and writing zeros first would write every blob twice. The store keeps
    * room for all of it instead (room.ts); should another process take that room, a write fails with ENOSPC and
@@ -56,7 +57,7 @@ export class BlobFiles {
     try {
       const handle = await open(file, 'w')
       try {
-        await handle.truncate(size)
+        if (size > 0) await handle.truncate(size)
       } finally {
         await handle.close()
       }

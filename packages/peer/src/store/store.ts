@@ -112,7 +112,7 @@ export class BlobStore implements Startable {
     clearInterval(this.#timer)
     this.#timer = undefined
     this.#stopping.abort()
-    await this.#turns.run(() => this.#saveUses(() => true))
+    await this.#turns.run(() => this.#saveUses((blob) => blob.isComplete || !blob.isOnePiece))
     await this.index.stop()
     this.#blobs.clear()
   }
@@ -288,7 +288,8 @@ export class BlobStore implements Startable {
       throw new StoreError('SIZE_CONFLICT', `blob ${digest} has ${held.size} bytes here, not ${size}`)
     }
     if (held?.isComplete) return held
-    const { pieceSize } = new PieceLayout(size)
+    const { pieceSize, count } = new PieceLayout(size)
+    const isOnePiece = count === 1
     // What a blob in part lacks is promised to it already; that the disk has it still is not sure.
     await this.#room.reserve(held === undefined ? size : 0, digest)
     if (held !== undefined) {
@@ -296,10 +297,10 @@ export class BlobStore implements Startable {
       return held
     }
     const makeRoom = (before: number) => this.#room.free(pieceSize, before)
-    const file = await this.#retryWithRoom(() => this.#files.createPartial(digest, size), makeRoom)
+    const file = await this.#retryWithRoom(() => this.#files.createPartial(digest, isOnePiece ? 0 : size), makeRoom)
     const blob = new StoredBlob(digest, size, file, false, this.#now())
     try {
-      if (!blob.isOnePiece) await this.#retryWithRoom(() => this.index.putBlob(digest, recordOf(blob)), makeRoom)
+      if (!isOnePiece) await this.#retryWithRoom(() => this.index.putBlob(digest, recordOf(blob)), makeRoom)
     } catch (error) {
       await this.#files.remove(file)
       throw error

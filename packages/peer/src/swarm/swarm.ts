@@ -21,7 +21,7 @@ const MAX_PROVIDE_QUEUE = 100_000
  * A record costs this node and each neighbour that takes it some milliseconds of CPU, more than a small blob itself.
  * An image's layers go at once; of thousands of blobs the records follow in the background.
  */
-const PROVIDE_PACE = { burst: 32, perSecond: 8 }
+const PROVIDE_PACE = { burst: 32, perSecond: 4 }
 
 /** Where the libp2p node listens and whom it dials first. */
 export interface SwarmOptions {
