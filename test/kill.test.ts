@@ -14,12 +14,12 @@ import { freePort, http, httpExpect } from './kit/http.ts'
 import { LaneProbe } from './kit/lane-probe.ts'
 import { receivedBytes } from './kit/network.ts'
 import { type Launched, launch } from './kit/process.ts'
+import { SHOAL_PROGRAM } from './kit/program.ts'
 import { randomContent } from './kit/random-content.ts'
 import { SlowProxy } from './kit/slow-proxy.ts'
 import { createTestBed } from './kit/test-bed.ts'
 
 const MIB = 1024 * 1024
-const MAIN = join(import.meta.dirname, '../packages/cli/src/main.ts')
 const MOMENTS = Number(process.env.SHOAL_KILL_MOMENTS ?? 12)
 const SEED = Number(process.env.SHOAL_KILL_SEED ?? randomInt(2 ** 31))
 const BLOB_BYTES = 32 * MIB
@@ -82,7 +82,7 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
     return begin(kind, name, config, admin)
   }
   const begin = async (kind: string, name: string, config: string, admin: number) => {
-    const program = bed.use(await launch(name, process.execPath, [MAIN, kind, '--config', config]))
+    const program = bed.use(await launch(name, process.execPath, [SHOAL_PROGRAM, kind, '--config', config]))
     await program.waitUntil('readiness', () =>
       httpExpect(`http://127.0.0.1:${admin}/readyz`, [200]).then(
         () => true,
@@ -203,7 +203,7 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
       const isLast = moment === MOMENTS
 
       if (phase === 'starting' && !isLast) {
-        const program = bed.use(await launch('victim', process.execPath, [MAIN, 'peer', '--config', config]))
+        const program = bed.use(await launch('victim', process.execPath, [SHOAL_PROGRAM, 'peer', '--config', config]))
         await delay(fraction * 2000)
         process.kill(program.pid, 'SIGKILL')
         await program.exited

@@ -11,7 +11,7 @@ useEnds()
 
 describe('upload server under mutated streams', () => {
   it(`stands ${STREAMS} of them and serves others meanwhile`, { timeout: 60_000 }, async () => {
-    const { parent, counts, failures } = await startServer({ uploadSlots: 4 })
+    const { parent, slots, failures } = await startServer({ uploadSlots: 4 })
     const { client } = startClient()
     const random = randomNumbers(3)
     const samples = [...frameSamples(), ...Array.from({ length: blob.layout.count }, (_, piece) => requestFrame(piece))]
@@ -49,7 +49,7 @@ describe('upload server under mutated streams', () => {
       if (outcome === 'ok') served++
     }
     await attacks
-    await until(() => counts.sends() === 0)
+    await until(() => slots.held() === 0)
     await client.fetch(blob.request(0, target, parent), never)
     expect(served).toBeGreaterThan(20)
     expect(connections).toBeGreaterThan(STREAMS / 20)
