@@ -1,4 +1,4 @@
-import { type HaveSet, PieceLayout } from '@shoal/core'
+import { PieceLayout } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
 import { hasBit } from './bitset.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
@@ -10,10 +10,11 @@ import { endLease, leasedPieceDone } from './lease.ts'
 import { leaseFailed, leaseMissing } from './leasing.ts'
 import {
   activate,
+  countPiece,
   hold,
   holdAll,
+  holdExactly,
   leaveIfUseless,
-  lost,
   peerFor,
   removePeer,
   settle,
@@ -27,7 +28,7 @@ import { Policy } from './policy.ts'
 import { type Blob, type CoreOptions, type Counters, type PieceFailure, State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
-import { endTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
+import { endTransfer, findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
 
 /** What depends on time alone is looked at so often. */
 const SWEEP_MS = 250
@@ -115,7 +116,7 @@ export class SchedulingCore {
     const node = this.#state.nodes.get(index)
     const swarm = this.#state.blobs.get(digest)?.swarm
     const peer = swarm?.peerOf.get(index)
-    if (swarm !== undefined && peer !== undefined) this.#holdExactly(swarm, peer, undefined)
+    if (swarm !== undefined && peer !== undefined) holdExactly(this.#state, swarm, peer, undefined)
     this.#dropHolder(node, digest)
   }
 
@@ -149,7 +150,7 @@ export class SchedulingCore {
       want(state, swarm, peer, info.priority)
     }
     if (info.have.held > 0) holderCame(swarm)
-    this.#holdExactly(swarm, peer, info.have)
+    holdExactly(state, swarm, peer, info.have)
     return swarm.id
   }
 
@@ -190,9 +191,9 @@ export class SchedulingCore {
       return
     }
     if (!hasBit(swarm.known, 0, piece)) return
-    const peer = swarm.peerOf.get(index) ?? peerFor(state, swarm, state.nodes.get(index))
+    const peer = peerFor(state, swarm, state.nodes.get(index))
     if (parent === ORIGIN) swarm.absolve(peer, piece)
-    this.#count(swarm, peer, piece, parent)
+    countPiece(state, swarm, peer, piece, parent)
     hold(state, swarm, peer, piece)
     this.#arrived(swarm, peer, piece, parent, durationMs)
     if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
@@ -207,7 +208,7 @@ export class SchedulingCore {
     const swarm = this.#state.swarms.get(swarmId)
     if (swarm === undefined) return
     checkPiece(swarm, piece)
-    const flight = findFrom(swarm, index, piece, parent)
+    const flight = findTransfer(swarm, index, piece, parent)
     if (flight !== -1) transferFailed(this.#state, swarm, flight, reason)
   }
 
@@ -221,7 +222,7 @@ export class SchedulingCore {
     const swarm = state.swarms.get(swarmId)
     if (swarm === undefined) return
     checkPiece(swarm, piece)
-    const flight = findFrom(swarm, index, piece, parent)
+    const flight = findTransfer(swarm, index, piece, parent)
     if (flight === -1) return
     freeChildSlot(state, swarm, flight)
     freeParentSlot(state, swarm, flight)
@@ -343,48 +344,14 @@ export class SchedulingCore {
     settle(state, swarm)
   }
 
-  /** Makes what the peer holds exactly `have`; undefined: nothing. A peer that is left with no purpose leaves. */
-  #holdExactly(swarm: Swarm, peer: number, have: HaveSet | undefined): void {
-    const state = this.#state
-    for (let piece = 0; piece < swarm.pieces; piece++) {
-      if (have?.has(piece) === true || !hasBit(swarm.peers.taken, peer * swarm.words, piece)) continue
-      swarm.unhold(peer, piece)
-      swarm.absolve(peer, piece)
-      const isLeased = swarm.lease?.peer === peer && hasBit(swarm.lease.pieces, 0, piece)
-      if (!isLeased && swarm.flights.find(peer, piece, -1) === -1) swarm.untake(peer, piece)
-    }
-    for (let piece = 0; piece < swarm.pieces; piece++) if (have?.has(piece) === true) hold(state, swarm, peer, piece)
-    lost(state, swarm, peer)
-  }
-
   /** The piece is there: ends all transfers of it, and learns from the one that brought it. */
   #arrived(swarm: Swarm, peer: number, piece: number, parent: number, durationMs: number): void {
     const { flights, peers } = swarm
     let flight = flights.find(peer, piece, -1)
     if (flight === -1) return
-    const isTheOne = peers.node[flights.parent[flight] as number] === parent && flights.copies(peer, piece) === 1
+    const isTheOne = peers.node[flights.parent(flight)] === parent && flights.copies(peer, piece) === 1
     if (isTheOne) learn(this.#state, swarm, flight, durationMs)
     for (; flight !== -1; flight = flights.find(peer, piece, -1)) endTransfer(this.#state, swarm, flight, true)
-  }
-
-  #count(swarm: Swarm, peer: number, piece: number, parent: number): void {
-    if (hasBit(swarm.peers.have, peer * swarm.words, piece)) return
-    const bytes = swarm.layout.length(piece)
-    const { nodes, counters } = this.#state
-    const { table } = nodes
-    const child = swarm.peers.node[peer] as number
-    table.piecesReceived[child] = (table.piecesReceived[child] as number) + 1
-    if (parent === ORIGIN) {
-      swarm.bytes.origin += bytes
-      counters.bytes.origin += bytes
-      return
-    }
-    if (nodes.find(parent) === undefined) return
-    table.piecesSent[parent] = (table.piecesSent[parent] as number) + 1
-    if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
-    const source = table.isSeed[parent] === 1 ? 'seed' : 'peer'
-    swarm.bytes[source] += bytes
-    counters.bytes[source] += bytes
   }
 
   #blob(digest: string, sizeBytes: number): Blob {
@@ -412,17 +379,6 @@ export class SchedulingCore {
 /** The order in which swarms get at slots: by priority; the starved first; then as they came, a runtime's first layer first. */
 function byUrgency(a: Swarm, b: Swarm): number {
   return a.priority - b.priority || Number(b.isStarved) - Number(a.isStarved) || a.id - b.id
-}
-
-/** The transfer of a piece between two nodes; -1: there is none. */
-function findFrom(swarm: Swarm, child: number, piece: number, parent: number): number {
-  const { flights, peers } = swarm
-  const peer = swarm.peerOf.get(child)
-  if (peer === undefined) return -1
-  for (let flight = flights.firstTo(peer); flight !== -1; flight = flights.nextTo(flight)) {
-    if (flights.piece[flight] === piece && peers.node[flights.parent[flight] as number] === parent) return flight
-  }
-  return -1
 }
 
 function checkPiece(swarm: Swarm, piece: number): void {

@@ -25,9 +25,9 @@ const BAN_MS = 600_000
  */
 export function transferFailed(state: State, swarm: Swarm, flight: number, reason: PieceFailure): void {
   const { peers, flights } = swarm
-  const piece = flights.piece[flight] as number
-  const parent = flights.parent[flight] as number
-  const child = flights.child[flight] as number
+  const piece = flights.piece(flight)
+  const parent = flights.parent(flight)
+  const child = flights.child(flight)
   const childNode = state.nodes.get(peers.node[child] as number)
   const parentNode = state.nodes.get(peers.node[parent] as number)
   state.counters.pieceFailures[reason]++

@@ -4,65 +4,56 @@ const PARENT_FREED = 2
 
 const FIRST_CAPACITY = 16
 
+/** Fields of a transfer's row. */
+const PIECE = 0
+const CHILD = 1
+const PARENT = 2
+const FLAGS = 3
+const NEXT_TO = 4
+const NEXT_FROM = 5
+const OLDER = 6
+const NEWER = 7
+const ROW = 8
+
 /**
  * What is on its way in one swarm, in flat arrays, indexed by a small number that is used again. Each transfer is in
- * three lists: of its child, of its parent (the outstanding requests to a holder), and of all, oldest first.
+ * three lists: of its child, of its parent (the outstanding requests to a holder), and of all, oldest first. Its fields
+ * lie side by side: events come in no order of transfers, so each costs a cache line.
  */
 export class Flights {
-  /** Piece of each transfer; -1: the index is free. */
-  piece: Int32Array
-  child: Int32Array
-  parent: Int32Array
-  /** When it was assigned. */
-  at: Float64Array
   /** The longest-running transfer; -1: none. */
   oldest = -1
   size = 0
-  #flags: Uint8Array
-  #nextOfChild: Int32Array
-  #nextOfParent: Int32Array
-  #newer: Int32Array
-  #older: Int32Array
+  #rows = new Int32Array(FIRST_CAPACITY * ROW)
+  #at = new Float64Array(FIRST_CAPACITY)
   #newest = -1
   #end = 0
   readonly #free: number[] = []
   /** First transfer of each peer, as child and as parent; -1: none. */
-  #toChild: Int32Array
-  #fromParent: Int32Array
-
-  constructor() {
-    this.piece = new Int32Array(FIRST_CAPACITY).fill(-1)
-    this.child = new Int32Array(FIRST_CAPACITY)
-    this.parent = new Int32Array(FIRST_CAPACITY)
-    this.at = new Float64Array(FIRST_CAPACITY)
-    this.#flags = new Uint8Array(FIRST_CAPACITY)
-    this.#nextOfChild = new Int32Array(FIRST_CAPACITY)
-    this.#nextOfParent = new Int32Array(FIRST_CAPACITY)
-    this.#newer = new Int32Array(FIRST_CAPACITY)
-    this.#older = new Int32Array(FIRST_CAPACITY)
-    this.#toChild = new Int32Array(FIRST_CAPACITY).fill(-1)
-    this.#fromParent = new Int32Array(FIRST_CAPACITY).fill(-1)
-  }
+  #toChild = new Int32Array(FIRST_CAPACITY).fill(-1)
+  #fromParent = new Int32Array(FIRST_CAPACITY).fill(-1)
 
   /** Notes a transfer that begins now; `now` is never less than before. Returns its index. */
   begin(child: number, parent: number, piece: number, now: number): number {
     const flight = this.#free.pop() ?? this.#end++
-    if (flight >= this.piece.length) this.#grow()
+    if (flight >= this.#at.length) this.#grow()
     const peers = Math.max(child, parent)
     if (peers >= this.#toChild.length) this.#growPeers(peers + 1)
-    this.piece[flight] = piece
-    this.child[flight] = child
-    this.parent[flight] = parent
-    this.at[flight] = now
-    this.#flags[flight] = 0
-    this.#nextOfChild[flight] = this.#toChild[child] as number
+    const rows = this.#rows
+    const row = flight * ROW
+    rows[row + PIECE] = piece
+    rows[row + CHILD] = child
+    rows[row + PARENT] = parent
+    rows[row + FLAGS] = 0
+    rows[row + NEXT_TO] = this.#toChild[child] as number
+    rows[row + NEXT_FROM] = this.#fromParent[parent] as number
+    rows[row + OLDER] = this.#newest
+    rows[row + NEWER] = -1
+    this.#at[flight] = now
     this.#toChild[child] = flight
-    this.#nextOfParent[flight] = this.#fromParent[parent] as number
     this.#fromParent[parent] = flight
-    this.#older[flight] = this.#newest
-    this.#newer[flight] = -1
     if (this.#newest === -1) this.oldest = flight
-    else this.#newer[this.#newest] = flight
+    else rows[this.#newest * ROW + NEWER] = flight
     this.#newest = flight
     this.size++
     return flight
@@ -70,17 +61,34 @@ export class Flights {
 
   /** Forgets a transfer. */
   end(flight: number): void {
-    unlink(this.#toChild, this.child[flight] as number, this.#nextOfChild, flight)
-    unlink(this.#fromParent, this.parent[flight] as number, this.#nextOfParent, flight)
-    const older = this.#older[flight] as number
-    const newer = this.#newer[flight] as number
+    const rows = this.#rows
+    unlink(this.#toChild, this.child(flight), rows, NEXT_TO, flight)
+    unlink(this.#fromParent, this.parent(flight), rows, NEXT_FROM, flight)
+    const older = rows[flight * ROW + OLDER] as number
+    const newer = rows[flight * ROW + NEWER] as number
     if (older === -1) this.oldest = newer
-    else this.#newer[older] = newer
+    else rows[older * ROW + NEWER] = newer
     if (newer === -1) this.#newest = older
-    else this.#older[newer] = older
-    this.piece[flight] = -1
+    else rows[newer * ROW + OLDER] = older
     this.#free.push(flight)
     this.size--
+  }
+
+  piece(flight: number): number {
+    return this.#rows[flight * ROW + PIECE] as number
+  }
+
+  child(flight: number): number {
+    return this.#rows[flight * ROW + CHILD] as number
+  }
+
+  parent(flight: number): number {
+    return this.#rows[flight * ROW + PARENT] as number
+  }
+
+  /** When it was assigned. */
+  at(flight: number): number {
+    return this.#at[flight] as number
   }
 
   /** First transfer to a child; -1: none. The others by `nextTo`. */
@@ -89,27 +97,23 @@ export class Flights {
   }
 
   nextTo(flight: number): number {
-    return this.#nextOfChild[flight] as number
+    return this.#rows[flight * ROW + NEXT_TO] as number
   }
 
-  /** First transfer from a parent; -1: none. The others by `nextFrom`. */
+  /** First transfer from a parent; -1: none. */
   firstFrom(parent: number): number {
     return this.#fromParent[parent] ?? -1
   }
 
-  nextFrom(flight: number): number {
-    return this.#nextOfParent[flight] as number
-  }
-
   /** The transfer that began next after this one; -1: none. */
   newerThan(flight: number): number {
-    return this.#newer[flight] as number
+    return this.#rows[flight * ROW + NEWER] as number
   }
 
   /** A transfer of `piece` to `child`, from `parent` or (-1) from anybody; -1: none. */
   find(child: number, piece: number, parent: number): number {
     for (let flight = this.firstTo(child); flight !== -1; flight = this.nextTo(flight)) {
-      if (this.piece[flight] === piece && (parent === -1 || this.parent[flight] === parent)) return flight
+      if (this.piece(flight) === piece && (parent === -1 || this.parent(flight) === parent)) return flight
     }
     return -1
   }
@@ -118,38 +122,36 @@ export class Flights {
   copies(child: number, piece: number): number {
     let copies = 0
     for (let flight = this.firstTo(child); flight !== -1; flight = this.nextTo(flight)) {
-      if (this.piece[flight] === piece) copies++
+      if (this.piece(flight) === piece) copies++
     }
     return copies
   }
 
   takesChildSlot(flight: number): boolean {
-    return ((this.#flags[flight] as number) & CHILD_FREED) === 0
+    return ((this.#rows[flight * ROW + FLAGS] as number) & CHILD_FREED) === 0
   }
 
   takesParentSlot(flight: number): boolean {
-    return ((this.#flags[flight] as number) & PARENT_FREED) === 0
+    return ((this.#rows[flight * ROW + FLAGS] as number) & PARENT_FREED) === 0
   }
 
   freeChildSlot(flight: number): void {
-    this.#flags[flight] = (this.#flags[flight] as number) | CHILD_FREED
+    this.#setFlag(flight, CHILD_FREED)
   }
 
   freeParentSlot(flight: number): void {
-    this.#flags[flight] = (this.#flags[flight] as number) | PARENT_FREED
+    this.#setFlag(flight, PARENT_FREED)
+  }
+
+  #setFlag(flight: number, flag: number): void {
+    const at = flight * ROW + FLAGS
+    this.#rows[at] = (this.#rows[at] as number) | flag
   }
 
   #grow(): void {
-    const capacity = this.piece.length * 2
-    this.piece = grown(this.piece, new Int32Array(capacity).fill(-1))
-    this.child = grown(this.child, new Int32Array(capacity))
-    this.parent = grown(this.parent, new Int32Array(capacity))
-    this.at = grown(this.at, new Float64Array(capacity))
-    this.#flags = grown(this.#flags, new Uint8Array(capacity))
-    this.#nextOfChild = grown(this.#nextOfChild, new Int32Array(capacity))
-    this.#nextOfParent = grown(this.#nextOfParent, new Int32Array(capacity))
-    this.#newer = grown(this.#newer, new Int32Array(capacity))
-    this.#older = grown(this.#older, new Int32Array(capacity))
+    const capacity = this.#at.length * 2
+    this.#rows = grown(this.#rows, new Int32Array(capacity * ROW))
+    this.#at = grown(this.#at, new Float64Array(capacity))
   }
 
   #growPeers(least: number): void {
@@ -160,14 +162,15 @@ export class Flights {
 }
 
 /** Lists are as short as a peer has slots, so they are linked one way only. */
-function unlink(first: Int32Array, peer: number, next: Int32Array, flight: number): void {
+function unlink(first: Int32Array, peer: number, rows: Int32Array, next: number, flight: number): void {
+  const after = rows[flight * ROW + next] as number
   let at = first[peer] as number
   if (at === flight) {
-    first[peer] = next[flight] as number
+    first[peer] = after
     return
   }
-  while (next[at] !== flight) at = next[at] as number
-  next[at] = next[flight] as number
+  while (rows[at * ROW + next] !== flight) at = rows[at * ROW + next] as number
+  rows[at * ROW + next] = after
 }
 
 /** Copies a table into a longer one. */

@@ -23,7 +23,7 @@ export class Hedging {
   isDue(swarm: Swarm): boolean {
     const { flights, pace } = swarm
     if (flights.oldest === -1 || !pace.isKnown) return false
-    return this.#state.now - (flights.at[flights.oldest] as number) >= pace.overdueMs(swarm.slots, 0)
+    return this.#state.now - flights.at(flights.oldest) >= pace.overdueMs(swarm.slots, 0)
   }
 
   /** Doubles what is overdue, where another holder has a slot for it. */
@@ -33,7 +33,7 @@ export class Hedging {
     const leastMs = pace.overdueMs(swarm.slots, 0)
     for (let flight = flights.oldest; flight !== -1; ) {
       const newer = flights.newerThan(flight)
-      if (this.#state.now - (flights.at[flight] as number) < leastMs) return
+      if (this.#state.now - flights.at(flight) < leastMs) return
       if (this.#isOverdue(swarm, flight)) this.#hedge(swarm, flight)
       flight = newer
     }
@@ -42,20 +42,20 @@ export class Hedging {
   /** Each parent is measured by its own usual time too: a slow one is not late. */
   #isOverdue(swarm: Swarm, flight: number): boolean {
     const { flights, peers, pace } = swarm
-    const parent = peers.node[flights.parent[flight] as number] as number
+    const parent = peers.node[flights.parent(flight)] as number
     const usualMs = (this.#state.nodes.table.msPerByte[parent] as number) * swarm.layout.pieceSize
-    return this.#state.now - (flights.at[flight] as number) >= pace.overdueMs(swarm.slots, usualMs)
+    return this.#state.now - flights.at(flight) >= pace.overdueMs(swarm.slots, usualMs)
   }
 
   #hedge(swarm: Swarm, flight: number): void {
     const { flights, peers } = swarm
     const state = this.#state
-    const child = flights.child[flight] as number
-    const parent = flights.parent[flight] as number
-    const piece = flights.piece[flight] as number
+    const child = flights.child(flight)
+    const parent = flights.parent(flight)
+    const piece = flights.piece(flight)
     let copies = 0
     for (let other = flights.firstTo(child); other !== -1; other = flights.nextTo(other)) {
-      if (flights.piece[other] !== piece) continue
+      if (flights.piece(other) !== piece) continue
       if (other !== flight && !this.#isOverdue(swarm, other)) return
       copies++
     }
@@ -75,9 +75,9 @@ export class Hedging {
   /** Nobody else has the piece: it is better begun anew, with any child. */
   #giveUp(swarm: Swarm, flight: number): void {
     const { flights, peers } = swarm
-    const child = peers.node[flights.child[flight] as number] as number
-    const parent = peers.node[flights.parent[flight] as number] as number
-    this.#state.commands.cancellations.push(child, swarm.id, flights.piece[flight] as number, parent)
+    const child = peers.node[flights.child(flight)] as number
+    const parent = peers.node[flights.parent(flight)] as number
+    this.#state.commands.cancellations.push(child, swarm.id, flights.piece(flight), parent)
     endTransfer(this.#state, swarm, flight, false)
   }
 

@@ -13,14 +13,14 @@ const HYSTERESIS = 1.25
  */
 export function learn(state: State, swarm: Swarm, flight: number, durationMs: number): void {
   const { flights, peers, pace, layout } = swarm
-  const piece = flights.piece[flight] as number
-  const ageMs = state.now - (flights.at[flight] as number)
+  const piece = flights.piece(flight)
+  const ageMs = state.now - flights.at(flight)
   const tookMs = Math.min(durationMs, ageMs)
   if (!(tookMs > 0) || layout.length(piece) < layout.pieceSize) return
   const { nodes } = state
   const { table } = nodes
-  const child = peers.node[flights.child[flight] as number] as number
-  const parent = peers.node[flights.parent[flight] as number] as number
+  const child = peers.node[flights.child(flight)] as number
+  const parent = peers.node[flights.parent(flight)] as number
   table.sent(parent, tookMs, layout.pieceSize)
   pace.sample(tookMs, ageMs, Math.max(1, table.downloads[child] as number))
   if (pace.isReviewDue) review(state, swarm)

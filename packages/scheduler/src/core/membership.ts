@@ -1,3 +1,6 @@
+import type { HaveSet } from '@shoal/core'
+import { hasBit } from './bitset.ts'
+import { ORIGIN } from './events.ts'
 import { endLease } from './lease.ts'
 import type { Node } from './nodes.ts'
 import { DISTRUSTED, INJECTS, WANTS } from './peer-table.ts'
@@ -23,10 +26,10 @@ export function activate(state: State, blob: Blob, id: number): Swarm {
 
 /** The node's peer in the swarm; a new one wants nothing and has nothing. */
 export function peerFor(state: State, swarm: Swarm, node: Node): number {
-  const existing = swarm.peerOf.get(node.index)
-  if (existing !== undefined) return existing
+  const existing = swarm.peerAt(node.index)
+  if (existing !== -1) return existing
   const peer = swarm.peers.add(node.index, swarm.zoneOf(node.zone), node.rack, state.now)
-  swarm.peerOf.set(node.index, peer)
+  swarm.admit(node.index, peer)
   node.swarms.add(swarm)
   if (swarm.wanting > 0) node.active.add(swarm)
   claimSlots(state, node)
@@ -93,6 +96,44 @@ export function holdAll(state: State, swarm: Swarm, peer: number): void {
   state.touch(swarm)
 }
 
+/** Makes what the peer holds exactly `have`; undefined: nothing. A peer that is left with no purpose leaves. */
+export function holdExactly(state: State, swarm: Swarm, peer: number, have: HaveSet | undefined): void {
+  for (let piece = 0; piece < swarm.pieces; piece++) {
+    if (have?.has(piece) === true || !hasBit(swarm.peers.taken, peer * swarm.words, piece)) continue
+    swarm.unhold(peer, piece)
+    swarm.absolve(peer, piece)
+    const isLeased = swarm.lease?.peer === peer && hasBit(swarm.lease.pieces, 0, piece)
+    if (!isLeased && swarm.flights.find(peer, piece, -1) === -1) swarm.untake(peer, piece)
+  }
+  for (let piece = 0; piece < swarm.pieces; piece++) if (have?.has(piece) === true) hold(state, swarm, peer, piece)
+  lost(state, swarm, peer)
+}
+
+/** Counts a piece that a peer says it has got from a node, or ORIGIN, unless it has it already. */
+export function countPiece(state: State, swarm: Swarm, peer: number, piece: number, parent: number): void {
+  if (hasBit(swarm.peers.have, peer * swarm.words, piece)) return
+  const bytes = swarm.layout.length(piece)
+  const { nodes, counters } = state
+  const { table } = nodes
+  const child = swarm.peers.node[peer] as number
+  table.piecesReceived[child] = (table.piecesReceived[child] as number) + 1
+  if (parent === ORIGIN) {
+    swarm.bytes.origin += bytes
+    counters.bytes.origin += bytes
+    return
+  }
+  if (nodes.find(parent) === undefined) return
+  table.piecesSent[parent] = (table.piecesSent[parent] as number) + 1
+  if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
+  if (table.isSeed[parent] === 1) {
+    swarm.bytes.seed += bytes
+    counters.bytes.seed += bytes
+  } else {
+    swarm.bytes.peer += bytes
+    counters.bytes.peer += bytes
+  }
+}
+
 /** The peer does not have this piece after all. */
 export function unhold(state: State, swarm: Swarm, peer: number, piece: number): void {
   swarm.unhold(peer, piece)
@@ -132,7 +173,7 @@ export function removePeer(state: State, swarm: Swarm, peer: number): void {
   swarm.clear(peer)
   swarm.setFlag(peer, INJECTS, false)
   ;(swarm.zones[peers.zone[peer] as number] as Zone).senders.delete(peer)
-  swarm.peerOf.delete(index)
+  swarm.dismiss(index)
   if (swarm.inquiry.node === index) swarm.inquiry.node = -1
   const node = state.nodes.get(index)
   node.swarms.delete(swarm)

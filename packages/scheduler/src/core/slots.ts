@@ -26,34 +26,36 @@ const FAST_IN_A_ROW = 3
 /** Slots of a node that is held to none. */
 const UNBOUNDED = 2 ** 30
 const FIRST_CAPACITY = 16
+/** Fields of a node's row: slots that it is held to; sum and number of samples; fast judgements in a row. */
+const MOST = 0
+const SUM = 1
+const COUNT = 2
+const FAST_RUN = 3
+const ROW = 4
 
 /**
  * How many slots of each node a slow link can fill (SCHEDULING.md, "Adaptation"), as child or as parent: with too many
  * its transfers are slow for everybody at the other end, with fewer each is as fast as the others'.
  */
 export class SlotAdaptation {
-  /** Slots that each node is held to. */
-  #most = new Int32Array(FIRST_CAPACITY).fill(UNBOUNDED)
-  #sum = new Float64Array(FIRST_CAPACITY)
-  #count = new Int32Array(FIRST_CAPACITY)
-  #fastInARow = new Int32Array(FIRST_CAPACITY)
+  #rows = new Float64Array(FIRST_CAPACITY * ROW)
 
   /** Makes room for a node that nothing is known of. */
   reset(node: number): void {
-    if (node >= this.#most.length) this.#grow(node + 1)
-    this.#most[node] = UNBOUNDED
-    this.#sum[node] = 0
-    this.#count[node] = 0
-    this.#fastInARow[node] = 0
+    if ((node + 1) * ROW > this.#rows.length) {
+      this.#rows = grown(this.#rows, new Float64Array(Math.max((node + 1) * ROW, this.#rows.length * 2)))
+    }
+    this.#rows.fill(0, node * ROW, (node + 1) * ROW)
+    this.#rows[node * ROW + MOST] = UNBOUNDED
   }
 
   isReduced(node: number): boolean {
-    return this.#most[node] !== UNBOUNDED
+    return this.#rows[node * ROW + MOST] !== UNBOUNDED
   }
 
   /** Of `slots` for an ordinary node, those for this one. */
   limit(node: number, slots: number): number {
-    return Math.min(slots, this.#most[node] as number)
+    return Math.min(slots, this.#rows[node * ROW + MOST] as number)
   }
 
   /**
@@ -61,30 +63,24 @@ export class SlotAdaptation {
    * @param slots of an ordinary node
    */
   sample(node: number, ratio: number, slots: number): boolean {
-    const sum = (this.#sum[node] as number) + Math.min(MOST_RATIO, ratio)
-    const count = (this.#count[node] as number) + 1
+    const rows = this.#rows
+    const row = node * ROW
+    const sum = (rows[row + SUM] as number) + Math.min(MOST_RATIO, ratio)
+    const count = (rows[row + COUNT] as number) + 1
     const held = this.limit(node, slots)
     const isJudged = count >= Math.max(LEAST_SAMPLES, held)
-    this.#sum[node] = isJudged ? 0 : sum
-    this.#count[node] = isJudged ? 0 : count
+    rows[row + SUM] = isJudged ? 0 : sum
+    rows[row + COUNT] = isJudged ? 0 : count
     if (!isJudged) return false
     const mean = sum / count
-    const fastInARow = mean > FAST ? (this.#fastInARow[node] as number) + 1 : 0
-    this.#fastInARow[node] = fastInARow
+    const fastRun = mean > FAST ? (rows[row + FAST_RUN] as number) + 1 : 0
+    rows[row + FAST_RUN] = fastRun
     if (mean < SLOW) {
-      this.#most[node] = Math.max(1, Math.round(held * mean))
-    } else if (this.isReduced(node) && fastInARow >= FAST_IN_A_ROW) {
-      this.#fastInARow[node] = 0
-      this.#most[node] = held + 1 >= slots ? UNBOUNDED : held + 1
+      rows[row + MOST] = Math.max(1, Math.round(held * mean))
+    } else if (this.isReduced(node) && fastRun >= FAST_IN_A_ROW) {
+      rows[row + FAST_RUN] = 0
+      rows[row + MOST] = held + 1 >= slots ? UNBOUNDED : held + 1
     }
     return this.limit(node, slots) !== held
-  }
-
-  #grow(least: number): void {
-    const capacity = Math.max(least, this.#most.length * 2)
-    this.#most = grown(this.#most, new Int32Array(capacity).fill(UNBOUNDED))
-    this.#sum = grown(this.#sum, new Float64Array(capacity))
-    this.#count = grown(this.#count, new Int32Array(capacity))
-    this.#fastInARow = grown(this.#fastInARow, new Int32Array(capacity))
   }
 }

@@ -1,7 +1,7 @@
 import { PieceLayout } from '@shoal/core'
 import { clearBit, hasBit, lowestBit, setBit, wordsFor } from './bitset.ts'
 import type { LeaseFailure } from './commands.ts'
-import { Flights } from './flights.ts'
+import { Flights, grown } from './flights.ts'
 import type { Lease } from './lease.ts'
 import { Pace } from './pace.ts'
 import { DISTRUSTED, INJECTS, PeerTable } from './peer-table.ts'
@@ -48,6 +48,8 @@ export class Swarm {
   readonly rarity: Rarity
   /** Peer of each node that takes part. */
   readonly peerOf = new Map<number, number>()
+  /** The same, by index, for each event; -1: none. */
+  #peerAt = new Int32Array(16).fill(-1)
   /** Where each wanting peer would fetch the blob. */
   readonly origins: (Origin | undefined)[] = []
   /** Peers that could send and receive, by zone; each peer's `zone` is a place in this list. */
@@ -123,6 +125,26 @@ export class Swarm {
     let count = 0
     for (const { senders } of this.zones) count += senders.size
     return count
+  }
+
+  /** Peer of the node; -1: it takes no part. */
+  peerAt(node: number): number {
+    return this.#peerAt[node] ?? -1
+  }
+
+  /** Notes which peer a node is from now on. */
+  admit(node: number, peer: number): void {
+    if (node >= this.#peerAt.length) {
+      this.#peerAt = grown(this.#peerAt, new Int32Array(Math.max(node + 1, this.#peerAt.length * 2)).fill(-1))
+    }
+    this.#peerAt[node] = peer
+    this.peerOf.set(node, peer)
+  }
+
+  /** The node takes no part any more. */
+  dismiss(node: number): void {
+    this.#peerAt[node] = -1
+    this.peerOf.delete(node)
   }
 
   /** Place of a zone in the list, by its label. */

@@ -25,7 +25,7 @@ export function sweep(state: State): void {
 function checkTransfers(state: State, swarm: Swarm): void {
   const { flights } = swarm
   const oldest = state.now - state.options.assignmentTimeoutMs
-  while (flights.oldest !== -1 && (flights.at[flights.oldest] as number) <= oldest) {
+  while (flights.oldest !== -1 && flights.at(flights.oldest) <= oldest) {
     transferFailed(state, swarm, flights.oldest, 'timeout')
   }
 }

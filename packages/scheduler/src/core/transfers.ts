@@ -90,7 +90,7 @@ export function freeChildSlot(state: State, swarm: Swarm, flight: number): void 
   if (!flights.takesChildSlot(flight)) return
   flights.freeChildSlot(flight)
   const { table } = state.nodes
-  const child = flights.child[flight] as number
+  const child = flights.child(flight)
   const node = peers.node[child] as number
   peers.downloads[child] = (peers.downloads[child] as number) - 1
   const wasFull = !table.canDownload(node)
@@ -106,7 +106,7 @@ export function freeParentSlot(state: State, swarm: Swarm, flight: number): void
   if (!flights.takesParentSlot(flight)) return
   flights.freeParentSlot(flight)
   const { table } = state.nodes
-  const parent = flights.parent[flight] as number
+  const parent = flights.parent(flight)
   const node = peers.node[parent] as number
   peers.uploads[parent] = (peers.uploads[parent] as number) - 1
   const wasFull = !table.canUpload(node)
@@ -119,14 +119,25 @@ export function freeParentSlot(state: State, swarm: Swarm, flight: number): void
 /** Ends a transfer; a piece that did not arrive and is not on its way from another can be assigned again. */
 export function endTransfer(state: State, swarm: Swarm, flight: number, hasArrived: boolean): void {
   const { flights, peers, words } = swarm
-  const child = flights.child[flight] as number
-  const piece = flights.piece[flight] as number
+  const child = flights.child(flight)
+  const piece = flights.piece(flight)
   freeParentSlot(state, swarm, flight)
   freeChildSlot(state, swarm, flight)
   flights.end(flight)
   if (hasArrived || hasBit(peers.have, child * words, piece) || flights.find(child, piece, -1) !== -1) return
   swarm.untake(child, piece)
   refreshReceiver(state, swarm, child)
+}
+
+/** The transfer of a piece between two nodes; -1: there is none. */
+export function findTransfer(swarm: Swarm, child: number, piece: number, parent: number): number {
+  const { flights, peers } = swarm
+  const peer = swarm.peerAt(child)
+  if (peer === -1) return -1
+  for (let flight = flights.firstTo(peer); flight !== -1; flight = flights.nextTo(flight)) {
+    if (flights.piece(flight) === piece && peers.node[flights.parent(flight)] === parent) return flight
+  }
+  return -1
 }
 
 /** Whether no other swarm has a claim to the node's slots. */

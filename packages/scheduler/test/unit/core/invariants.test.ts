@@ -128,8 +128,8 @@ function checkBooks(cluster: Cluster): void {
       const { flights } = swarm
       let taken = 0
       for (let flight = flights.firstTo(peer); flight !== -1; flight = flights.nextTo(flight)) {
-        expect(flights.child[flight]).toBe(peer)
-        const parent = peers.node[flights.parent[flight] as number] as number
+        expect(flights.child(flight)).toBe(peer)
+        const parent = peers.node[flights.parent(flight)] as number
         if (flights.takesParentSlot(flight)) uploads.set(parent, (uploads.get(parent) ?? 0) + 1)
         if (!flights.takesChildSlot(flight)) continue
         taken++
