@@ -100,6 +100,13 @@ export class Flights {
     return this.#rows[flight * ROW + NEXT_TO] as number
   }
 
+  /** How many transfers to a child there are. */
+  countTo(child: number): number {
+    let count = 0
+    for (let flight = this.firstTo(child); flight !== -1; flight = this.nextTo(flight)) count++
+    return count
+  }
+
   /** First transfer from a parent; -1: none. */
   firstFrom(parent: number): number {
     return this.#fromParent[parent] ?? -1

@@ -39,11 +39,12 @@ export class Hedging {
     }
   }
 
-  /** Each parent is measured by its own usual time too: a slow one is not late. */
+  /** Slow nodes are measured by their own usual time: they are not late. */
   #isOverdue(swarm: Swarm, flight: number): boolean {
     const { flights, peers, pace } = swarm
     const parent = peers.node[flights.parent(flight)] as number
-    const usualMs = (this.#state.nodes.table.msPerByte[parent] as number) * swarm.layout.pieceSize
+    const child = peers.node[flights.child(flight)] as number
+    const usualMs = this.#state.nodes.table.usualMsPerByte(parent, child) * swarm.layout.pieceSize
     return this.#state.now - flights.at(flight) >= pace.overdueMs(swarm.slots, usualMs)
   }
 

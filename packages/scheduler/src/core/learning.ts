@@ -21,8 +21,10 @@ export function learn(state: State, swarm: Swarm, flight: number, durationMs: nu
   const { table } = nodes
   const child = peers.node[flights.child(flight)] as number
   const parent = peers.node[flights.parent(flight)] as number
-  table.sent(parent, tookMs, layout.pieceSize)
-  pace.sample(tookMs, ageMs, Math.max(1, table.downloads[child] as number))
+  table.took(parent, child, tookMs / layout.pieceSize)
+  // Of what was assigned and is not reported, this part is under way and shares the link.
+  const share = Math.max(1, (flights.countTo(flights.child(flight)) * tookMs) / ageMs)
+  pace.sample(tookMs, ageMs, share, !flights.takesChildSlot(flight))
   if (pace.isReviewDue) review(state, swarm)
   if (!pace.isSettled) return
   const ratio = pace.ratio(tookMs)
@@ -40,7 +42,8 @@ export function learn(state: State, swarm: Swarm, flight: number, durationMs: nu
 
 /** Gives the swarm the slots that the latency of control calls for. */
 function review(state: State, swarm: Swarm): void {
-  const { pieces, pace } = swarm
+  const { pieces, pace, layout } = swarm
+  state.usual = pace.usual(layout.pieceSize)
   const slots = slotsFor(pieces, pace.lambda)
   if (slots === swarm.slots || (slots < swarm.slots && slotsFor(pieces, pace.lambda * HYSTERESIS) >= swarm.slots)) {
     return

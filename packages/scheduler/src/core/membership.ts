@@ -16,7 +16,7 @@ const MOST_IDLE_PIECES = 2 ** 20
 /** The blob's swarm; a new one knows all live nodes that hold the blob whole. */
 export function activate(state: State, blob: Blob, id: number): Swarm {
   if (blob.swarm !== undefined) return blob.swarm
-  const swarm = new Swarm(id, blob.digest, blob.sizeBytes)
+  const swarm = new Swarm(id, blob.digest, blob.sizeBytes, state.usual)
   blob.swarm = swarm
   state.swarms.set(swarm.id, swarm)
   for (const index of blob.holders) holdAll(state, swarm, peerFor(state, swarm, state.nodes.get(index)))

@@ -3,8 +3,8 @@ import { NODE_SLOTS, SlotAdaptation } from './slots.ts'
 
 const FIRST_CAPACITY = 16
 
-/** Weight of a new transfer in how long a parent's transfers take. */
-const SPEED_WEIGHT = 1 / 8
+/** Weight of a new transfer in how long a node's transfers take. */
+const TIME_WEIGHT = 1 / 8
 
 /** What changes with every transfer about the live nodes, in flat arrays by the node's index. */
 export class NodeTable {
@@ -21,8 +21,9 @@ export class NodeTable {
   speed = new Float64Array(FIRST_CAPACITY)
   /** Swarms in which it takes part that somebody wants. */
   activeCount = new Int32Array(FIRST_CAPACITY)
-  /** How long its transfers as parent take, in milliseconds a byte; 0: not known. */
-  msPerByte = new Float64Array(FIRST_CAPACITY)
+  /** How long its transfers as parent and as child take, in milliseconds a byte; 0: not known. */
+  sendMsPerByte = new Float64Array(FIRST_CAPACITY)
+  receiveMsPerByte = new Float64Array(FIRST_CAPACITY)
   piecesSent = new Float64Array(FIRST_CAPACITY)
   piecesReceived = new Float64Array(FIRST_CAPACITY)
   readonly asChild = new SlotAdaptation()
@@ -39,7 +40,8 @@ export class NodeTable {
     this.slots[node] = NODE_SLOTS
     this.speed[node] = 1
     this.activeCount[node] = 0
-    this.msPerByte[node] = 0
+    this.sendMsPerByte[node] = 0
+    this.receiveMsPerByte[node] = 0
     this.piecesSent[node] = 0
     this.piecesReceived[node] = 0
     this.asChild.reset(node)
@@ -59,10 +61,15 @@ export class NodeTable {
     return Math.round((this.slots[node] as number) * (this.speed[node] as number))
   }
 
-  /** Takes how long a transfer from the node took. */
-  sent(node: number, durationMs: number, bytes: number): void {
-    const before = this.msPerByte[node] as number
-    this.msPerByte[node] = before + (before === 0 ? 1 : SPEED_WEIGHT) * (durationMs / bytes - before)
+  /** Takes how long a transfer between two nodes took. */
+  took(parent: number, child: number, msPerByte: number): void {
+    approach(this.sendMsPerByte, parent, msPerByte)
+    approach(this.receiveMsPerByte, child, msPerByte)
+  }
+
+  /** How long a transfer between two nodes usually takes, as the slower one's others do; 0: not known. */
+  usualMsPerByte(parent: number, child: number): number {
+    return Math.max(this.sendMsPerByte[parent] as number, this.receiveMsPerByte[child] as number)
   }
 
   #grow(least: number): void {
@@ -75,8 +82,14 @@ export class NodeTable {
     this.slots = grown(this.slots, new Int32Array(capacity))
     this.speed = grown(this.speed, new Float64Array(capacity))
     this.activeCount = grown(this.activeCount, new Int32Array(capacity))
-    this.msPerByte = grown(this.msPerByte, new Float64Array(capacity))
+    this.sendMsPerByte = grown(this.sendMsPerByte, new Float64Array(capacity))
+    this.receiveMsPerByte = grown(this.receiveMsPerByte, new Float64Array(capacity))
     this.piecesSent = grown(this.piecesSent, new Float64Array(capacity))
     this.piecesReceived = grown(this.piecesReceived, new Float64Array(capacity))
   }
+}
+
+function approach(means: Float64Array, node: number, value: number): void {
+  const mean = means[node] as number
+  means[node] = mean + (mean === 0 ? 1 : TIME_WEIGHT) * (value - mean)
 }

@@ -1,23 +1,42 @@
-/** Before so many transfers nothing is concluded from how long they take. */
+/** Before so many transfers nothing is called overdue. */
 const FIRST_SAMPLES = 32
+/** λ is looked at anew after so many transfers. */
+const REVIEW_SAMPLES = 8
 /** Nobody is called slow before the median has settled. */
 const SETTLED_SAMPLES = 128
 /** Steps of the running median: large at first. */
 const MEDIAN_STEP = 0.002
 const WEIGHT = 1 / 32
+/** The link's own time for a piece is among the shortest seen: the others waited for something else too. */
+const FASTER_WEIGHT = 1 / 16
+const SLOWER_WEIGHT = 1 / 512
 /** A transfer is overdue after so many times the usual time. */
 const PATIENCE = 3
+
+/** What is known of one swarm that holds for another. */
+export interface Usual {
+  readonly controlMs: number
+  readonly msPerByte: number
+}
+
+/** λ of SCHEDULING.md: the latency of control over the time that a link takes for a piece. */
+export function lambdaOf(controlMs: number, pieceMs: number): number {
+  return controlMs / pieceMs
+}
 
 /** How long transfers of one swarm take. Times in milliseconds, for a piece of full length. */
 export class Pace {
   #samples = 0
-  /** Of a whole transfer, of the share of its child's link that it had, and of the control around it. */
+  /** Of a whole transfer; of what its child's link would take for it alone (the mean, and low); of the control around it. */
   #durationMs = 0
+  #meanPieceMs = 0
   #pieceMs = 0
   #controlMs = 0
+  /** Share of the transfers whose slots were given away before their end. */
+  #announced = 0
   #medianMs = 0
 
-  /** Whether enough was seen to conclude anything. */
+  /** Whether enough was seen to tell what is overdue. */
   get isKnown(): boolean {
     return this.#samples >= FIRST_SAMPLES
   }
@@ -29,25 +48,38 @@ export class Pace {
 
   /** Whether it is time to ask whether `lambda` has changed. */
   get isReviewDue(): boolean {
-    return this.isKnown && this.#samples % FIRST_SAMPLES === 0
+    return this.#samples % REVIEW_SAMPLES === 0
   }
 
-  /** The latency of control in piece times; 0 while nothing is known. */
+  /**
+   * The latency of control in piece times; 0 while nothing is known. It counts twice where nodes do not announce the
+   * end of a transfer: its slot is idle for all that time (simulated; docs/scheduling.md).
+   */
   get lambda(): number {
-    return this.isKnown ? this.#controlMs / this.#pieceMs : 0
+    return this.#samples === 0 ? 0 : lambdaOf(this.#controlMs * (2 - this.#announced), this.#pieceMs)
+  }
+
+  /** What to begin with for pieces of another length: how long control takes, and the link for a byte. */
+  usual(pieceBytes: number): Usual {
+    return { controlMs: this.#controlMs * (2 - this.#announced), msPerByte: this.#pieceMs / pieceBytes }
   }
 
   /**
    * Takes a transfer that has ended.
    * @param durationMs from request to verified
    * @param ageMs from assignment to report, at least `durationMs`
-   * @param share transfers to the child at the time, this one included
+   * @param share how many transfers shared the child's link
+   * @param wasAnnounced its end was
    */
-  sample(durationMs: number, ageMs: number, share: number): void {
+  sample(durationMs: number, ageMs: number, share: number, wasAnnounced: boolean): void {
     const weight = Math.max(WEIGHT, 1 / ++this.#samples)
     this.#durationMs += weight * (durationMs - this.#durationMs)
-    this.#pieceMs += weight * (durationMs / share - this.#pieceMs)
+    const pieceMs = durationMs / share
+    this.#meanPieceMs += weight * (pieceMs - this.#meanPieceMs)
+    const pieceWeight = this.#samples === 1 ? 1 : pieceMs < this.#pieceMs ? FASTER_WEIGHT : SLOWER_WEIGHT
+    this.#pieceMs += pieceWeight * (pieceMs - this.#pieceMs)
     this.#controlMs += weight * (ageMs - durationMs - this.#controlMs)
+    this.#announced += weight * (Number(wasAnnounced) - this.#announced)
     if (this.#samples === 1) this.#medianMs = durationMs
     const step = 1 + Math.max(MEDIAN_STEP, 1 / this.#samples)
     this.#medianMs *= durationMs > this.#medianMs ? step : 1 / step
@@ -61,8 +93,9 @@ export class Pace {
   /**
    * From this age on a transfer is overdue. The floor of a piece time for each slot keeps the first transfers, which
    * have the links for themselves, from making the later ones look overdue.
+   * @param usualMs of transfers between the two nodes; 0: not known
    */
-  overdueMs(slots: number, usualOfParentMs: number): number {
-    return PATIENCE * Math.max(this.#durationMs, slots * this.#pieceMs, usualOfParentMs) + 2 * this.#controlMs
+  overdueMs(slots: number, usualMs: number): number {
+    return PATIENCE * Math.max(this.#durationMs, slots * this.#meanPieceMs, usualMs) + 2 * this.#controlMs
   }
 }

@@ -66,7 +66,7 @@ export class Policy {
       const home = swarm.zones[peers.zone[injector] as number] as Zone
       while (home.receivers.size > 0 && canSend(this.#state, swarm, injector)) {
         this.#seedSample.draw(home.receivers, this.#state.random)
-        const child = this.#neediest(swarm, injector, this.#seedSample, home.lacking)
+        const child = this.#firstHolder(swarm, injector, home.lacking)
         if (child < 0) break
         assign(this.#state, swarm, injector, child, lowestPiece(swarm, injector, child, home.lacking))
       }
@@ -178,6 +178,24 @@ export class Policy {
       some |= word
     }
     return some !== 0
+  }
+
+  /** The neediest of the sampled children, a slow one only if there is no other: all others wait for first copies. */
+  #firstHolder(swarm: Swarm, injector: number, scope: Scope): number {
+    const { asChild } = this.#state.nodes.table
+    const sample = this.#seedSample
+    const all = sample.size
+    let fast = 0
+    for (let i = 0; i < all; i++) {
+      const child = sample.members[i] as number
+      if (asChild.isReduced(swarm.peers.node[child] as number)) continue
+      sample.members[i] = sample.members[fast] as number
+      sample.members[fast++] = child
+    }
+    sample.size = fast
+    const child = this.#neediest(swarm, injector, sample, scope)
+    sample.size = all
+    return child >= 0 ? child : this.#neediest(swarm, injector, sample, scope)
   }
 
   /**

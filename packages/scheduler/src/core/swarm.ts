@@ -3,7 +3,7 @@ import { clearBit, hasBit, lowestBit, setBit, wordsFor } from './bitset.ts'
 import type { LeaseFailure } from './commands.ts'
 import { Flights, grown } from './flights.ts'
 import type { Lease } from './lease.ts'
-import { Pace } from './pace.ts'
+import { lambdaOf, Pace, type Usual } from './pace.ts'
 import { DISTRUSTED, INJECTS, PeerTable } from './peer-table.ts'
 import type { MapInquiry } from './piece-maps.ts'
 import { Rarity } from './rarity.ts'
@@ -88,14 +88,15 @@ export class Swarm {
   readonly #holders: Int32Array
   readonly #ordinaryHolders: Int32Array
 
-  constructor(id: number, digest: string, sizeBytes: number) {
+  /** @param usual what other swarms have learnt */
+  constructor(id: number, digest: string, sizeBytes: number, usual: Usual) {
     this.id = id
     this.digest = digest
     this.layout = new PieceLayout(sizeBytes)
     this.pieces = this.layout.count
     this.words = wordsFor(this.pieces)
     this.peers = new PeerTable(this.words)
-    this.slots = slotsFor(this.pieces, 0)
+    this.slots = slotsFor(this.pieces, lambdaOf(usual.controlMs, usual.msPerByte * this.layout.pieceSize))
     this.rarity = new Rarity(this.pieces, this.words)
     this.known = new Uint32Array(this.words)
     this.held = new Uint32Array(this.words)
