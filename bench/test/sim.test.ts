@@ -49,7 +49,7 @@ describe('the production core, simulated', () => {
 
   it('gives more slots where control takes longer than a piece', () => {
     // Three slots at once carry three pieces in each round of 9 piece times, so a third of a link.
-    expect(simulate({ ...swarm, pieces: 256, latency: 3 }, 'F').max).toBeLessThan(2)
+    expect(simulate({ ...swarm, nodes: 40, pieces: 256, latency: 3 }, 'F').max).toBeLessThan(2)
   })
 
   it('runs the same for the same seed', () => {

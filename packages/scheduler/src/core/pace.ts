@@ -1,7 +1,8 @@
 /** Before so many transfers nothing is called overdue. */
 const FIRST_SAMPLES = 32
-/** λ is looked at anew after so many transfers. */
-const REVIEW_SAMPLES = 8
+/** λ is looked at anew after so many transfers, and after each doubling of them before. */
+const FIRST_REVIEW = 8
+const REVIEW_SAMPLES = 256
 /** Nobody is called slow before the median has settled. */
 const SETTLED_SAMPLES = 128
 /** Steps of the running median: large at first. */
@@ -48,7 +49,9 @@ export class Pace {
 
   /** Whether it is time to ask whether `lambda` has changed. */
   get isReviewDue(): boolean {
-    return this.#samples % REVIEW_SAMPLES === 0
+    const samples = this.#samples
+    if (samples >= REVIEW_SAMPLES) return samples % REVIEW_SAMPLES === 0
+    return samples >= FIRST_REVIEW && (samples & (samples - 1)) === 0
   }
 
   /**

@@ -41,6 +41,8 @@ interface Transfer {
   readonly parent: number
   /** Nothing comes of it: the core is to notice. */
   readonly isLost?: boolean
+  /** Not the end of the transfer but the news that it is near. */
+  readonly isNews?: boolean
 }
 
 interface Member {
@@ -81,6 +83,8 @@ export class Cluster {
   now = 0
   /** Pieces sent once more because they hung. */
   hedges = 0
+  /** Share of the transfers whose end is announced. */
+  announces = 0
   readonly transferMs: number
   readonly originMs: number
   /** Pieces that the origin gave, by `swarm:piece`. */
@@ -100,9 +104,9 @@ export class Cluster {
     )
   }
 
-  up(name: string, role: Role = 'peer', slots = 64): Member {
+  up(name: string, role: Role = 'peer', slots = 64, labels: Record<string, string> = {}): Member {
     this.core.setTime(this.now)
-    const index = this.core.nodeUp({ id: name, role, uploadSlots: slots, downloadSlots: slots, labels: {} })
+    const index = this.core.nodeUp({ id: name, role, uploadSlots: slots, downloadSlots: slots, labels })
     if (this.members.get(index)?.isUp === true) throw new Error(`two live nodes have the index ${index}`)
     const member: Member = {
       index,
@@ -230,7 +234,9 @@ export class Cluster {
     if (!this.#holds(from, swarm).has(piece)) throw new Error(`${from.name} does not hold ${key}`)
     const { digest } = this.#blob(swarm)
     if (!shaOf(digest, piece).equals(this.core.sha256(swarm, piece))) throw new Error(`wrong sha256 for ${key}`)
-    const copies = this.#transfers.filter((t) => t.child === child && t.swarm === swarm && t.piece === piece)
+    const copies = this.#transfers.filter(
+      (t) => t.isNews !== true && t.child === child && t.swarm === swarm && t.piece === piece,
+    )
     if (copies.some((t) => t.parent === parent)) throw new Error(`${key} is already on its way from ${from.name}`)
     if (copies.length > 2) throw new Error(`${key} is on its way to ${to.name} more than three times`)
     to.downloads++
@@ -249,7 +255,9 @@ export class Cluster {
       return
     }
     const at = this.now + this.transferMs * (0.9 + 0.2 * this.#random())
-    this.#schedule({ at, beganAt: this.now, child, swarm, piece, parent })
+    const transfer = { at, beganAt: this.now, child, swarm, piece, parent }
+    this.#schedule(transfer)
+    if (this.#random() < this.announces) this.#schedule({ ...transfer, at: at - this.transferMs / 10, isNews: true })
   }
 
   #leased(node: number, swarm: number, first: number, count: number): void {
@@ -278,6 +286,10 @@ export class Cluster {
     const { child, swarm, piece, parent, beganAt } = transfer
     this.#end(transfer)
     if (transfer.isLost === true) return
+    if (transfer.isNews === true) {
+      this.core.pieceEnding(child, swarm, piece, parent)
+      return
+    }
     const to = this.#member(child)
     const { digest } = this.#blob(swarm)
     if (parent === ORIGIN) {
@@ -303,7 +315,7 @@ export class Cluster {
 
   #end(transfer: Transfer): void {
     this.#transfers = this.#transfers.filter((t) => t !== transfer)
-    if (transfer.parent === ORIGIN) return
+    if (transfer.parent === ORIGIN || transfer.isNews === true) return
     const to = this.members.get(transfer.child)
     const from = this.members.get(transfer.parent)
     if (to !== undefined) {

@@ -13,6 +13,7 @@ const step = fc.oneof(
       do: fc.constant('up' as const),
       isSeed: fc.boolean(),
       slots: fc.integer({ min: 1, max: 5 }),
+      zone: fc.nat(2),
     }),
   },
   {
@@ -53,6 +54,7 @@ const isHarmless = (s: Step) => ['up', 'join', 'run', 'holding'].includes(s.do)
 
 function play(steps: readonly Step[], seed: number): { cluster: Cluster; trace: readonly Trace[] } {
   const cluster = new Cluster({ seed })
+  cluster.announces = 0.5
   cluster.up('first-seed', 'seed')
   cluster.up('first-peer')
   let count = 0
@@ -62,7 +64,7 @@ function play(steps: readonly Step[], seed: number): { cluster: Cluster; trace: 
     const pick = (node: number) => live[node % live.length]
     switch (s.do) {
       case 'up':
-        cluster.up(`node-${count++}`, s.isSeed ? 'seed' : 'peer', s.slots)
+        cluster.up(`node-${count++}`, s.isSeed ? 'seed' : 'peer', s.slots, { zone: `${s.zone}` })
         break
       case 'run':
         cluster.run(s.ms)
@@ -172,6 +174,20 @@ describe('whatever happens', () => {
         checkBooks(cluster)
       }),
       { numRuns: 200 },
+    )
+  })
+
+  it('nothing is left when all nodes are gone', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.nat(1000), (steps, seed) => {
+        const { cluster } = play(steps, seed)
+        for (const member of cluster.members.values()) cluster.down(member)
+        cluster.run()
+        const { core } = cluster
+        expect([core.swarms.size, core.blobs.size, [...core.nodes()].length]).toEqual([0, 0, 0])
+        expect(core.dueAt()).toBeUndefined()
+      }),
+      { numRuns: 100 },
     )
   })
 
