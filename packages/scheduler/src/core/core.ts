@@ -349,7 +349,9 @@ export class SchedulingCore {
     const { flights, peers } = swarm
     let flight = flights.find(peer, piece, -1)
     if (flight === -1) return
-    const isTheOne = peers.node[flights.parent(flight)] === parent && flights.copies(peer, piece) === 1
+    const from = flights.parent(flight)
+    if (peers.zone[from] === peers.zone[peer]) peers.nearAt[peer] = this.#state.now
+    const isTheOne = peers.node[from] === parent && flights.copies(peer, piece) === 1
     if (isTheOne) learn(this.#state, swarm, flight, durationMs)
     for (; flight !== -1; flight = flights.find(peer, piece, -1)) endTransfer(this.#state, swarm, flight, true)
   }

@@ -49,6 +49,7 @@ export function want(state: State, swarm: Swarm, peer: number, priority: number)
     const wasIdle = swarm.wanting === 0
     peers.flags[peer] = (peers.flags[peer] as number) | WANTS
     peers.progressAt[peer] = state.now
+    peers.nearAt[peer] = state.now
     peers.failures[peer] = 0
     peers.priority[peer] = priority
     swarm.countWanting(priority, 1)

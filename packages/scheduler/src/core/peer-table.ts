@@ -30,6 +30,8 @@ export class PeerTable {
   uploads: Int32Array
   /** When the peer last got a piece, or joined. */
   progressAt: Float64Array
+  /** When it last got one from its own zone, or joined. */
+  nearAt: Float64Array
   /** Transfers to the peer that failed since. */
   failures: Int32Array
   /** `words` words for each peer: pieces it has; pieces it has, or that are on their way to it. */
@@ -49,6 +51,7 @@ export class PeerTable {
     this.downloads = new Int32Array(FIRST_CAPACITY)
     this.uploads = new Int32Array(FIRST_CAPACITY)
     this.progressAt = new Float64Array(FIRST_CAPACITY)
+    this.nearAt = new Float64Array(FIRST_CAPACITY)
     this.failures = new Int32Array(FIRST_CAPACITY)
     this.have = new Uint32Array(FIRST_CAPACITY * words)
     this.taken = new Uint32Array(FIRST_CAPACITY * words)
@@ -61,6 +64,7 @@ export class PeerTable {
     this.zone[peer] = zone
     this.rack[peer] = rack
     this.progressAt[peer] = now
+    this.nearAt[peer] = now
     this.failures[peer] = 0
     this.size++
     return peer
@@ -90,6 +94,7 @@ export class PeerTable {
     this.downloads = grown(this.downloads, new Int32Array(capacity))
     this.uploads = grown(this.uploads, new Int32Array(capacity))
     this.progressAt = grown(this.progressAt, new Float64Array(capacity))
+    this.nearAt = grown(this.nearAt, new Float64Array(capacity))
     this.failures = grown(this.failures, new Int32Array(capacity))
     this.have = grown(this.have, new Uint32Array(capacity * words))
     this.taken = grown(this.taken, new Uint32Array(capacity * words))

@@ -114,8 +114,8 @@ export class Policy {
    * Step 5, strict: an injector sends a second copy only to a child with nothing in flight, one piece at a time, and
    * only of a piece that an ordinary peer holds but could not send just now: a copy still on its way to an ordinary
    * peer is worth waiting for, if not for long. While the origin is still being read, the injectors bring out first
-   * copies only: a slow origin leaves children idle, and second copies would not make it faster. A child whose
-   * patience is over is served from any zone.
+   * copies only: a slow origin leaves children idle, and second copies would not make it faster. A child that
+   * has nothing in flight, and has got nothing from its own zone for so long, is served from any.
    */
   #lastResort(swarm: Swarm): void {
     for (const zone of swarm.zones) {
@@ -127,7 +127,7 @@ export class Policy {
         if (swarm.peers.downloads[child] !== 0) continue
         const isPatient = this.#state.now - (swarm.peers.progressAt[child] as number) < PATIENCE_MS
         if (swarm.lease === undefined) this.#rescue(swarm, zone, child, isPatient)
-        if (isPatient) continue
+        if (this.#state.now - (swarm.peers.nearAt[child] as number) < PATIENCE_MS) continue
         for (const other of swarm.zones) {
           if (other !== zone && swarm.peers.downloads[child] === 0) this.#fetch(swarm, child, other.senders)
         }
