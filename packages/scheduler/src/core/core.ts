@@ -191,7 +191,8 @@ export class SchedulingCore {
       return
     }
     if (!hasBit(swarm.known, 0, piece)) return
-    const peer = peerFor(state, swarm, state.nodes.get(index))
+    const known = swarm.peerAt(index)
+    const peer = known === -1 ? peerFor(state, swarm, state.nodes.get(index)) : known
     if (parent === ORIGIN) swarm.absolve(peer, piece)
     countPiece(state, swarm, peer, piece, parent)
     hold(state, swarm, peer, piece)

@@ -194,45 +194,53 @@ export class Policy {
     }
     sample.size = fast
     const child = this.#neediest(swarm, injector, sample, scope)
-    sample.size = all
-    return child >= 0 ? child : this.#neediest(swarm, injector, sample, scope)
+    if (child >= 0) return child
+    sample.members.copyWithin(0, fast, all)
+    sample.size = all - fast
+    return this.#neediest(swarm, injector, sample, scope)
   }
 
   /**
    * Of the sampled children that `parent` can serve, the one with the fewest pieces in flight, then the one in the same
-   * rack, then the one with the fewest pieces taken; -1: none.
+   * rack, then the one with the fewest pieces taken; -1: none. Whether it can be served is asked last: that costs most.
    */
   #neediest(swarm: Swarm, parent: number, sample: Sample, scope: Scope): number {
-    const { downloads, rack, takenCount } = swarm.peers
-    const home = rack[parent] as number
-    let best = -1
-    for (let i = 0; i < sample.size; i++) {
-      const child = sample.members[i] as number
-      if (best >= 0) {
-        const more = (downloads[child] as number) - (downloads[best] as number)
-        if (more > 0) continue
-        if (more === 0) {
-          const isNearer = home >= 0 && rack[child] === home && rack[best] !== home
-          const isFarther = home >= 0 && rack[child] !== home && rack[best] === home
-          if (isFarther || (!isNearer && (takenCount[child] as number) >= (takenCount[best] as number))) continue
-        }
-      }
-      if (this.#canServe(swarm, parent, child, scope)) best = child
+    for (let left = sample.size; left > 0; left--) {
+      let best = 0
+      for (let i = 1; i < left; i++) if (this.#isNeedier(swarm, parent, sample, i, best)) best = i
+      const child = sample.members[best] as number
+      if (this.#canServe(swarm, parent, child, scope)) return child
+      sample.drop(best, left)
     }
-    return best
+    return -1
+  }
+
+  #isNeedier(swarm: Swarm, parent: number, sample: Sample, at: number, than: number): boolean {
+    const { downloads, rack, takenCount } = swarm.peers
+    const child = sample.members[at] as number
+    const other = sample.members[than] as number
+    const more = (downloads[child] as number) - (downloads[other] as number)
+    if (more !== 0) return more < 0
+    const home = rack[parent] as number
+    if (home >= 0 && (rack[child] === home) !== (rack[other] === home)) return rack[child] === home
+    return (takenCount[child] as number) < (takenCount[other] as number)
   }
 
   /** Of the sampled senders that can serve `child`, the one with the fewest pieces in flight; -1: none. */
   #leastBusy(swarm: Swarm, child: number): number {
     const { uploads } = swarm.peers
     const sample = this.#receiverSample
-    let best = -1
-    for (let i = 0; i < sample.size; i++) {
-      const parent = sample.members[i] as number
-      if (best >= 0 && (uploads[parent] as number) >= (uploads[best] as number)) continue
-      if (this.#canServe(swarm, parent, child, undefined)) best = parent
+    for (let left = sample.size; left > 0; left--) {
+      let best = 0
+      for (let i = 1; i < left; i++) {
+        if ((uploads[sample.members[i] as number] as number) < (uploads[sample.members[best] as number] as number))
+          best = i
+      }
+      const parent = sample.members[best] as number
+      if (this.#canServe(swarm, parent, child, undefined)) return parent
+      sample.drop(best, left)
     }
-    return best
+    return -1
   }
 
   #canServe(swarm: Swarm, parent: number, child: number, scope: Scope): boolean {
