@@ -1,7 +1,6 @@
 import { parentPort, workerData } from 'node:worker_threads'
 import { createLogger, errorChain, systemErrorCode } from '@shoal/core'
 import { LaneClient } from '../lane/client.ts'
-import { LaneError } from '../lane/errors.ts'
 import { HeldBlobs } from '../lane/held-blobs.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import { LaneServer } from '../lane/server.ts'
@@ -31,7 +30,8 @@ const main = new MainLine(parentPort, {
   limit: (inForce) => limits.apply(inForce),
 })
 const origin = new OriginClient(settings.origins, { log: createLogger('origin', 'warn'), limit: limits.origin })
-let client: LaneClient | undefined
+/** There once the main thread has said which thread this is; a new thread may get its first tasks before. */
+const client = Promise.withResolvers<LaneClient>()
 
 /** The work a thread does, by name. */
 const tasks: {
@@ -56,9 +56,9 @@ export async function run<Name extends TaskName>(task: Task<Name>): Promise<Task
 }
 
 async function fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<TaskTable['fetchPiece']['output']> {
-  if (client === undefined) throw new LaneError('local', 'the thread has not started its lane yet')
+  const lane = await client.promise
   const startedAt = performance.now()
-  await client.fetch(request, signal)
+  await lane.fetch(request, signal)
   return { bytes: request.length, durationMs: performance.now() - startedAt }
 }
 
@@ -66,7 +66,7 @@ async function listen(port: number, thread: number): Promise<void> {
   const { lane, credentials } = settings
   const counts = new ThreadCounts(settings.counts, thread)
   const slots = new UploadSlots(settings.slots, thread)
-  client ??= new LaneClient(lane, { credentials, counts, limit: limits.download })
+  client.resolve(new LaneClient(lane, { credentials, counts, limit: limits.download }))
   const server = new LaneServer(lane, {
     credentials,
     blobs,

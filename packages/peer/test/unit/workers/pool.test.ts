@@ -246,6 +246,22 @@ describe('WorkerPool', () => {
     await node.pool.stop()
   })
 
+  it('fails no fetch that a thread is given while it starts', async () => {
+    const node = await newPool('young')
+    await node.pool.start()
+    const file = await emptyFile('young')
+    let isUp = false
+    const up = growToTwo(node).then(() => {
+      isUp = true
+    })
+    for (let piece = 0; !isUp; piece = (piece + 4) % (blob.layout.count - 4)) {
+      const four = [0, 1, 2, 3].map((i) => node.pool.fetchPiece(blob.request(piece + i, file, laneOf(parent)), never))
+      await Promise.all(four)
+    }
+    await up
+    await node.pool.stop()
+  })
+
   it('refuses a port that is in use', async () => {
     const second = await newPool('second', { port: parent.pool.lanePort })
     await expect(second.pool.start()).rejects.toMatchObject({ code: 'PORT_IN_USE' })
