@@ -157,7 +157,8 @@ export class Downloads implements Startable, CoordinatorListener {
   connected(): void {
     const { coordinator, store } = this.#dependencies
     for (const { digest, size } of store.complete()) {
-      if (size > 0 && !this.#active.has(digest)) coordinator.holding(digest, size)
+      const isGrowing = this.#active.get(digest)?.blob.have.isComplete === false
+      if (size > 0 && !isGrowing) coordinator.holding(digest, size)
     }
     for (const download of this.#active.values()) download.join()
   }
