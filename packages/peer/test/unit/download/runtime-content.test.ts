@@ -108,6 +108,7 @@ describe('a blob that containerd and the store hold', () => {
 
   it('is one, and stays held when either goes', async () => {
     expect([...blobs.complete()].map(({ file }) => file)).toEqual([world.store.find(digest)?.file])
+    expect(blobs.find(digest)).toBe(world.store.find(digest))
     await world.store.discard(digest)
     world.downloads.withdrawn(digest)
     expect(world.heard).not.toContain('withdrawn')
