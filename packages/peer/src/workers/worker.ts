@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads'
-import { createLogger, errorChain, systemErrorCode } from '@shoal/core'
+import { createLogger, errorChain, pause, systemErrorCode } from '@shoal/core'
 import { LaneClient } from '../lane/client.ts'
 import { LaneError } from '../lane/errors.ts'
 import { HeldBlobs } from '../lane/held-blobs.ts'
@@ -22,6 +22,8 @@ import { fetchOriginRun } from './origin-run.ts'
 
 if (parentPort === null) throw new Error('worker.ts runs in a worker thread of WorkerPool only')
 
+const START_WAIT_MS = 2000
+
 const settings = workerData as WorkerSettings
 const blobs = new HeldBlobs((digest) => main.lookUp(digest))
 const limits = new ThreadLimits(settings.limits)
@@ -32,6 +34,8 @@ const main = new MainLine(parentPort, {
 })
 const origin = new OriginClient(settings.origins, { log: createLogger('origin', 'warn'), limit: limits.origin })
 let client: LaneClient | undefined
+/** Resolves when the client is there. */
+const told = Promise.withResolvers<void>()
 
 /** The work a thread does, by name. */
 const tasks: {
@@ -57,6 +61,8 @@ export async function run<Name extends TaskName>(task: Task<Name>): Promise<Task
 }
 
 async function fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<TaskTable['fetchPiece']['output']> {
+  // Piscina gives a new thread tasks before the main thread has told it to listen.
+  if (client === undefined) await Promise.race([told.promise, pause(START_WAIT_MS, signal)])
   if (client === undefined) throw new LaneError('local', 'the thread has not started its lane yet')
   const startedAt = performance.now()
   await client.fetch(request, signal)
@@ -68,6 +74,7 @@ async function listen(port: number, thread: number): Promise<void> {
   const counts = new ThreadCounts(settings.counts, thread)
   const slots = new UploadSlots(settings.slots, thread)
   client ??= new LaneClient(lane, { credentials, counts, limit: limits.download })
+  told.resolve()
   const server = new LaneServer(lane, {
     credentials,
     blobs,

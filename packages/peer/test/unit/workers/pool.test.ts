@@ -246,6 +246,20 @@ describe('WorkerPool', () => {
     await node.pool.stop()
   })
 
+  it('fetches from the first moment, also on a thread that is only coming up', async () => {
+    const node = await newPool('fresh')
+    await node.pool.start()
+    // Each of four goes on fetching a piece of its own until the second thread is there.
+    const fetching = [0, 1, 2, 3].map(async (piece) => {
+      const file = await emptyFile(`fresh-${piece}`)
+      while (!node.log.some((line) => line.includes('worker thread listening'))) {
+        await node.pool.fetchPiece(blob.request(piece, file, laneOf(parent)), never)
+      }
+    })
+    await Promise.all(fetching)
+    await node.pool.stop()
+  })
+
   it('refuses a port that is in use', async () => {
     const second = await newPool('second', { port: parent.pool.lanePort })
     await expect(second.pool.start()).rejects.toMatchObject({ code: 'PORT_IN_USE' })
