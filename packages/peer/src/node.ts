@@ -25,6 +25,9 @@ import { OriginClient } from './origin/client.ts'
 import { createOriginMetrics } from './origin/metrics.ts'
 import type { OriginClientOptions } from './origin/options.ts'
 import { readOriginSettings } from './origin/settings.ts'
+import { createRuntimeContentMetrics } from './runtime-content/metrics.ts'
+import { NodeBlobs } from './runtime-content/node-blobs.ts'
+import { RuntimeContent } from './runtime-content/runtime-content.ts'
 import { ManifestStore } from './store/manifests.ts'
 import { createStoreMetrics } from './store/metrics.ts'
 import { checkStoreOptions } from './store/options.ts'
@@ -60,6 +63,8 @@ class Node implements Service {
   readonly #role: Role
   readonly #workers: WorkerPool
   readonly #store: BlobStore
+  readonly #runtimeContent: RuntimeContent
+  readonly #blobs: NodeBlobs
   readonly #servedBlobs: ServedBlobs
   readonly #scrubber: Scrubber
   readonly #swarm: Swarm
@@ -92,7 +97,7 @@ class Node implements Service {
         originMetrics,
         limits,
         lookup: (digest) => {
-          const blob = this.#store.find(digest)
+          const blob = this.#blobs.find(digest)
           if (blob === undefined) return undefined
           this.#servedBlobs.lookedUp(digest)
           return { file: blob.file, size: blob.size, have: blob.haveBuffer }
@@ -103,16 +108,38 @@ class Node implements Service {
     const storeLog = log.child({ room: 'store' })
     this.#store = new BlobStore(
       { dataDir: options.dataDir, ...options.store },
-      { hasher: this.#workers, metrics: storeMetrics, log: storeLog },
+      {
+        hasher: this.#workers,
+        metrics: storeMetrics,
+        log: storeLog,
+        isSpare: (digest) => this.#runtimeContent.find(digest) !== undefined,
+      },
     )
     this.#store.follow({
       moved: (digest) => this.#workers.forget(digest),
       withdrawn: (digest) => this.#downloads.withdrawn(digest),
-      adopted: ({ digest, size }) => {
-        if (size > 0) this.#coordinator.holding(digest, size)
-        this.#swarm.provide(digest)
-      },
+      adopted: (blob) => this.#downloads.found(blob),
     })
+    this.#runtimeContent = new RuntimeContent(
+      { folder: options.store.containerdContent },
+      {
+        index: this.#store.index,
+        hasher: this.#workers,
+        listener: {
+          found: (blob) => {
+            this.#workers.forget(blob.digest)
+            if (!this.#store.find(blob.digest)?.isComplete) this.#downloads.found(blob)
+          },
+          vanished: (digest) => {
+            this.#workers.forget(digest)
+            this.#downloads.vanished(digest)
+          },
+        },
+        metrics: createRuntimeContentMetrics(metrics, () => this.#runtimeContent.view()),
+        log: log.child({ room: 'runtime-content' }),
+      },
+    )
+    this.#blobs = new NodeBlobs(this.#store, this.#runtimeContent)
     this.#servedBlobs = new ServedBlobs({
       touch: (digest) => this.#store.touch(digest),
       forget: (digest) => this.#workers.forget(digest),
@@ -142,7 +169,7 @@ class Node implements Service {
       limit: limits.own.origin,
     })
     this.#downloads = new Downloads(options.download, {
-      store: this.#store,
+      store: this.#blobs,
       workers: this.#workers,
       coordinator: this.#coordinator,
       metrics: createDownloadMetrics(metrics, () => this.#downloads.activeCount),
@@ -189,6 +216,7 @@ class Node implements Service {
       this.#swarm,
       { start: async () => this.#provideHeld(), stop: async () => {} },
       this.#downloads,
+      this.#runtimeContent,
       this.#coordinator,
       this.#mirror,
       this.#admin,
@@ -247,6 +275,7 @@ class Node implements Service {
       scheduler: { address: this.#options.scheduler, isConnected: this.#coordinator.isConnected },
       libp2pConnections: this.#swarm.peerCount,
       store: this.#store.summary(),
+      containerdContent: this.#runtimeContent.view(),
     }
   }
 }

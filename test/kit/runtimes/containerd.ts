@@ -24,6 +24,8 @@ export class Containerd {
   readonly socketPath: string
   /** Its `certs.d`, read anew at each pull. */
   readonly certsFolder: string
+  /** Where it keeps blobs. */
+  readonly contentFolder: string
   readonly #folder: string
   readonly #daemon: Launched
 
@@ -32,6 +34,7 @@ export class Containerd {
     this.#daemon = daemon
     this.socketPath = join(folder, 'containerd.sock')
     this.certsFolder = join(folder, 'certs.d')
+    this.contentFolder = join(folder, 'root/io.containerd.content.v1.content')
   }
 
   /** Runs `ctr` against it; returns what it printed. */

@@ -66,6 +66,8 @@ export interface PieceStore {
   addPiece(blob: StoredBlob, piece: number, sha256: Uint8Array): Promise<boolean>
   publish(blob: StoredBlob): Promise<void>
   discard(digest: string): Promise<void>
+  /** Forgets a blob whose file is not there any more. */
+  lost(blob: StoredBlob): Promise<void>
   pieceMap(digest: string): Promise<Uint8Array | undefined>
 }
 

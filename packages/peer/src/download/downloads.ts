@@ -15,6 +15,8 @@ import { type DownloadSummary, EndedDownloads, summaryOf } from './summaries.ts'
 
 const CHECK_MS = 250
 const DISTRUST_MS = 10 * 60_000
+/** A whole blob may be here twice: in the node's own store, and in the runtime's. */
+const MAX_COPIES = 2
 
 /** A blob that a client wants. */
 export interface BlobRequest {
@@ -117,7 +119,26 @@ export class Downloads implements Startable, CoordinatorListener {
   withdrawn(digest: string): void {
     const download = this.#active.get(digest)
     download?.fail(new DownloadError('STOPPED', `the pieces of ${digest} were evicted, and no client wanted it`))
-    this.#dependencies.coordinator.withdrawn(digest)
+    this.#withdrawUnlessWhole(digest)
+  }
+
+  /** A whole blob turned up on this node without a download: others are told. */
+  found({ digest, size }: { readonly digest: string; readonly size: number }): void {
+    const download = this.#active.get(digest)
+    if (download === undefined) {
+      if (size > 0) this.#dependencies.coordinator.holding(digest, size)
+      this.#dependencies.published(digest)
+      return
+    }
+    // The scheduler sends no pieces to a node that holds all of them; a download that waits for some would stand still.
+    void download.ended.then((outcome) => {
+      if (outcome !== 'complete' && this.#dependencies.store.find(digest)?.isComplete) this.found({ digest, size })
+    })
+  }
+
+  /** A blob that was `found` is gone from this node; a download of it, which has a file of its own, goes on. */
+  vanished(digest: string): void {
+    if (!this.#active.has(digest)) this.#withdrawUnlessWhole(digest)
   }
 
   /** Begins downloads of blobs that a manifest announced and that are not here; their failures are only logged. */
@@ -135,7 +156,10 @@ export class Downloads implements Startable, CoordinatorListener {
 
   connected(): void {
     const { coordinator, store } = this.#dependencies
-    for (const blob of store.complete()) if (blob.size > 0) coordinator.holding(blob.digest, blob.size)
+    for (const { digest, size } of store.complete()) {
+      const isGrowing = this.#active.get(digest)?.blob.have.isComplete === false
+      if (size > 0 && !isGrowing) coordinator.holding(digest, size)
+    }
     for (const download of this.#active.values()) download.join()
   }
 
@@ -193,12 +217,13 @@ export class Downloads implements Startable, CoordinatorListener {
   async #openStored(request: BlobRequest): Promise<BlobReader> {
     const { store } = this.#dependencies
     const { digest } = request
-    const held = store.find(digest)
-    if (held?.isComplete) {
+    for (let tries = 0; tries < MAX_COPIES; tries++) {
+      const held = store.find(digest)
+      if (!held?.isComplete) break
       const reader = await this.#openFile(held, request, async () => {})
       if (reader !== undefined) return reader
-      this.#dependencies.log.error({ digest }, 'the file of a whole blob is gone; fetching the blob again')
-      await this.#dropGone(digest)
+      this.#dependencies.log.warn({ digest, file: held.file }, 'the file of a whole blob is gone; looking elsewhere')
+      await this.#dropGone(held)
     }
     const download = await this.want(request)
     // Nothing of an empty blob can be waited for but its end.
@@ -245,9 +270,14 @@ export class Downloads implements Startable, CoordinatorListener {
     return new PassThroughReader({ digest, size, source }, { origin: this.#origin, metrics })
   }
 
-  async #dropGone(digest: string): Promise<void> {
-    await this.#dependencies.store.discard(digest)
-    this.#dependencies.coordinator.withdrawn(digest)
+  async #dropGone(blob: StoredBlob): Promise<void> {
+    await this.#dependencies.store.lost(blob)
+    this.#withdrawUnlessWhole(blob.digest)
+  }
+
+  #withdrawUnlessWhole(digest: string): void {
+    const { coordinator, store } = this.#dependencies
+    if (!store.find(digest)?.isComplete) coordinator.withdrawn(digest)
   }
 
   #pinToEnd(download: Download): void {
@@ -324,7 +354,7 @@ export class Downloads implements Startable, CoordinatorListener {
     const { digest } = download
     download.fail(new DownloadError('STORE_FAILED', `can not go on with ${digest}`, { cause }))
     if (!isFileGone(cause)) return
-    this.#dropGone(digest).catch((error: unknown) => {
+    this.#dropGone(download.blob).catch((error: unknown) => {
       this.#dependencies.log.error({ digest, err: error }, 'a blob whose file is gone can not be forgotten')
     })
   }

@@ -6,6 +6,8 @@ export interface EvictionCandidate {
   /** Last use, milliseconds since 1970. */
   readonly usedAtMs: number
   readonly isInUse: boolean
+  /** Whether this node has its bytes elsewhere too. */
+  readonly isSpare: boolean
 }
 
 /** How much room there is, in bytes. */
@@ -35,7 +37,8 @@ export interface EvictionPlan<T extends EvictionCandidate> {
 
 /**
  * Which blobs go so that `neededBytes` more fit: none while the high watermark of the quota and the free disk space
- * are respected; else those longest unused, until the low watermark of what may be kept is reached. Never one in use.
+ * are respected; else first those that this node has elsewhere too, then those longest unused, until the low watermark
+ * of what may be kept is reached. Never one in use.
  * What can not fit even in an empty store makes nothing go.
  */
 export function planEviction<T extends EvictionCandidate>(
@@ -59,7 +62,7 @@ export function planEviction<T extends EvictionCandidate>(
   const goal = capacity * space.lowWatermark - neededBytes
   const victims: T[] = []
   let left = usedBytes
-  for (const blob of evictable.sort(byLastUse)) {
+  for (const blob of evictable.sort(bySpareAndUse)) {
     if (left <= goal) break
     // Empty blobs give nothing back.
     if (blob.sizeBytes === 0) continue
@@ -85,6 +88,7 @@ function quotaOf(space: StoreSpace): number {
   return space.quotaBytes === 0 ? Number.POSITIVE_INFINITY : space.quotaBytes
 }
 
-function byLastUse(a: EvictionCandidate, b: EvictionCandidate): number {
+function bySpareAndUse(a: EvictionCandidate, b: EvictionCandidate): number {
+  if (a.isSpare !== b.isSpare) return a.isSpare ? -1 : 1
   return a.usedAtMs - b.usedAtMs || (a.digest < b.digest ? -1 : 1)
 }

@@ -78,6 +78,16 @@ export class IndexDb implements Startable {
     return this.#write((level) => level.put(key, value))
   }
 
+  /** Throws StoreError. */
+  remove(key: string): Promise<void> {
+    return this.#write((level) => level.del(key))
+  }
+
+  /** All keys that begin with `prefix`. */
+  async *keys(prefix: string): AsyncGenerator<string> {
+    yield* this.#opened().keys({ gte: prefix, lt: prefix + END })
+  }
+
   async *blobs(): AsyncGenerator<[digest: string, record: BlobRecord]> {
     for await (const [key, value] of this.#opened().iterator({ gte: BLOB, lt: BLOB + END })) {
       const record = decodeRecord(value)

@@ -28,6 +28,12 @@ export const storeOptions = Type.Object(
       default: GIB,
       description: "what stays free on dataDir's file system: below it blobs are evicted and none is begun",
     }),
+    containerdContent: Type.String({
+      default: '',
+      maxLength: 4096,
+      description:
+        "folder of containerd's content store, read only, whose blobs are served without a second copy, such as /var/lib/containerd/io.containerd.content.v1.content; empty: off",
+    }),
   },
   { additionalProperties: false, default: {} },
 )

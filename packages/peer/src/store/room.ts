@@ -10,6 +10,8 @@ import type { StoreOptions } from './options.ts'
 export interface RoomDependencies {
   readonly blobs: BlobTable
   readonly isInUse: (digest: string) => boolean
+  /** Whether this node has the blob's bytes elsewhere too. */
+  readonly isSpare: (digest: string) => boolean
   /** Takes a blob out of the store and its bytes off the disk. */
   readonly evict: (blob: StoredBlob) => Promise<void>
   /** Free on the file system. */
@@ -81,7 +83,8 @@ export class Room {
     const candidates: Candidate[] = []
     for (const blob of this.#deps.blobs.values()) {
       const { digest, size: sizeBytes, usedAtMs } = blob
-      candidates.push({ blob, digest, sizeBytes, usedAtMs, isInUse: this.#deps.isInUse(digest) })
+      const [isInUse, isSpare] = [this.#deps.isInUse(digest), this.#deps.isSpare(digest)]
+      candidates.push({ blob, digest, sizeBytes, usedAtMs, isInUse, isSpare })
     }
     return planEviction(candidates, space, neededBytes)
   }

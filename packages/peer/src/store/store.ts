@@ -32,13 +32,15 @@ export interface BlobStoreDependencies {
   readonly log: Logger
   /** Milliseconds since 1970. */
   readonly now?: () => number
+  /** Whether this node has a blob's bytes elsewhere too; such go first. */
+  readonly isSpare?: (digest: string) => boolean
   /** Bytes that may still be written to the file system of a folder. */
   readonly freeBytes?: (folder: string) => Promise<number>
 }
 
 /**
  * The node's blobs on disk; which pieces are held is in the index and outlives the process. Blobs that are not in use
- * are evicted, those longest unused first, when the store outgrows its quota or the disk fills up.
+ * are evicted, spare ones and those longest unused first, when the store outgrows its quota or the disk fills up.
  */
 export class BlobStore implements Startable {
   readonly index: IndexDb
@@ -62,7 +64,7 @@ export class BlobStore implements Startable {
   #usesSavedAtMs = 0
 
   constructor(options: StoreOptions & { readonly dataDir: string }, dependencies: BlobStoreDependencies) {
-    const { hasher, metrics, log, now = Date.now, freeBytes = freeBytesAt } = dependencies
+    const { hasher, metrics, log, now = Date.now, freeBytes = freeBytesAt, isSpare = () => false } = dependencies
     this.#options = options
     this.#hasher = hasher
     this.#metrics = metrics
@@ -74,6 +76,7 @@ export class BlobStore implements Startable {
     this.#room = new Room(options, {
       blobs: this.#blobs,
       isInUse: (digest) => this.#pins.has(digest),
+      isSpare,
       evict: (blob) => this.#giveUp(blob),
       freeBytes: this.#freeBytes,
       metrics,
@@ -211,6 +214,13 @@ export class BlobStore implements Startable {
   /** Forgets a blob and deletes its bytes. Throws StoreError when they can not be deleted. */
   discard(digest: string): Promise<void> {
     return this.#turns.run(() => this.#remove(digest))
+  }
+
+  /** Forgets a blob whose file is not there any more, unless another has taken its place. */
+  lost(blob: StoredBlob): Promise<void> {
+    return this.#turns.run(async () => {
+      if (this.#blobs.get(blob.digest) === blob) await this.#remove(blob.digest)
+    })
   }
 
   /** The sha256 of every piece, 32 bytes each, zero where not known; undefined when nothing is known of the blob. */

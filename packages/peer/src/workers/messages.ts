@@ -10,6 +10,7 @@ import type { Limits } from '../limits/options.ts'
 import type { LimitsMemory } from '../limits/thread-limits.ts'
 import type { OriginClientOptions } from '../origin/options.ts'
 import type { TaskFailure } from './failures.ts'
+import type { WholeHashes } from './hashing.ts'
 import type { OriginRun } from './origin-run.ts'
 
 /** How the lane behaves, the same in every worker thread. */
@@ -60,6 +61,7 @@ export interface TaskTable {
   fetchOriginRun: { input: OriginRun; output: { rangesIgnored: boolean } }
   hashGrowing: { input: GrowingBlob; output: string }
   hashBlob: { input: { file: string; algorithm: DigestAlgorithm }; output: string }
+  hashUnhurried: { input: { file: string; size: number; algorithm: DigestAlgorithm }; output: WholeHashes }
   hashPieces: { input: { file: string; size: number; pieces: readonly number[] }; output: Uint8Array[] }
 }
 export type TaskName = keyof TaskTable

@@ -150,6 +150,19 @@ export class WorkerPool implements Startable {
   }
 
   /**
+   * The digest of the blob of `size` bytes in `file` and the sha256 of each of its pieces, in one reading that leaves
+   * the threads to others half of the time. Throws LaneError `local` or `aborted`.
+   */
+  hashUnhurried(
+    file: string,
+    size: number,
+    algorithm: DigestAlgorithm,
+    signal: AbortSignal,
+  ): Promise<TaskTable['hashUnhurried']['output']> {
+    return this.#run('hashUnhurried', { file, size, algorithm }, signal)
+  }
+
+  /**
    * The sha256 of each of `pieces` of the blob of `size` bytes in `file`; zero bytes long where the file ends before
    * the piece does. Throws LaneError `local` or `aborted`.
    */

@@ -12,7 +12,7 @@ import { OriginClient } from '../origin/client.ts'
 import { withCancelFlag } from './cancel-flag.ts'
 import { packFailure } from './failures.ts'
 import { hashGrowing } from './growing-hash.ts'
-import { hashBlob, hashPieces } from './hashing.ts'
+import { hashBlob, hashPieces, hashUnhurried } from './hashing.ts'
 import { MainLine } from './main-line.ts'
 import type { Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
 import { fetchOriginRun } from './origin-run.ts'
@@ -41,6 +41,7 @@ const tasks: {
   fetchOriginRun: (run, signal) => fetchOriginRun(origin, run, signal),
   hashGrowing,
   hashBlob,
+  hashUnhurried,
   hashPieces,
 }
 

@@ -10,7 +10,11 @@ import type { GrowingBlob, OriginRequest, PieceWorkers } from '../../../src/down
 import { Downloads } from '../../../src/download/downloads.ts'
 import { createDownloadMetrics } from '../../../src/download/metrics.ts'
 import type { PieceRequest } from '../../../src/lane/piece-fetch.ts'
+import { NodeBlobs } from '../../../src/runtime-content/node-blobs.ts'
+import type { RuntimeContent } from '../../../src/runtime-content/runtime-content.ts'
 import type { BlobStore } from '../../../src/store/store.ts'
+import { hashUnhurried } from '../../../src/workers/hashing.ts'
+import { makeRuntimeContent } from '../runtime-content/kit.ts'
 import { makeStore } from '../store/kit.ts'
 
 export const content = createHash('shake256', { outputLength: 1_500_000 }).update('content').digest()
@@ -27,6 +31,7 @@ function pieceOf(bytes: Buffer, piece: number): Buffer {
 export class World implements PieceWorkers {
   readonly dataDir: string
   readonly store: BlobStore
+  readonly runtime: RuntimeContent
   readonly downloads: Downloads
   readonly heard: string[] = []
   readonly published: string[] = []
@@ -42,21 +47,30 @@ export class World implements PieceWorkers {
   /** Whether the node's own rate limits hold it back. */
   isHeldBack = () => false
 
-  static async open(dataDir?: string): Promise<World> {
-    const world = new World(dataDir ?? (await mkdtemp(join(tmpdir(), 'shoal-download-'))))
+  /** @param containerdContent folder of a runtime's content; empty: none */
+  static async open(dataDir?: string, containerdContent = ''): Promise<World> {
+    const world = new World(dataDir ?? (await mkdtemp(join(tmpdir(), 'shoal-download-'))), containerdContent)
     await world.store.start()
     await world.downloads.start()
+    await world.runtime.start()
     return world
   }
 
-  private constructor(dataDir: string) {
+  private constructor(dataDir: string, containerdContent: string) {
     this.dataDir = dataDir
     const log = createLogger('test', 'silent')
     this.store = makeStore(dataDir, {}, { hasher: this }).store
+    this.runtime = makeRuntimeContent(containerdContent, this.store.index, {
+      hasher: { hashUnhurried: (file, size, algorithm, signal) => hashUnhurried({ file, size, algorithm }, signal) },
+      listener: {
+        found: (blob) => this.downloads.found(blob),
+        vanished: (which) => this.downloads.vanished(which),
+      },
+    }).content
     this.downloads = new Downloads(
       { originStreams: 2, schedulerGraceMs: 1000, patienceMs: 15_000 },
       {
-        store: this.store,
+        store: new NodeBlobs(this.store, this.runtime),
         workers: this,
         coordinator: this.#coordinator(),
         metrics: createDownloadMetrics(this.registry, () => 0),
@@ -77,6 +91,7 @@ export class World implements PieceWorkers {
 
   /** Stops as a crash would: nothing is deleted. */
   async stop(): Promise<void> {
+    await this.runtime.stop()
     await this.downloads.stop()
     await this.store.stop()
   }

@@ -8,6 +8,7 @@ const blobs = fc.uniqueArray(
     sizeBytes: fc.nat(1000),
     usedAtMs: fc.nat(50),
     isInUse: fc.boolean(),
+    isSpare: fc.boolean(),
   }),
   { selector: ({ digest }) => digest, maxLength: 30 },
 )
@@ -41,15 +42,16 @@ describe('planEviction', () => {
     )
   })
 
-  it('takes those longest unused first', () => {
+  it('takes spare ones first, and of each kind those longest unused', () => {
+    const rank = ({ isSpare, usedAtMs }: EvictionCandidate) => (isSpare ? 0 : 1000) + usedAtMs
     fc.assert(
       fc.property(blobs, space, needed, (all, room, bytes) => {
         const { victims } = planEviction(all, room, bytes)
-        const times = victims.map(({ usedAtMs }) => usedAtMs)
-        expect(times).toEqual([...times].sort((a, b) => a - b))
-        const newest = times.at(-1) ?? -1
+        const ranks = victims.map(rank)
+        expect(ranks).toEqual([...ranks].sort((a, b) => a - b))
+        const last = ranks.at(-1) ?? -1
         const spared = all.filter((blob) => !victims.includes(blob) && !blob.isInUse && blob.sizeBytes > 0)
-        if (victims.length > 0) expect(spared.every(({ usedAtMs }) => usedAtMs >= newest)).toBe(true)
+        if (victims.length > 0) expect(spared.every((blob) => rank(blob) >= last)).toBe(true)
       }),
     )
   })
@@ -94,7 +96,7 @@ describe('planEviction', () => {
   })
 
   it('names the disk before the quota as the reason', () => {
-    const one = [{ digest: 'a', sizeBytes: 95, usedAtMs: 0, isInUse: false }]
+    const one = [{ digest: 'a', sizeBytes: 95, usedAtMs: 0, isInUse: false, isSpare: false }]
     const marks = { highWatermark: 0.9, lowWatermark: 0.8 }
     expect(planEviction(one, { ...marks, quotaBytes: 100, freeBytes: 50, minFreeBytes: 0 }, 0).reason).toBe('quota')
     expect(planEviction(one, { ...marks, quotaBytes: 100, freeBytes: 50, minFreeBytes: 51 }, 0).reason).toBe('disk')

@@ -9,7 +9,13 @@ import { BlobStore, type BlobStoreDependencies } from '../../../src/store/store.
 import { hashBlob, hashPieces } from '../../../src/workers/hashing.ts'
 
 /** No limit but the disk. */
-export const UNLIMITED: StoreOptions = { quotaBytes: 0, highWatermark: 0.9, lowWatermark: 0.8, minFreeBytes: 0 }
+export const UNLIMITED: StoreOptions = {
+  quotaBytes: 0,
+  highWatermark: 0.9,
+  lowWatermark: 0.8,
+  minFreeBytes: 0,
+  containerdContent: '',
+}
 
 /** The worker threads' hashing, in this thread. */
 export const hasher: BlobStoreDependencies['hasher'] = {

@@ -25,8 +25,8 @@ let nowMs = 1_000_000
 let freeBytes = Number.POSITIVE_INFINITY
 let withdrawn: string[]
 
-const open = async (options: Partial<StoreOptions> = QUOTA) => {
-  const made = makeStore(dataDir, options, { now: () => ++nowMs, freeBytes: async () => freeBytes })
+const open = async (options: Partial<StoreOptions> = QUOTA, dependencies: Parameters<typeof makeStore>[2] = {}) => {
+  const made = makeStore(dataDir, options, { now: () => ++nowMs, freeBytes: async () => freeBytes, ...dependencies })
   store = made.store
   registry = made.registry
   withdrawn = []
@@ -59,6 +59,14 @@ describe('a store with a quota', () => {
     expect(await metricOf(registry, 'shoal_store_evictions_total', { reason: 'quota' })).toBe(2)
     expect(await metricOf(registry, 'shoal_store_evicted_bytes_total', { reason: 'quota' })).toBe(600 * KIB)
     expect(await metricOf(registry, 'shoal_store_bytes', { state: 'whole' })).toBe(600 * KIB)
+  })
+
+  it('evicts first what this node has elsewhere too', async () => {
+    await store.stop()
+    await open(QUOTA, { isSpare: (digest) => digest === c.digest })
+    for (const { bytes } of [a, b, c]) await putBlob(store, bytes)
+    await putBlob(store, d.bytes)
+    expect(withdrawn).toEqual([c.digest, a.digest])
   })
 
   it('keeps what is pinned, and evicts it once it is not', async () => {
