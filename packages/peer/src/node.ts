@@ -219,6 +219,7 @@ class Node implements Service {
       downloadSlots: lane.downloadSlots,
       labels: { ...labels },
       version: packageJson.version,
+      readsBatches: true,
     }
   }
 

@@ -43,6 +43,18 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined)
       return
     }
+    case 'piecesDone': {
+      const { swarm, pieces, parents } = event.value
+      if (pieces.length === 0 || pieces.length !== parents.length) {
+        throw violation('pieces_done must name at least one piece, and a parent for each')
+      }
+      checkSwarm(core, session, swarm)
+      for (let i = 0; i < pieces.length; i++) {
+        const parent = numbers.indexOf(parents[i] as number) ?? GONE
+        core.pieceDone(node, swarm, pieces[i] as number, parent, undefined)
+      }
+      return
+    }
     case 'pieceFailed': {
       const { swarm, piece, parent, reason } = event.value
       checkSwarm(core, session, swarm)

@@ -27,12 +27,14 @@ const HELLO = {
   downloadSlots: 1,
   labels: {},
   version: '0',
+  readsBatches: true,
 }
 
 /** A scripted scheduler behind the real contract and a real socket. */
 class Scheduler {
   readonly heard: string[] = []
   streams: Stream[] = []
+  readsBatches = false
   #server = new Server()
   port = 0
 
@@ -45,7 +47,10 @@ class Scheduler {
         stream.on('data', ({ events }: ConnectRequest) => {
           for (const { event } of events) {
             if (event?.$case === 'hello')
-              this.send({ $case: 'welcome', value: { schedulerId: 's', bootstrap: ['/x'] } })
+              this.send({
+                $case: 'welcome',
+                value: { schedulerId: 's', bootstrap: ['/x'], readsBatches: this.readsBatches },
+              })
             const { swarm, piece } = (event?.value ?? {}) as { swarm?: number; piece?: number }
             this.heard.push([event?.$case, swarm, piece].filter((word) => word !== undefined).join(' '))
           }

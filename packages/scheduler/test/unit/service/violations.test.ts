@@ -51,6 +51,7 @@ describe('what a node may not say', () => {
           downloadSlots: 1,
           labels: {},
           version: '',
+          readsBatches: false,
         },
       },
       'hello may be sent once',
