@@ -40,18 +40,24 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       checkSwarm(core, session, swarm)
       const sha256 = checkSha256('piece_done.sha256', event.value.sha256)
       if (parent === 0) core.pieceDone(node, swarm, piece, ORIGIN, sha256)
-      else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined)
+      else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined, event.value.durationUs / 1000)
+      return
+    }
+    case 'pieceEnding': {
+      const { swarm, piece, parent } = event.value
+      checkSwarm(core, session, swarm)
+      core.pieceEnding(node, swarm, piece, numbers.indexOf(parent) ?? GONE)
       return
     }
     case 'piecesDone': {
-      const { swarm, pieces, parents } = event.value
-      if (pieces.length === 0 || pieces.length !== parents.length) {
-        throw violation('pieces_done must name at least one piece, and a parent for each')
+      const { swarm, pieces, parents, durationsUs } = event.value
+      if (pieces.length === 0 || pieces.length !== parents.length || pieces.length !== durationsUs.length) {
+        throw violation('pieces_done must name at least one piece, and a parent and a duration for each')
       }
       checkSwarm(core, session, swarm)
       for (let i = 0; i < pieces.length; i++) {
         const parent = numbers.indexOf(parents[i] as number) ?? GONE
-        core.pieceDone(node, swarm, pieces[i] as number, parent, undefined)
+        core.pieceDone(node, swarm, pieces[i] as number, parent, undefined, (durationsUs[i] as number) / 1000)
       }
       return
     }

@@ -125,15 +125,18 @@ function checkBooks(cluster: Cluster): void {
         }
         expect(has).toBeLessThanOrEqual(taken)
       }
-      let flights = 0
-      for (let flight = peer * peers.slots; flight < (peer + 1) * peers.slots; flight++) {
-        if (peers.flightPiece[flight] === -1) continue
-        flights++
-        const parent = peers.node[peers.flightParent[flight] as number] as number
-        uploads.set(parent, (uploads.get(parent) ?? 0) + 1)
+      const { flights } = swarm
+      let taken = 0
+      for (let flight = flights.firstTo(peer); flight !== -1; flight = flights.nextTo(flight)) {
+        expect(flights.child(flight)).toBe(peer)
+        const parent = peers.node[flights.parent(flight)] as number
+        if (flights.takesParentSlot(flight)) uploads.set(parent, (uploads.get(parent) ?? 0) + 1)
+        if (!flights.takesChildSlot(flight)) continue
+        taken++
         downloads.set(node, (downloads.get(node) ?? 0) + 1)
       }
-      expect(peers.downloads[peer]).toBe(flights)
+      expect(peers.downloads[peer]).toBe(taken)
+      expect(taken).toBeLessThanOrEqual(swarm.slots)
     }
     expect(swarm.wanting).toBe(wanting)
     expect(swarm.rarity.counts).toEqual(counted)
@@ -143,6 +146,8 @@ function checkBooks(cluster: Cluster): void {
     const node = cluster.core.node(member.index)
     expect(node.uploads).toBe(uploads.get(member.index) ?? 0)
     expect(node.downloads).toBe(downloads.get(member.index) ?? 0)
+    expect(node.uploads).toBeLessThanOrEqual(member.uploadSlots)
+    expect(node.downloads).toBeLessThanOrEqual(member.downloadSlots)
   }
 }
 
