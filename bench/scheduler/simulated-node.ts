@@ -32,6 +32,8 @@ export class SimulatedNode {
   readonly #shared: Surroundings
   readonly #stream: ClientDuplexStream<ConnectRequest, ConnectResponse>
   #events: NodeEvent[] = []
+  /** Pieces it has; some come twice, as the scheduler hedges. */
+  readonly #has: Uint8Array
   #left: number
   sent = 0
   received = 0
@@ -39,6 +41,7 @@ export class SimulatedNode {
   constructor(client: SchedulerServiceClient, number: number, shared: Surroundings) {
     this.#shared = shared
     this.#left = shared.plan.pieces
+    this.#has = new Uint8Array(this.#left)
     this.#stream = client.connect()
     this.#stream.on('data', (response: ConnectResponse) => this.#hear(response))
     this.#stream.on('error', shared.failed)
@@ -86,7 +89,7 @@ export class SimulatedNode {
         const { swarm, pieces, parents } = command.value
         const durationsUs = pieces.map(() => DURATION_US)
         this.#events.push({ event: { $case: 'piecesDone', value: { swarm, pieces, parents, durationsUs } } })
-        this.#count(pieces.length)
+        for (const piece of pieces) this.#got(piece)
       } else if (command?.$case === 'lease') {
         const { swarm, firstPiece, pieceCount } = command.value
         for (let piece = firstPiece; piece < firstPiece + pieceCount; piece++) {
@@ -102,11 +105,12 @@ export class SimulatedNode {
     this.#events.push({
       event: { $case: 'pieceDone', value: { swarm, piece, parent: 0, sha256, durationUs: DURATION_US } },
     })
-    this.#count(1)
+    this.#got(piece)
   }
 
-  #count(pieces: number): void {
-    this.#left -= pieces
-    if (this.#left === 0) this.#shared.finished()
+  #got(piece: number): void {
+    if (this.#has[piece] === 1) return
+    this.#has[piece] = 1
+    if (--this.#left === 0) this.#shared.finished()
   }
 }
