@@ -118,6 +118,9 @@ try {
     `scheduler CPU  ${cpuSeconds.toFixed(2)} s   ${result.nsCpuPerAssignment.toFixed(0)} ns an assignment: ${result.assignmentsPerCpuSecond.toFixed(0)} assignments a second of a core`,
     `RSS, MiB       empty ${(emptyRssBytes / MIB).toFixed(0)}   connected ${(idleRssBytes / MIB).toFixed(0)}   after ${(memory.rssBytes / MIB).toFixed(0)}   peak ${(memory.peakRssBytes / MIB).toFixed(0)}`,
   ])
+} catch (error) {
+  process.stderr.write(scheduler.process.wrote)
+  throw error
 } finally {
   await Promise.all(groups.map((group) => group.stop()))
   await scheduler.process.stop()

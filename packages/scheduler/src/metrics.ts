@@ -5,10 +5,18 @@ import type { Counters } from './core/state.ts'
 /** Metrics of the scheduler, apart from those that `observe` reads. */
 export interface SchedulerMetrics {
   readonly tickSeconds: Histogram
+  /** Nodes whose stream the scheduler ended, by error code. */
+  readonly drops: Counter<'code'>
 }
 
 export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
   return {
+    drops: new Counter({
+      name: 'shoal_scheduler_dropped_nodes_total',
+      help: 'Nodes whose stream the scheduler ended, and why',
+      labelNames: ['code'],
+      registers: [registry],
+    }),
     tickSeconds: new Histogram({
       name: 'shoal_scheduler_tick_seconds',
       help: 'Time to decide what follows from the events of a tick and to send it',

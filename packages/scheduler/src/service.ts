@@ -5,6 +5,7 @@ import { Coordinator } from './coordination/coordinator.ts'
 import { GrpcServer } from './coordination/grpc-server.ts'
 import { createSchedulerMetrics, observe } from './metrics.ts'
 import { type SchedulerOptions, schedulerOptions } from './options.ts'
+import { observeTraffic } from './traffic/metrics.ts'
 
 /** A scheduler: the gRPC server for nodes, and the admin server for people. */
 export class Scheduler implements Service {
@@ -19,6 +20,7 @@ export class Scheduler implements Service {
     const metrics = createSchedulerMetrics(registry)
     const coordinator = new Coordinator(options, { metrics, log: log.child({ room: 'coordination' }) })
     observe(registry, coordinator)
+    observeTraffic(registry, coordinator)
     this.#grpc = new GrpcServer(options.grpc, coordinator)
     this.#admin = new AdminServer(
       { name: 'scheduler admin', ...options.admin },

@@ -6,6 +6,7 @@ import { SchedulingCore } from '../core/core.ts'
 import type { CoreOptions } from '../core/state.ts'
 import { SchedulerError } from '../errors.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
+import { Traffic } from '../traffic/traffic.ts'
 import { checkHello, violation } from './checks.ts'
 import { Directory } from './directory.ts'
 import { applyEvent } from './events.ts'
@@ -26,6 +27,8 @@ export interface CoordinatorOptions extends CoreOptions {
 /** Joins the nodes' streams to the scheduling core: events go in as they come, commands go out once a tick. */
 export class Coordinator {
   readonly core: SchedulingCore
+  /** What flows between the nodes. */
+  readonly traffic = new Traffic(() => performance.now())
   /** Identifies this run. */
   readonly id = randomUUID()
   readonly #options: CoordinatorOptions
@@ -55,6 +58,7 @@ export class Coordinator {
     this.#metrics = dependencies.metrics
     this.#log = dependencies.log
     this.core = new SchedulingCore(options, Math.random)
+    this.core.observe((swarm, child, parent, bytes) => this.traffic.arrived(swarm, child, parent, bytes))
     this.#ticker = new Ticker(options.tickMs, () => this.#tick())
   }
 
@@ -133,6 +137,7 @@ export class Coordinator {
       this.#end(previous, new SchedulerError('REPLACED', 'the same node opened another stream'))
     }
     const index = this.core.nodeUp(introduction)
+    this.traffic.nodeUp(index, this.core.node(index).zone)
     const session = new Session(call, this.#nextNumber++, index, introduction, this.#sessionEvents)
     const bootstrap = this.#directory.bootstrap()
     this.#directory.add(session)
@@ -146,10 +151,14 @@ export class Coordinator {
     if (!this.#directory.delete(session)) return
     const { id: peerId, name } = session.introduction
     if (error === undefined) this.#log.info({ peerId, name }, 'node disconnected')
-    else this.#log.warn({ peerId, name, code: error.code, reason: error.message }, 'node dropped')
+    else {
+      this.#metrics.drops.inc({ code: error.code })
+      this.#log.warn({ peerId, name, code: error.code, reason: error.message }, 'node dropped')
+    }
     for (const other of this.#directory.all) other.parents.delete(session.index)
     this.core.setTime(performance.now())
     this.core.nodeDown(session.index)
+    this.traffic.nodeDown(session.index)
     session.end(error)
     this.#wake()
   }

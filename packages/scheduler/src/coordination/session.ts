@@ -10,7 +10,7 @@ export type Call = ServerDuplexStream<ConnectRequest, Uint8Array>
 
 /** Bytes that may wait for a node that does not read; grpc-js holds up to 16 responses beside them. */
 const MOST_WAITING_BYTES = 4 * 1024 * 1024
-/** A node that reads nothing for so long while commands wait is dropped. */
+/** A node that reads not a single response for so long while commands wait is dropped. */
 const UNREAD_MS = 10_000
 
 /** What a session tells its owner. */
@@ -40,6 +40,11 @@ export class Session {
   #asParent: Uint8Array | undefined
   #isListed = false
   #isBlocked = false
+  /** Responses that went out to the network. */
+  #written = 0
+  readonly #wrote = () => {
+    this.#written++
+  }
   #unread: NodeJS.Timeout | undefined
   #isEnded = false
 
@@ -102,9 +107,9 @@ export class Session {
     }
     const response = this.#outbox.take()
     if (response === undefined) return false
-    if (!this.#call.write(response)) {
+    if (!this.#call.write(response, this.#wrote)) {
       this.#isBlocked = true
-      this.#unread = setTimeout(() => this.#drop(`the node read nothing for ${UNREAD_MS} ms`), UNREAD_MS)
+      this.#watch()
     } else if (!this.#outbox.isEmpty) this.#list()
     return true
   }
@@ -127,6 +132,18 @@ export class Session {
     this.#isBlocked = false
     clearTimeout(this.#unread)
     if (!this.#outbox.isEmpty) this.#list()
+  }
+
+  /** Drops a node that stands still. It is not judged by what we could not see yet: reads come before the verdict. */
+  #watch(): void {
+    const written = this.#written
+    this.#unread = setTimeout(() => {
+      setImmediate(() => {
+        if (!this.#isBlocked || this.#isEnded) return
+        if (this.#written > written) this.#watch()
+        else this.#drop(`the node read nothing for ${UNREAD_MS} ms`)
+      })
+    }, UNREAD_MS)
   }
 
   #drop(why: string): void {

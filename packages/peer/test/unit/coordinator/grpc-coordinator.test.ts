@@ -140,6 +140,25 @@ describe('the coordinator', () => {
     )
   })
 
+  it('takes several assignments in one command', async () => {
+    const sha256s = Buffer.alloc(64)
+    scheduler.send(swarm, parent, {
+      $case: 'assignments',
+      value: { swarm: 7, pieces: [1, 2], parents: [3, 3], sha256s },
+    })
+    await vi.waitFor(() => expect(told.slice(2)).toEqual(['assigned 1 p h:9 seed', 'assigned 2 p h:9 seed']))
+  })
+
+  it.each([
+    ['a parent is missing', { swarm: 7, pieces: [1, 2], parents: [3], sha256s: Buffer.alloc(64) }],
+    ['a sha256 is missing', { swarm: 7, pieces: [1, 2], parents: [3, 3], sha256s: Buffer.alloc(32) }],
+    ['a parent is unknown', { swarm: 7, pieces: [1], parents: [4], sha256s: Buffer.alloc(32) }],
+  ])('dials again when in a command for several pieces %s', async (_what, value) => {
+    scheduler.send(swarm, parent, { $case: 'assignments', value })
+    await vi.waitFor(() => expect(told.filter((word) => word === 'connected')).toHaveLength(2), { timeout: 5000 })
+    expect(told.some((word) => word.startsWith('assigned'))).toBe(false)
+  })
+
   it.each([
     ['an unknown parent', { swarm: 7, piece: 1, parent: 4, sha256: Buffer.alloc(32) }],
     ['an unknown swarm', { swarm: 8, piece: 1, parent: 3, sha256: Buffer.alloc(32) }],
