@@ -24,7 +24,7 @@ const { values } = parseArgs({
     nodes: { type: 'string', default: '1000' },
     pieces: { type: 'string', default: '256' },
     processes: { type: 'string', default: '1' },
-    connections: { type: 'string', default: '16' },
+    connections: { type: 'string' },
     tick: { type: 'string', default: '5' },
     idle: { type: 'boolean', default: false },
   },
@@ -32,7 +32,7 @@ const { values } = parseArgs({
 const nodes = Number(values.nodes)
 const pieces = Number(values.pieces)
 const processes = Number(values.processes)
-const connections = Number(values.connections)
+const connections = Number(values.connections ?? Math.ceil(nodes / processes))
 
 /** A process of simulated nodes. */
 class Nodes {
