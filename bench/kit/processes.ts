@@ -16,10 +16,18 @@ const TICKS_PER_SECOND = 100
 export class Measured {
   readonly name: string
   readonly #child: ChildProcess
+  readonly #wrote: () => string
 
-  constructor(name: string, child: ChildProcess) {
+  /** @param wrote the end of what it wrote to standard error */
+  constructor(name: string, child: ChildProcess, wrote: () => string) {
     this.name = name
     this.#child = child
+    this.#wrote = wrote
+  }
+
+  /** The end of what it wrote to standard error. */
+  get wrote(): string {
+    return this.#wrote()
   }
 
   get pid(): number {
@@ -72,7 +80,7 @@ export async function start(
       },
       () => 0,
     )
-    if (status === 200) return new Measured(name, child)
+    if (status === 200) return new Measured(name, child, () => wrote)
   }
   child.kill('SIGKILL')
   throw new Error(`${name} was not ready in ${READY_DEADLINE_MS / 1000} seconds:\n${wrote}`)

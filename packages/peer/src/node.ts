@@ -258,6 +258,7 @@ class Node implements Service {
       downloadSlots: lane.downloadSlots,
       labels: { ...labels },
       version: packageJson.version,
+      readsBatches: true,
     }
   }
 

@@ -1,20 +1,20 @@
 import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
-import type { SchedulingCore } from './core/core.ts'
+import type { Coordinator } from './coordination/coordinator.ts'
 import type { Counters } from './core/state.ts'
 
-/** Metrics of the scheduler, apart from those that `observeCore` reads from the core. */
+/** Metrics of the scheduler, apart from those that `observe` reads. */
 export interface SchedulerMetrics {
-  /** Messages on the nodes' streams, by direction: in, out. */
-  readonly messages: Counter<'direction'>
   readonly tickSeconds: Histogram
+  /** Nodes whose stream the scheduler ended, by error code. */
+  readonly drops: Counter<'code'>
 }
 
 export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
   return {
-    messages: new Counter({
-      name: 'shoal_scheduler_messages_total',
-      help: 'Messages on the streams of nodes',
-      labelNames: ['direction'],
+    drops: new Counter({
+      name: 'shoal_scheduler_dropped_nodes_total',
+      help: 'Nodes whose stream the scheduler ended, and why',
+      labelNames: ['code'],
       registers: [registry],
     }),
     tickSeconds: new Histogram({
@@ -26,9 +26,21 @@ export function createSchedulerMetrics(registry: Registry): SchedulerMetrics {
   }
 }
 
-/** Metrics that are read from the core when they are asked for. */
-export function observeCore(registry: Registry, core: SchedulingCore): void {
+/** Metrics that are read from the coordinator and its core when they are asked for. */
+export function observe(registry: Registry, coordinator: Coordinator): void {
+  const { core } = coordinator
   const registers = [registry]
+  new Counter({
+    name: 'shoal_scheduler_messages_total',
+    help: 'Messages on the streams of nodes',
+    labelNames: ['direction'],
+    registers,
+    collect() {
+      this.reset()
+      this.inc({ direction: 'in' }, coordinator.messages.in)
+      this.inc({ direction: 'out' }, coordinator.messages.out)
+    },
+  })
   new Gauge({
     name: 'shoal_scheduler_nodes',
     help: 'Nodes that are connected',

@@ -3,8 +3,9 @@ import { AdminServer, createMetricsRegistry, type Service, type ServiceDefinitio
 import { adminRoutes } from './admin/routes.ts'
 import { Coordinator } from './coordination/coordinator.ts'
 import { GrpcServer } from './coordination/grpc-server.ts'
-import { createSchedulerMetrics, observeCore } from './metrics.ts'
+import { createSchedulerMetrics, observe } from './metrics.ts'
 import { type SchedulerOptions, schedulerOptions } from './options.ts'
+import { observeTraffic } from './traffic/metrics.ts'
 
 /** A scheduler: the gRPC server for nodes, and the admin server for people. */
 export class Scheduler implements Service {
@@ -18,7 +19,8 @@ export class Scheduler implements Service {
     const registry = createMetricsRegistry()
     const metrics = createSchedulerMetrics(registry)
     const coordinator = new Coordinator(options, { metrics, log: log.child({ room: 'coordination' }) })
-    observeCore(registry, coordinator.core)
+    observe(registry, coordinator)
+    observeTraffic(registry, coordinator)
     this.#grpc = new GrpcServer(options.grpc, coordinator)
     this.#admin = new AdminServer(
       { name: 'scheduler admin', ...options.admin },

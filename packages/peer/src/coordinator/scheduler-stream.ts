@@ -5,17 +5,17 @@ import {
   type ConnectResponse,
   type Hello,
   type NodeCommand,
-  type NodeEvent,
   NodeRole,
+  type Welcome,
 } from '@shoal/proto'
+import { type Event, EventQueue } from './event-queue.ts'
 import type { CoordinatorListener, ParentNode } from './events.ts'
 
-const FLUSH_MS = 5
-const MAX_EVENTS_PER_MESSAGE = 1000
+/** A node sends one message in this time at the most; the first after a while without any goes at once. */
+const TICK_MS = 5
 const MAX_QUEUED_EVENTS = 200_000
 const SHA256_BYTES = 32
 
-export type Event = NonNullable<NodeEvent['event']>
 type Command = NonNullable<NodeCommand['command']>
 type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>
 
@@ -39,10 +39,13 @@ export class SchedulerStream {
   readonly #parents = new Map<number, ParentNode>()
   /** Events of swarms that were joined but not named yet. */
   readonly #waiting = new Map<string, ((swarm: number) => Event)[]>()
-  #queue: NodeEvent[] = []
+  readonly #queue = new EventQueue()
+  #readsBatches = false
   #isBlocked = false
   #isOver = false
+  #flushedAt = Number.NEGATIVE_INFINITY
   #flushTimer: NodeJS.Timeout | undefined
+  #flushImmediate: NodeJS.Immediate | undefined
 
   constructor(call: Call, hello: Hello, listener: CoordinatorListener, log: Logger) {
     this.#call = call
@@ -56,12 +59,13 @@ export class SchedulerStream {
       })
       call.on('drain', () => {
         this.#isBlocked = false
-        this.#flush()
+        this.#planFlush()
       })
       const end = () => {
         if (this.#isOver) return
         this.#isOver = true
         clearTimeout(this.#flushTimer)
+        clearImmediate(this.#flushImmediate)
         call.cancel()
         resolve({ wasWelcome: this.#isWelcome, error })
       }
@@ -87,17 +91,14 @@ export class SchedulerStream {
     if (!this.isWelcome) return
     if (event.$case === 'join') this.#waiting.set(event.value.digest, [])
     if (event.$case === 'leave') this.#waiting.delete(event.value.digest)
-    this.#queue.push({ event })
+    this.#queue.push(event)
     if (this.#queue.length > MAX_QUEUED_EVENTS) {
       this.#log.error({ queued: this.#queue.length }, 'the scheduler does not read; dialling again')
-      this.#queue = []
+      this.#queue.clear()
       this.cancel()
       return
     }
-    this.#flushTimer ??= setTimeout(() => {
-      this.#flushTimer = undefined
-      this.#flush()
-    }, FLUSH_MS)
+    this.#planFlush()
   }
 
   /** Queues an event that names its swarm by number; waits for the number when the swarm was joined just now. */
@@ -108,15 +109,25 @@ export class SchedulerStream {
     else if (swarm !== undefined) this.send(build(swarm))
   }
 
+  #planFlush(): void {
+    if (this.#isBlocked || this.#isOver || this.#queue.length === 0) return
+    if (this.#flushTimer !== undefined || this.#flushImmediate !== undefined) return
+    const waitMs = this.#flushedAt + TICK_MS - performance.now()
+    if (waitMs <= 0) this.#flushImmediate = setImmediate(() => this.#flush())
+    else this.#flushTimer = setTimeout(() => this.#flush(), Math.ceil(waitMs))
+  }
+
   #flush(): void {
-    while (this.#queue.length > 0 && !this.#isBlocked && !this.#isOver) {
-      const events = this.#queue.splice(0, MAX_EVENTS_PER_MESSAGE)
-      this.#isBlocked = !this.#call.write({ events })
-    }
+    this.#flushTimer = undefined
+    this.#flushImmediate = undefined
+    if (this.#isOver) return
+    this.#flushedAt = performance.now()
+    this.#isBlocked = !this.#call.write({ events: this.#queue.take(this.#readsBatches) })
+    this.#planFlush()
   }
 
   #apply(command: Command): void {
-    if (command.$case === 'welcome') this.#welcome(command.value.bootstrap)
+    if (command.$case === 'welcome') this.#welcome(command.value)
     else if (command.$case === 'swarm') this.#nameSwarm(command.value)
     else if (command.$case === 'parent') this.#nameParent(command.value)
     else if (command.$case === 'pieceMapWanted') this.#listener.pieceMapWanted(command.value.digest)
@@ -126,8 +137,9 @@ export class SchedulerStream {
     }
   }
 
-  #welcome(bootstrap: readonly string[]): void {
+  #welcome({ bootstrap, readsBatches }: Welcome): void {
     this.#isWelcome = true
+    this.#readsBatches = readsBatches
     this.#listener.connected()
     this.#listener.bootstrap(bootstrap)
   }
@@ -151,17 +163,30 @@ export class SchedulerStream {
     if (swarm === undefined) return false
     const { digest } = swarm
     if (command.$case === 'assignment') {
-      const { piece, sha256 } = command.value
-      const parent = this.#parents.get(command.value.parent)
-      if (parent === undefined || sha256.byteLength !== SHA256_BYTES) return false
-      this.#listener.assigned({ digest, piece, parent, sha256 })
-    } else if (command.$case === 'lease') {
+      const { piece, parent, sha256 } = command.value
+      return this.#assign(digest, piece, parent, sha256)
+    }
+    if (command.$case === 'assignments') {
+      const { pieces, parents, sha256s } = command.value
+      if (parents.length !== pieces.length || sha256s.byteLength !== pieces.length * SHA256_BYTES) return false
+      return pieces.every((piece, i) =>
+        this.#assign(digest, piece, parents[i] as number, sha256s.subarray(i * SHA256_BYTES, (i + 1) * SHA256_BYTES)),
+      )
+    }
+    if (command.$case === 'lease') {
       const { firstPiece, pieceCount, origin } = command.value
       if (origin === undefined) return false
       this.#listener.leased({ ...swarm, firstPiece, pieceCount, origin })
     } else {
       this.#listener.swarmFailed(digest, command.value.reason)
     }
+    return true
+  }
+
+  #assign(digest: string, piece: number, number: number, sha256: Uint8Array): boolean {
+    const parent = this.#parents.get(number)
+    if (parent === undefined || sha256.byteLength !== SHA256_BYTES) return false
+    this.#listener.assigned({ digest, piece, parent, sha256 })
     return true
   }
 }

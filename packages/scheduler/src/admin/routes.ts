@@ -1,7 +1,7 @@
 import { isDigest } from '@shoal/core'
 import type { FastifyInstance } from 'fastify'
 import type { Coordinator } from '../coordination/coordinator.ts'
-import { nodeView, swarmNodesView, swarmView } from './views.ts'
+import { nodeView, swarmNodesView, swarmView, zonesView } from './views.ts'
 
 /** The scheduler's own routes on its admin server: what it knows, for people and scripts to look at. */
 export function adminRoutes(server: FastifyInstance, coordinator: Coordinator): void {
@@ -19,6 +19,8 @@ export function adminRoutes(server: FastifyInstance, coordinator: Coordinator): 
     }
     return { swarms }
   })
+
+  server.get('/api/v1/zones', async () => ({ zones: zonesView(coordinator) }))
 
   server.get<{ Params: { digest: string } }>('/api/v1/swarms/:digest', async (request, reply) => {
     const { digest } = request.params

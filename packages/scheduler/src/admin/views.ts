@@ -12,6 +12,7 @@ export function nodeView(coordinator: Coordinator, session: Session) {
   const { id, name, role, labels, version, laneHost, lanePort, multiaddrs, uploadSlots, downloadSlots } =
     session.introduction
   const node = coordinator.core.node(session.index)
+  const { up, down } = coordinator.traffic.ofNode(session.index)
   return {
     id,
     name,
@@ -21,6 +22,8 @@ export function nodeView(coordinator: Coordinator, session: Session) {
     lane: { host: laneHost, port: lanePort },
     multiaddrs,
     labels,
+    zone: node.zone,
+    rack: labels.rack ?? '',
     connectedSince: session.connectedAt.toISOString(),
     swarms: node.swarms.size,
     blobs: node.holdings.size,
@@ -30,6 +33,8 @@ export function nodeView(coordinator: Coordinator, session: Session) {
       upload: { used: node.uploads, total: uploadSlots },
       download: { used: node.downloads, total: downloadSlots },
     },
+    bytesPerSecond: { up: Math.round(up), down: Math.round(down) },
+    isBlocked: session.isBlocked,
     isPaused: node.isPaused,
     isBanned: node.isBanned,
   }
@@ -38,8 +43,14 @@ export function nodeView(coordinator: Coordinator, session: Session) {
 /** A blob's swarm as the admin API lists it. Bytes are those that nodes reported since the swarm became active. */
 export function swarmView(coordinator: Coordinator, blob: Blob, swarm: Swarm) {
   const { lease } = swarm
-  let holders = 0
-  for (const peer of swarm.peerOf.values()) if ((swarm.peers.haveCount[peer] as number) > 0) holders++
+  const { bytesPerSecond, crossZoneBytes } = coordinator.traffic.ofSwarm(swarm)
+  let [holders, held, inFlight] = [0, 0, 0]
+  for (const peer of swarm.peerOf.values()) {
+    const have = swarm.peers.haveCount[peer] as number
+    if (have > 0) holders++
+    held += have
+    inFlight += swarm.peers.downloads[peer] as number
+  }
   return {
     digest: blob.digest,
     size: blob.sizeBytes,
@@ -49,6 +60,10 @@ export function swarmView(coordinator: Coordinator, blob: Blob, swarm: Swarm) {
     waiting: swarm.wanting,
     holders,
     complete: blob.holders.size,
+    progress: held / (swarm.pieces * Math.max(1, swarm.peers.size)),
+    inFlight,
+    bytesPerSecond: Math.round(bytesPerSecond),
+    crossZoneBytes,
     leases:
       lease === undefined
         ? []
@@ -77,4 +92,13 @@ export function swarmNodesView(coordinator: Coordinator, swarm: Swarm) {
     })
   }
   return nodes
+}
+
+/** The zones that nodes named since the start, with the bytes that crossed their borders. */
+export function zonesView(coordinator: Coordinator) {
+  return [...coordinator.traffic.zones.all].map(({ name, nodes, bytesIn, bytesOut }) => ({
+    zone: name,
+    nodes,
+    crossZoneBytes: { in: bytesIn, out: bytesOut },
+  }))
 }

@@ -1,15 +1,28 @@
 import type { Session } from './session.ts'
 
 const MOST_NODES = 8
+/** A node may have no address to offer: so many are looked at for each that is wanted. */
+const TRIES = 4
 
 /** libp2p addresses of a few nodes for a newcomer to start from: seeds first, then nodes at random. */
-export function bootstrapFor(sessions: Iterable<Session>, random: () => number): string[] {
-  const ranked = [...sessions]
-    .filter((session) => session.introduction.multiaddrs.length > 0)
-    .map((session) => ({ session, rank: session.introduction.role === 'seed' ? -1 : random() }))
-    .sort((a, b) => a.rank - b.rank)
-    .slice(0, MOST_NODES)
-  return ranked.flatMap(({ session: { introduction } }) =>
+export function bootstrapFor(seeds: Iterable<Session>, nodes: readonly Session[], random: () => number): string[] {
+  const chosen = new Set<Session>()
+  const choose = (session: Session | undefined) => {
+    if (session !== undefined && session.introduction.multiaddrs.length > 0) chosen.add(session)
+  }
+  for (const seed of seeds) {
+    if (chosen.size === MOST_NODES) break
+    choose(seed)
+  }
+  if (nodes.length <= MOST_NODES * TRIES) {
+    const start = Math.floor(random() * nodes.length)
+    for (let i = 0; i < nodes.length && chosen.size < MOST_NODES; i++) choose(nodes[(start + i) % nodes.length])
+  } else {
+    for (let i = 0; i < MOST_NODES * TRIES && chosen.size < MOST_NODES; i++) {
+      choose(nodes[Math.floor(random() * nodes.length)])
+    }
+  }
+  return [...chosen].flatMap(({ introduction }) =>
     introduction.multiaddrs.map((address) =>
       /\/p2p\/[^/]+$/.test(address) ? address : `${address}/p2p/${introduction.id}`,
     ),

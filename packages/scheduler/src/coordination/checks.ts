@@ -19,6 +19,8 @@ export interface NodeIntroduction extends NodeInfo {
   readonly lanePort: number
   readonly multiaddrs: readonly string[]
   readonly version: string
+  /** Whether it understands several assignments in one command. */
+  readonly readsBatches: boolean
 }
 
 /** What went wrong, for the node's log; closes its stream with INVALID_ARGUMENT. */
@@ -57,6 +59,7 @@ export function checkHello(hello: Hello, address: string): NodeIntroduction {
     lanePort: hello.lanePort,
     multiaddrs: hello.multiaddrs,
     version: hello.version,
+    readsBatches: hello.readsBatches,
   }
 }
 

@@ -6,11 +6,12 @@ import { SchedulingCore } from '../core/core.ts'
 import type { CoreOptions } from '../core/state.ts'
 import { SchedulerError } from '../errors.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
-import { bootstrapFor } from './bootstrap.ts'
+import { Traffic } from '../traffic/traffic.ts'
 import { checkHello, violation } from './checks.ts'
+import { Directory } from './directory.ts'
 import { applyEvent } from './events.ts'
 import { deliver } from './orders.ts'
-import { type Call, closeCall, Session } from './session.ts'
+import { type Call, closeCall, Session, type SessionEvents } from './session.ts'
 import { Ticker } from './ticker.ts'
 
 const MOST_EVENTS = 10_000
@@ -26,18 +27,29 @@ export interface CoordinatorOptions extends CoreOptions {
 /** Joins the nodes' streams to the scheduling core: events go in as they come, commands go out once a tick. */
 export class Coordinator {
   readonly core: SchedulingCore
+  /** What flows between the nodes. */
+  readonly traffic = new Traffic(() => performance.now())
   /** Identifies this run. */
   readonly id = randomUUID()
   readonly #options: CoordinatorOptions
   readonly #metrics: SchedulerMetrics
   readonly #log: Logger
   readonly #ticker: Ticker
-  /** Live sessions by peer id, by number, and by the core's index. */
-  readonly #byPeer = new Map<string, Session>()
-  readonly #byNumber = new Map<number, Session>()
-  readonly #byIndex = new Map<number, Session>()
+  /** Messages on the nodes' streams so far. */
+  readonly messages = { in: 0, out: 0 }
+  readonly #directory = new Directory()
+  readonly #sessionAt = (index: number) => this.#directory.get(index)
   readonly #greeting = new Set<Call>()
   readonly #numbers = { indexOf: (parent: number) => this.#indexOf(parent) }
+  /** Sessions for which something waits. */
+  #waiting: Session[] = []
+  readonly #sessionEvents: SessionEvents = {
+    waits: (session) => {
+      this.#waiting.push(session)
+      this.#wake()
+    },
+    unread: (session, error) => this.#end(session, error),
+  }
   #nextNumber = 1
   #isStopped = false
 
@@ -46,15 +58,16 @@ export class Coordinator {
     this.#metrics = dependencies.metrics
     this.#log = dependencies.log
     this.core = new SchedulingCore(options, Math.random)
+    this.core.observe((swarm, child, parent, bytes) => this.traffic.arrived(swarm, child, parent, bytes))
     this.#ticker = new Ticker(options.tickMs, () => this.#tick())
   }
 
-  get sessions(): Iterable<Session> {
-    return this.#byIndex.values()
+  get sessions(): readonly Session[] {
+    return this.#directory.all
   }
 
   session(index: number): Session | undefined {
-    return this.#byIndex.get(index)
+    return this.#directory.find(index)
   }
 
   /** Serves one stream until it ends. */
@@ -79,7 +92,7 @@ export class Coordinator {
       call.resume()
     }
     const onData = (request: ConnectRequest) => {
-      this.#metrics.messages.inc({ direction: 'in' })
+      this.messages.in++
       try {
         const { events } = request
         if (events.length > MOST_EVENTS) throw violation(`a message may carry at most ${MOST_EVENTS} events`)
@@ -114,41 +127,38 @@ export class Coordinator {
     this.#isStopped = true
     this.#ticker.stop()
     for (const call of this.#greeting) call.end()
-    for (const session of [...this.#byIndex.values()]) this.#end(session)
+    for (const session of [...this.#directory.all]) this.#end(session)
   }
 
   #greet(call: Call, hello: Hello): Session {
     const introduction = checkHello(hello, call.getPeer())
-    const previous = this.#byPeer.get(introduction.id)
+    const previous = this.#directory.ofPeer(introduction.id)
     if (previous !== undefined) {
       this.#end(previous, new SchedulerError('REPLACED', 'the same node opened another stream'))
     }
     const index = this.core.nodeUp(introduction)
-    const session = new Session(call, this.#nextNumber++, index, introduction, {
-      drained: () => this.#wake(),
-      unread: (error) => this.#end(session, error),
-    })
-    const bootstrap = bootstrapFor(this.#byIndex.values(), Math.random)
-    this.#byPeer.set(introduction.id, session)
-    this.#byNumber.set(session.number, session)
-    this.#byIndex.set(index, session)
-    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap } })
+    this.traffic.nodeUp(index, this.core.node(index).zone)
+    const session = new Session(call, this.#nextNumber++, index, introduction, this.#sessionEvents)
+    const bootstrap = this.#directory.bootstrap()
+    this.#directory.add(session)
+    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, readsBatches: true } })
     const { id: peerId, name, role, version } = introduction
     this.#log.info({ peerId, name, role, version, address: session.address }, 'node connected')
     return session
   }
 
   #end(session: Session, error?: SchedulerError): void {
-    if (this.#byIndex.get(session.index) !== session) return
+    if (!this.#directory.delete(session)) return
     const { id: peerId, name } = session.introduction
     if (error === undefined) this.#log.info({ peerId, name }, 'node disconnected')
-    else this.#log.warn({ peerId, name, code: error.code, reason: error.message }, 'node dropped')
-    this.#byPeer.delete(peerId)
-    this.#byNumber.delete(session.number)
-    this.#byIndex.delete(session.index)
-    for (const other of this.#byIndex.values()) other.parents.delete(session.number)
+    else {
+      this.#metrics.drops.inc({ code: error.code })
+      this.#log.warn({ peerId, name, code: error.code, reason: error.message }, 'node dropped')
+    }
+    for (const other of this.#directory.all) other.parents.delete(session.index)
     this.core.setTime(performance.now())
     this.core.nodeDown(session.index)
+    this.traffic.nodeDown(session.index)
     session.end(error)
     this.#wake()
   }
@@ -157,31 +167,23 @@ export class Coordinator {
     const startedAt = performance.now()
     this.core.setTime(startedAt)
     const commands = this.core.tick()
-    deliver(this.core, commands, (index) => this.#sessionAt(index))
-    for (const swarm of commands.closed) for (const session of this.#byIndex.values()) session.swarms.delete(swarm)
-    let isMore = false
-    for (const session of [...this.#byIndex.values()]) {
-      if (session.flush()) this.#metrics.messages.inc({ direction: 'out' })
-      isMore ||= session.hasWaiting
-    }
+    deliver(this.core, commands, this.#sessionAt)
+    for (const swarm of commands.closed) for (const session of this.#directory.all) session.swarms.delete(swarm)
+    const waiting = this.#waiting
+    this.#waiting = []
+    for (const session of waiting) if (session.flush()) this.messages.out++
     const now = performance.now()
     this.#metrics.tickSeconds.observe((now - startedAt) / 1000)
-    return isMore ? now : this.core.dueAt()
+    return this.#waiting.length > 0 ? now : this.core.dueAt()
   }
 
   #wake(): void {
     if (!this.#isStopped) this.#ticker.wake()
   }
 
-  #sessionAt(index: number): Session {
-    const session = this.#byIndex.get(index)
-    if (session === undefined) throw new RangeError(`no session has the index ${index}`)
-    return session
-  }
-
   #indexOf(parent: number): number | undefined {
     if (parent < 1 || parent >= this.#nextNumber) throw violation(`parent ${parent} was not named on this stream`)
-    return this.#byNumber.get(parent)?.index
+    return this.#directory.ofNumber(parent)?.index
   }
 
   /** The error to end a stream with. One that is not the node's fault is logged with its stack: it is ours. */

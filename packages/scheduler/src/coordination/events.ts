@@ -49,6 +49,18 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       core.pieceEnding(node, swarm, piece, numbers.indexOf(parent) ?? GONE)
       return
     }
+    case 'piecesDone': {
+      const { swarm, pieces, parents, durationsUs } = event.value
+      if (pieces.length === 0 || pieces.length !== parents.length || pieces.length !== durationsUs.length) {
+        throw violation('pieces_done must name at least one piece, and a parent and a duration for each')
+      }
+      checkSwarm(core, session, swarm)
+      for (let i = 0; i < pieces.length; i++) {
+        const parent = numbers.indexOf(parents[i] as number) ?? GONE
+        core.pieceDone(node, swarm, pieces[i] as number, parent, undefined, (durationsUs[i] as number) / 1000)
+      }
+      return
+    }
     case 'pieceFailed': {
       const { swarm, piece, parent, reason } = event.value
       checkSwarm(core, session, swarm)

@@ -24,7 +24,10 @@ export class GrpcServer implements Startable {
     // grpc-js writes plain text to standard error, between our JSON lines, about what we throw or log ourselves.
     setLogVerbosity(logVerbosity.NONE)
     this.#coordinator = coordinator
-    this.#server.addService(SchedulerServiceService, { connect: (call: Call) => coordinator.serve(call) })
+    const { connect } = SchedulerServiceService
+    // What is sent is bytes already: most of a response is the same for many nodes.
+    const service = { connect: { ...connect, responseSerialize: (response: Buffer) => response } }
+    this.#server.addService(service, { connect: (call: Call) => coordinator.serve(call) })
   }
 
   /** The port it listens on; 0 when it does not. */

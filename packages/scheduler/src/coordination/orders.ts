@@ -1,6 +1,6 @@
-import { NodeRole } from '@shoal/proto'
 import { ASSIGNMENT_STRIDE, type Commands } from '../core/commands.ts'
 import type { SchedulingCore } from '../core/core.ts'
+import type { Swarm } from '../core/swarm.ts'
 import { leaseReasonOf } from './reasons.ts'
 import type { Session } from './session.ts'
 
@@ -13,15 +13,13 @@ export function deliver(core: SchedulingCore, commands: Commands, sessionAt: (no
     session.tell({ $case: 'lease', value: { swarm, firstPiece, pieceCount, origin } })
   }
   const { assignments } = commands
+  let swarm: Swarm | undefined
   for (let at = 0; at < assignments.length; at += ASSIGNMENT_STRIDE) {
     const session = sessionAt(assignments[at] as number)
-    const swarm = assignments[at + 1] as number
-    const piece = assignments[at + 2] as number
-    const parent = sessionAt(assignments[at + 3] as number)
-    nameSwarm(core, session, swarm)
-    nameParent(session, parent)
-    const sha256 = Buffer.from(core.sha256(swarm, piece))
-    session.tell({ $case: 'assignment', value: { swarm, piece, parent: parent.number, sha256 } })
+    const id = assignments[at + 1] as number
+    if (swarm?.id !== id) swarm = core.swarm(id)
+    nameSwarm(core, session, id)
+    session.assign(id, assignments[at + 2] as number, sessionAt(assignments[at + 3] as number), swarm.digests)
   }
   for (const { node, digest } of commands.maps) {
     sessionAt(node).tell({ $case: 'pieceMapWanted', value: { digest } })
@@ -38,20 +36,4 @@ function nameSwarm(core: SchedulingCore, session: Session, swarm: number): void 
   session.swarms.add(swarm)
   const { digest, layout } = core.swarm(swarm)
   session.tell({ $case: 'swarm', value: { digest, swarm, size: layout.size } })
-}
-
-function nameParent(session: Session, parent: Session): void {
-  if (session.parents.has(parent.number)) return
-  session.parents.add(parent.number)
-  const { id, laneHost, lanePort, role } = parent.introduction
-  session.tell({
-    $case: 'parent',
-    value: {
-      parent: parent.number,
-      peerId: id,
-      laneHost,
-      lanePort,
-      role: role === 'seed' ? NodeRole.SEED : NodeRole.PEER,
-    },
-  })
 }

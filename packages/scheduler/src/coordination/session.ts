@@ -1,23 +1,24 @@
 import { type ServerDuplexStream, status } from '@grpc/grpc-js'
-import type { ConnectRequest, ConnectResponse, NodeCommand } from '@shoal/proto'
+import { type ConnectRequest, type NodeCommand, NodeRole } from '@shoal/proto'
 import { SchedulerError } from '../errors.ts'
 import type { NodeIntroduction } from './checks.ts'
+import { IndexBits } from './index-bits.ts'
+import { encoded, Outbox } from './outbox.ts'
 
-export type Call = ServerDuplexStream<ConnectRequest, ConnectResponse>
+/** A node's stream; what is written are responses as bytes. */
+export type Call = ServerDuplexStream<ConnectRequest, Uint8Array>
 
-/** Commands in one response. */
-const MOST_COMMANDS = 10_000
-/** Commands that wait for a node; one that lets more pile up is dropped. */
-const MOST_WAITING = 100_000
-/** A node that reads nothing for so long while commands wait is dropped. */
+/** Bytes that may wait for a node that does not read; grpc-js holds up to 16 responses beside them. */
+const MOST_WAITING_BYTES = 4 * 1024 * 1024
+/** A node that reads not a single response for so long while commands wait is dropped. */
 const UNREAD_MS = 10_000
 
 /** What a session tells its owner. */
 export interface SessionEvents {
-  /** The node reads again: what waits can be sent. */
-  readonly drained: () => void
+  /** Something waits for the node since now, or the node reads again: `flush` is to be called. */
+  readonly waits: (session: Session) => void
   /** The node does not read: it is to be dropped. */
-  readonly unread: (error: SchedulerError) => void
+  readonly unread: (session: Session, error: SchedulerError) => void
 }
 
 /** One node's stream, from hello to its end: what was said to the node, and what waits to be said. */
@@ -29,13 +30,21 @@ export class Session {
   readonly index: number
   readonly address: string
   readonly connectedAt = new Date()
-  /** Swarms and parents that the node knows by number. */
+  /** Swarms that the node knows by number. */
   readonly swarms = new Set<number>()
-  readonly parents = new Set<number>()
+  /** Live nodes, by index in the core, whose number was introduced to the node. */
+  readonly parents = new IndexBits()
   readonly #call: Call
   readonly #events: SessionEvents
-  #waiting: NodeCommand[] = []
+  readonly #outbox: Outbox
+  #asParent: Uint8Array | undefined
+  #isListed = false
   #isBlocked = false
+  /** Responses that went out to the network. */
+  #written = 0
+  readonly #wrote = () => {
+    this.#written++
+  }
   #unread: NodeJS.Timeout | undefined
   #isEnded = false
 
@@ -46,31 +55,62 @@ export class Session {
     this.introduction = introduction
     this.address = call.getPeer()
     this.#events = events
+    this.#outbox = new Outbox(introduction.readsBatches)
     call.on('drain', () => this.#drained())
   }
 
-  get hasWaiting(): boolean {
-    return this.#waiting.length > 0 && !this.#isBlocked
+  /** Whether the node does not keep up with reading. */
+  get isBlocked(): boolean {
+    return this.#isBlocked
   }
 
   /** Adds a command to the node's next response. */
-  tell(command: NodeCommand['command']): void {
-    this.#waiting.push({ command })
+  tell(command: NonNullable<NodeCommand['command']>): void {
+    this.#outbox.add(command)
+    this.#list()
+  }
+
+  /** Has the node fetch a piece from `parent`. @param digests see `Outbox.assign` */
+  assign(swarm: number, piece: number, parent: Session, digests: Uint8Array): void {
+    if (!this.parents.has(parent.index)) {
+      this.parents.add(parent.index)
+      this.#outbox.introduce(parent.asParent)
+    }
+    this.#outbox.assign(swarm, piece, parent.number, digests)
+    this.#list()
+  }
+
+  /** The command that introduces this node to others. */
+  get asParent(): Uint8Array {
+    if (this.#asParent === undefined) {
+      const { id: peerId, laneHost, lanePort, role } = this.introduction
+      const value = {
+        parent: this.number,
+        peerId,
+        laneHost,
+        lanePort,
+        role: role === 'seed' ? NodeRole.SEED : NodeRole.PEER,
+      }
+      this.#asParent = encoded({ $case: 'parent', value })
+    }
+    return this.#asParent
   }
 
   /** Sends one response with what waits, if the node reads; returns whether it did. */
   flush(): boolean {
-    if (this.#isEnded || this.#waiting.length === 0) return false
+    this.#isListed = false
+    if (this.#isEnded) return false
+    this.#outbox.seal()
     if (this.#isBlocked) {
-      if (this.#waiting.length > MOST_WAITING) this.#drop(`more than ${MOST_WAITING} commands wait for the node`)
+      if (this.#outbox.bytes > MOST_WAITING_BYTES) this.#drop(`more than ${MOST_WAITING_BYTES} bytes wait for the node`)
       return false
     }
-    const commands = this.#waiting.length <= MOST_COMMANDS ? this.#waiting : this.#waiting.slice(0, MOST_COMMANDS)
-    this.#waiting = this.#waiting.slice(commands.length)
-    if (!this.#call.write({ commands })) {
+    const response = this.#outbox.take()
+    if (response === undefined) return false
+    if (!this.#call.write(response, this.#wrote)) {
       this.#isBlocked = true
-      this.#unread = setTimeout(() => this.#drop(`the node read nothing for ${UNREAD_MS} ms`), UNREAD_MS)
-    }
+      this.#watch()
+    } else if (!this.#outbox.isEmpty) this.#list()
     return true
   }
 
@@ -79,18 +119,35 @@ export class Session {
     if (this.#isEnded) return
     this.#isEnded = true
     clearTimeout(this.#unread)
-    this.#waiting = []
     closeCall(this.#call, error)
+  }
+
+  #list(): void {
+    if (this.#isListed) return
+    this.#isListed = true
+    this.#events.waits(this)
   }
 
   #drained(): void {
     this.#isBlocked = false
     clearTimeout(this.#unread)
-    this.#events.drained()
+    if (!this.#outbox.isEmpty) this.#list()
+  }
+
+  /** Drops a node that stands still. It is not judged by what we could not see yet: reads come before the verdict. */
+  #watch(): void {
+    const written = this.#written
+    this.#unread = setTimeout(() => {
+      setImmediate(() => {
+        if (!this.#isBlocked || this.#isEnded) return
+        if (this.#written > written) this.#watch()
+        else this.#drop(`the node read nothing for ${UNREAD_MS} ms`)
+      })
+    }, UNREAD_MS)
   }
 
   #drop(why: string): void {
-    this.#events.unread(new SchedulerError('SLOW_READER', why))
+    this.#events.unread(this, new SchedulerError('SLOW_READER', why))
   }
 }
 

@@ -25,7 +25,7 @@ import type { Node, NodeInfo } from './nodes.ts'
 import { WANTS } from './peer-table.ts'
 import { holderCame, inquire, mapArrived } from './piece-maps.ts'
 import { Policy } from './policy.ts'
-import { type Blob, type CoreOptions, type Counters, type PieceFailure, State } from './state.ts'
+import { type Blob, type CoreOptions, type Counters, type PieceFailure, type PieceObserver, State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
 import { endTransfer, findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
@@ -250,6 +250,11 @@ export class SchedulingCore {
       )
     }
     mapArrived(this.#state, swarm, index, sha256s)
+  }
+
+  /** Has `observer` hear of each piece that a node has got from now on. It must not call back. */
+  observe(observer: PieceObserver): void {
+    this.#state.pieceArrived = observer
   }
 
   /** What follows from the events since the last tick and from the time. The result is valid until the next tick. */

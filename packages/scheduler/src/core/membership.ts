@@ -121,9 +121,11 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
   if (parent === ORIGIN) {
     swarm.bytes.origin += bytes
     counters.bytes.origin += bytes
+    state.pieceArrived?.(swarm, child, parent, bytes)
     return
   }
   if (nodes.find(parent) === undefined) return
+  state.pieceArrived?.(swarm, child, parent, bytes)
   table.piecesSent[parent] = (table.piecesSent[parent] as number) + 1
   if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
   if (table.isSeed[parent] === 1) {

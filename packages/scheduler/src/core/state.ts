@@ -48,6 +48,9 @@ export interface Counters {
   pauses: number
 }
 
+/** Hears that node `child` has got a piece of so many bytes. `parent` is the node that sent it, or ORIGIN. */
+export type PieceObserver = (swarm: Swarm, child: number, parent: number, bytes: number) => void
+
 /** All that the core remembers. */
 export class State {
   readonly options: CoreOptions
@@ -86,6 +89,9 @@ export class State {
     bans: 0,
     pauses: 0,
   }
+
+  /** Hears of each piece that a node has got. */
+  pieceArrived: PieceObserver | undefined
 
   constructor(options: CoreOptions, random: () => number) {
     this.options = options

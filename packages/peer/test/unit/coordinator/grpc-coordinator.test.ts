@@ -27,12 +27,14 @@ const HELLO = {
   downloadSlots: 1,
   labels: {},
   version: '0',
+  readsBatches: true,
 }
 
 /** A scripted scheduler behind the real contract and a real socket. */
 class Scheduler {
   readonly heard: string[] = []
   streams: Stream[] = []
+  readsBatches = false
   #server = new Server()
   port = 0
 
@@ -45,7 +47,10 @@ class Scheduler {
         stream.on('data', ({ events }: ConnectRequest) => {
           for (const { event } of events) {
             if (event?.$case === 'hello')
-              this.send({ $case: 'welcome', value: { schedulerId: 's', bootstrap: ['/x'] } })
+              this.send({
+                $case: 'welcome',
+                value: { schedulerId: 's', bootstrap: ['/x'], readsBatches: this.readsBatches },
+              })
             const { swarm, piece } = (event?.value ?? {}) as { swarm?: number; piece?: number }
             this.heard.push([event?.$case, swarm, piece].filter((word) => word !== undefined).join(' '))
           }
@@ -133,6 +138,25 @@ describe('the coordinator', () => {
     await vi.waitFor(() =>
       expect(told.slice(2)).toEqual(['assigned 1 p h:9 seed', 'leased true 100 2+3 a', 'map true', 'swarmFailed 2']),
     )
+  })
+
+  it('takes several assignments in one command', async () => {
+    const sha256s = Buffer.alloc(64)
+    scheduler.send(swarm, parent, {
+      $case: 'assignments',
+      value: { swarm: 7, pieces: [1, 2], parents: [3, 3], sha256s },
+    })
+    await vi.waitFor(() => expect(told.slice(2)).toEqual(['assigned 1 p h:9 seed', 'assigned 2 p h:9 seed']))
+  })
+
+  it.each([
+    ['a parent is missing', { swarm: 7, pieces: [1, 2], parents: [3], sha256s: Buffer.alloc(64) }],
+    ['a sha256 is missing', { swarm: 7, pieces: [1, 2], parents: [3, 3], sha256s: Buffer.alloc(32) }],
+    ['a parent is unknown', { swarm: 7, pieces: [1], parents: [4], sha256s: Buffer.alloc(32) }],
+  ])('dials again when in a command for several pieces %s', async (_what, value) => {
+    scheduler.send(swarm, parent, { $case: 'assignments', value })
+    await vi.waitFor(() => expect(told.filter((word) => word === 'connected')).toHaveLength(2), { timeout: 5000 })
+    expect(told.some((word) => word.startsWith('assigned'))).toBe(false)
   })
 
   it.each([

@@ -55,6 +55,51 @@ describe('the admin server', () => {
     expect(page.members).toHaveLength(2)
   })
 
+  it('shows what flows, and what crosses zones', async () => {
+    const seed = connect(0).hello({ role: NodeRole.SEED, labels: { zone: 'a', rack: 'r1' } })
+    await seed.next('welcome')
+    const peer = connect(1).hello({ labels: { 'topology.kubernetes.io/zone': 'b' }, readsBatches: true })
+    peer.join(DIGEST, SIZE)
+    const { swarm } = await seed.next('lease')
+    seed.fromOrigin(swarm, 0, sha256(0))
+    const { pieces, parents, sha256s } = await peer.next('assignments')
+    expect(pieces).toEqual([0])
+    expect(sha256s.equals(sha256(0))).toBe(true)
+    peer.say({ $case: 'piecesDone', value: { swarm, pieces, parents, durationsUs: [1000] } })
+    seed.fromOrigin(swarm, 1, sha256(1))
+    await peer.next('assignments')
+    const { nodes: shown } = (await getJson('/api/v1/nodes')) as { nodes: Record<string, unknown>[] }
+    expect(shown.find((node) => node.role === 'seed')).toMatchObject({
+      zone: 'a',
+      rack: 'r1',
+      bytesPerSecond: { up: expect.toSatisfy((rate) => rate > 0), down: expect.toSatisfy((rate) => rate > 0) },
+    })
+    expect(shown.find((node) => node.role === 'peer')).toMatchObject({ zone: 'b', rack: '', isBlocked: false })
+    expect(await getJson(`/api/v1/swarms/${DIGEST}`)).toMatchObject({
+      progress: 3 / 8,
+      inFlight: 1,
+      crossZoneBytes: PIECE,
+      originBytes: 2 * PIECE,
+      originCopies: (2 * PIECE) / SIZE,
+      bytesPerSecond: expect.toSatisfy((rate) => rate > 0),
+    })
+    expect(await getJson('/api/v1/zones')).toEqual({
+      zones: [
+        { zone: 'a', nodes: 1, crossZoneBytes: { in: 0, out: PIECE } },
+        { zone: 'b', nodes: 1, crossZoneBytes: { in: PIECE, out: 0 } },
+      ],
+    })
+    const text = await (await get('/metrics')).text()
+    expect(text).toContain(`shoal_scheduler_cross_zone_bytes_total ${PIECE}`)
+    expect(text).toContain('shoal_scheduler_zones 2')
+    expect(text).toContain('shoal_scheduler_transfers_in_flight 1')
+    expect(text).toContain('shoal_scheduler_blocked_streams 0')
+    expect(text).toContain(`shoal_scheduler_origin_copies{stat="max"} ${(2 * PIECE) / SIZE}`)
+    expect(text).toMatch(/shoal_scheduler_bytes_per_second [1-9]/)
+    expect(text).not.toContain(DIGEST)
+    expect(text).not.toContain(peerIds[0])
+  })
+
   it('answers what it does not know with a message', async () => {
     expect(await getJson('/api/v1/swarms/nonsense')).toEqual({ message: expect.stringContaining('sha256:') })
     const missing = await get(`/api/v1/swarms/${OTHER_DIGEST}`)

@@ -14,6 +14,7 @@ describe('the life of a swarm', () => {
     expect(await peer.next('welcome')).toEqual({
       schedulerId,
       bootstrap: [`/ip4/127.0.0.1/tcp/7412/p2p/${peerIds[0]}`],
+      readsBatches: true,
     })
     const { swarm } = await peer.next('swarm')
     expect(await seed.next('swarm')).toEqual({ digest: DIGEST, swarm, size: SIZE })

@@ -65,6 +65,7 @@ export class ScriptedNode {
         downloadSlots: 16,
         labels: { zone: 'a' },
         version: '0.0.0',
+        readsBatches: false,
         ...changes,
       },
     })

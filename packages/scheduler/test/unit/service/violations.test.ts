@@ -37,6 +37,21 @@ describe('what a node may not say', () => {
 
   const BAD: [string, Parameters<ScriptedNode['say']>[0], string][] = [
     [
+      'pieces without parents',
+      { $case: 'piecesDone', value: { swarm: 1, pieces: [0], parents: [], durationsUs: [1] } },
+      'pieces_done must name',
+    ],
+    [
+      'no pieces',
+      { $case: 'piecesDone', value: { swarm: 1, pieces: [], parents: [], durationsUs: [] } },
+      'pieces_done must name',
+    ],
+    [
+      'pieces of a swarm that was not named',
+      { $case: 'piecesDone', value: { swarm: 99, pieces: [0], parents: [1], durationsUs: [1] } },
+      'swarm 99 was not named',
+    ],
+    [
       'hello twice',
       {
         $case: 'hello',
@@ -51,6 +66,7 @@ describe('what a node may not say', () => {
           downloadSlots: 1,
           labels: {},
           version: '',
+          readsBatches: false,
         },
       },
       'hello may be sent once',

@@ -109,6 +109,12 @@ export interface NodeEvent {
     | //
     /** An assigned piece has nearly arrived. */
     { $case: "pieceEnding"; value: PieceEnding }
+    | //
+    /**
+     * Pieces of one swarm that arrived and were right; for a scheduler that
+     * said reads_batches.
+     */
+    { $case: "piecesDone"; value: PiecesDone }
     | undefined;
 }
 
@@ -137,6 +143,9 @@ export interface NodeCommand {
     | //
     /** How to reach a node that later assignments name by number. */
     { $case: "parent"; value: Parent }
+    | //
+    /** Fetch these pieces of one swarm; for a node that said reads_batches. */
+    { $case: "assignments"; value: Assignments }
     | undefined;
 }
 
@@ -165,6 +174,8 @@ export interface Hello {
   labels: { [key: string]: string };
   /** Version of the node's software. */
   version: string;
+  /** Whether the node understands Assignments. */
+  readsBatches: boolean;
 }
 
 export interface Hello_LabelsEntry {
@@ -178,6 +189,8 @@ export interface Welcome {
   schedulerId: string;
   /** Some nodes' libp2p addresses (multiaddr text with /p2p/), to start from. */
   bootstrap: string[];
+  /** Whether the scheduler understands PiecesDone. */
+  readsBatches: boolean;
 }
 
 /** Origin says where a blob can be fetched when no node holds it. */
@@ -249,6 +262,18 @@ export interface PieceDone {
   sha256: Buffer;
   /** From request to verified, microseconds. */
   durationUs: number;
+}
+
+/** PiecesDone reports verified pieces that other nodes sent. */
+export interface PiecesDone {
+  /** Number from Swarm. */
+  swarm: number;
+  /** Piece indexes, at least one. */
+  pieces: number[];
+  /** For each piece the number of the parent that sent it, at least 1. */
+  parents: number[];
+  /** For each piece the time from request to verified, microseconds. */
+  durationsUs: number[];
 }
 
 /**
@@ -338,6 +363,18 @@ export interface Assignment {
   parent: number;
   /** The piece's sha256, 32 bytes. */
   sha256: Buffer;
+}
+
+/** Assignments asks the node to fetch pieces of one swarm. */
+export interface Assignments {
+  /** Number from Swarm. */
+  swarm: number;
+  /** Piece indexes, at least one. */
+  pieces: number[];
+  /** For each piece the number of the parent to fetch it from. */
+  parents: number[];
+  /** For each piece its sha256, 32 bytes, one after another. */
+  sha256s: Buffer;
 }
 
 /** Lease asks the node to fetch pieces from the origin and to report each. */
@@ -546,6 +583,9 @@ export const NodeEvent: MessageFns<NodeEvent> = {
       case "pieceEnding":
         PieceEnding.encode(message.event.value, writer.uint32(82).fork()).join();
         break;
+      case "piecesDone":
+        PiecesDone.encode(message.event.value, writer.uint32(90).fork()).join();
+        break;
     }
     return writer;
   },
@@ -643,6 +683,14 @@ export const NodeEvent: MessageFns<NodeEvent> = {
             message.event = { $case: "pieceEnding", value: PieceEnding.decode(reader, reader.uint32()) };
             continue;
           }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.event = { $case: "piecesDone", value: PiecesDone.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -683,6 +731,9 @@ export const NodeCommand: MessageFns<NodeCommand> = {
         break;
       case "parent":
         Parent.encode(message.command.value, writer.uint32(58).fork()).join();
+        break;
+      case "assignments":
+        Assignments.encode(message.command.value, writer.uint32(66).fork()).join();
         break;
     }
     return writer;
@@ -757,6 +808,14 @@ export const NodeCommand: MessageFns<NodeCommand> = {
             message.command = { $case: "parent", value: Parent.decode(reader, reader.uint32()) };
             continue;
           }
+          case 8: {
+            if (tag !== 66) {
+              break;
+            }
+
+            message.command = { $case: "assignments", value: Assignments.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -782,6 +841,7 @@ function createBaseHello(): Hello {
     downloadSlots: 0,
     labels: {},
     version: "",
+    readsBatches: false,
   };
 }
 
@@ -816,6 +876,9 @@ export const Hello: MessageFns<Hello> = {
     });
     if (message.version !== "") {
       writer.uint32(82).string(message.version);
+    }
+    if (message.readsBatches !== false) {
+      writer.uint32(88).bool(message.readsBatches);
     }
     return writer;
   },
@@ -916,6 +979,14 @@ export const Hello: MessageFns<Hello> = {
             message.version = reader.string();
             continue;
           }
+          case 11: {
+            if (tag !== 88) {
+              break;
+            }
+
+            message.readsBatches = reader.bool();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -987,7 +1058,7 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { schedulerId: "", bootstrap: [] };
+  return { schedulerId: "", bootstrap: [], readsBatches: false };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -997,6 +1068,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     for (const v of message.bootstrap) {
       writer.uint32(18).string(v!);
+    }
+    if (message.readsBatches !== false) {
+      writer.uint32(24).bool(message.readsBatches);
     }
     return writer;
   },
@@ -1028,6 +1102,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.bootstrap.push(reader.string());
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.readsBatches = reader.bool();
             continue;
           }
         }
@@ -1497,6 +1579,127 @@ export const PieceDone: MessageFns<PieceDone> = {
   },
 };
 
+function createBasePiecesDone(): PiecesDone {
+  return { swarm: 0, pieces: [], parents: [], durationsUs: [] };
+}
+
+export const PiecesDone: MessageFns<PiecesDone> = {
+  encode(message: PiecesDone, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.swarm !== 0) {
+      writer.uint32(8).uint32(message.swarm);
+    }
+    if (message.pieces.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.pieces) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.parents.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.parents) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.durationsUs.length !== 0) {
+      writer.uint32(34).fork();
+      for (const v of message.durationsUs) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PiecesDone {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePiecesDone();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.swarm = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.pieces.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.pieces.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.parents.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.parents.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag === 32) {
+              message.durationsUs.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 34) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.durationsUs.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBasePieceEnding(): PieceEnding {
   return { swarm: 0, piece: 0, parent: 0 };
 }
@@ -1798,6 +2001,113 @@ export const Assignment: MessageFns<Assignment> = {
             }
 
             message.sha256 = Buffer.from(reader.bytes());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseAssignments(): Assignments {
+  return { swarm: 0, pieces: [], parents: [], sha256s: Buffer.alloc(0) };
+}
+
+export const Assignments: MessageFns<Assignments> = {
+  encode(message: Assignments, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.swarm !== 0) {
+      writer.uint32(8).uint32(message.swarm);
+    }
+    if (message.pieces.length !== 0) {
+      writer.uint32(18).fork();
+      for (const v of message.pieces) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.parents.length !== 0) {
+      writer.uint32(26).fork();
+      for (const v of message.parents) {
+        writer.uint32(v);
+      }
+      writer.join();
+    }
+    if (message.sha256s.length !== 0) {
+      writer.uint32(34).bytes(message.sha256s);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Assignments {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseAssignments();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.swarm = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag === 16) {
+              message.pieces.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 18) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.pieces.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 3: {
+            if (tag === 24) {
+              message.parents.push(reader.uint32());
+
+              continue;
+            }
+
+            if (tag === 26) {
+              const end2 = reader.uint32() + reader.pos;
+              while (reader.pos < end2) {
+                message.parents.push(reader.uint32());
+              }
+
+              continue;
+            }
+
+            break;
+          }
+          case 4: {
+            if (tag !== 34) {
+              break;
+            }
+
+            message.sha256s = Buffer.from(reader.bytes());
             continue;
           }
         }

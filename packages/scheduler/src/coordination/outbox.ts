@@ -1,0 +1,125 @@
+import { ConnectResponse, type NodeCommand } from '@shoal/proto'
+import { SHA256_BYTES } from '../core/swarm.ts'
+
+/** Commands in one response, as the contract bounds them. */
+const MOST_COMMANDS = 10_000
+/** Bytes of one response, if a single command is not longer. */
+const MOST_BYTES = 64 * 1024
+
+type Command = NonNullable<NodeCommand['command']>
+
+/** A command as bytes: a response of its own. Responses one after another are one response that holds all they hold. */
+export function encoded(command: Command): Uint8Array {
+  return ConnectResponse.encode({ commands: [{ command }] }).finish()
+}
+
+/**
+ * What waits to be said to one node, already as bytes. Pieces of one swarm that are assigned one after another become
+ * one command, and a swarm that is to be named twice is named once.
+ */
+export class Outbox {
+  readonly #readsBatches: boolean
+  #commands: Uint8Array[] = []
+  #bytes = 0
+  /** Swarms whose number is in `#commands`, and nothing after it that ends what was asked for. */
+  readonly #named = new Set<number>()
+  /** Pieces assigned since the last other command: of one swarm, whose digests are these. */
+  #swarm = 0
+  #digests: Uint8Array = new Uint8Array()
+  #pieces: number[] = []
+  #parents: number[] = []
+
+  /** @param readsBatches whether the node understands several assignments in one command */
+  constructor(readsBatches: boolean) {
+    this.#readsBatches = readsBatches
+  }
+
+  get isEmpty(): boolean {
+    return this.#commands.length === 0 && this.#pieces.length === 0
+  }
+
+  /** Bytes that wait, without the pieces assigned last. */
+  get bytes(): number {
+    return this.#bytes
+  }
+
+  /** Adds a command. */
+  add(command: Command): void {
+    if (command.$case === 'swarm') {
+      if (this.#named.has(command.value.swarm)) return
+      this.#named.add(command.value.swarm)
+    } else if (command.$case === 'swarmFailed') this.#named.delete(command.value.swarm)
+    this.#closeBatch()
+    this.#push(encoded(command))
+  }
+
+  /** Adds the introduction of a parent, before the pieces assigned last. */
+  introduce(parent: Uint8Array): void {
+    this.#push(parent)
+  }
+
+  /**
+   * Adds an assignment.
+   * @param parent its number on the stream
+   * @param digests sha256 of every piece of the swarm, one after another; read before the next tick
+   */
+  assign(swarm: number, piece: number, parent: number, digests: Uint8Array): void {
+    if (this.#swarm !== swarm) this.#closeBatch()
+    this.#swarm = swarm
+    this.#digests = digests
+    this.#pieces.push(piece)
+    this.#parents.push(parent)
+    if (!this.#readsBatches) this.#closeBatch()
+  }
+
+  /** The end of a tick: what was assigned in it is a command from now on. */
+  seal(): void {
+    this.#closeBatch()
+  }
+
+  /** Takes the next response out, if anything waits. */
+  take(): Buffer | undefined {
+    this.#closeBatch()
+    const commands = this.#commands
+    let [count, bytes] = [0, 0]
+    for (; count < commands.length && count < MOST_COMMANDS; count++) {
+      const length = (commands[count] as Uint8Array).byteLength
+      if (count > 0 && bytes + length > MOST_BYTES) break
+      bytes += length
+    }
+    if (count === 0) return undefined
+    const response = Buffer.allocUnsafe(bytes)
+    for (let i = 0, at = 0; i < count; i++) {
+      const command = commands[i] as Uint8Array
+      response.set(command, at)
+      at += command.byteLength
+    }
+    this.#commands = count === commands.length ? [] : commands.slice(count)
+    this.#bytes -= bytes
+    if (this.#commands.length === 0) this.#named.clear()
+    return response
+  }
+
+  #closeBatch(): void {
+    const { length } = this.#pieces
+    if (length === 0) return
+    const sha256s = Buffer.allocUnsafe(length * SHA256_BYTES)
+    for (let i = 0; i < length; i++) {
+      const from = (this.#pieces[i] as number) * SHA256_BYTES
+      sha256s.set(this.#digests.subarray(from, from + SHA256_BYTES), i * SHA256_BYTES)
+    }
+    const [swarm, pieces, parents] = [this.#swarm, this.#pieces, this.#parents]
+    this.#pieces = []
+    this.#parents = []
+    if (this.#readsBatches) this.#push(encoded({ $case: 'assignments', value: { swarm, pieces, parents, sha256s } }))
+    else {
+      const [piece, parent] = [pieces[0] as number, parents[0] as number]
+      this.#push(encoded({ $case: 'assignment', value: { swarm, piece, parent, sha256: sha256s } }))
+    }
+  }
+
+  #push(command: Uint8Array): void {
+    this.#commands.push(command)
+    this.#bytes += command.byteLength
+  }
+}
