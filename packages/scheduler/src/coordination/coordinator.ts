@@ -22,6 +22,8 @@ export interface CoordinatorOptions extends CoreOptions {
   readonly tickMs: number
   /** A stream without hello for so long is ended. */
   readonly helloTimeoutMs?: number
+  /** A node that leaves more bytes unread than this is dropped, besides what grpc-js and the kernel hold. */
+  readonly mostWaitingBytes?: number
 }
 
 /** Joins the nodes' streams to the scheduling core: events go in as they come, commands go out once a tick. */
@@ -43,18 +45,21 @@ export class Coordinator {
   readonly #numbers = { indexOf: (parent: number) => this.#indexOf(parent) }
   /** Sessions for which something waits. */
   #waiting: Session[] = []
-  readonly #sessionEvents: SessionEvents = {
-    waits: (session) => {
-      this.#waiting.push(session)
-      this.#wake()
-    },
-    unread: (session, error) => this.#end(session, error),
-  }
+  readonly #sessionEvents: SessionEvents
   #nextNumber = 1
   #isStopped = false
 
   constructor(options: CoordinatorOptions, dependencies: { metrics: SchedulerMetrics; log: Logger }) {
     this.#options = options
+    const { mostWaitingBytes } = options
+    this.#sessionEvents = {
+      ...(mostWaitingBytes === undefined ? {} : { mostWaitingBytes }),
+      waits: (session) => {
+        this.#waiting.push(session)
+        this.#wake()
+      },
+      unread: (session, error) => this.#end(session, error),
+    }
     this.#metrics = dependencies.metrics
     this.#log = dependencies.log
     this.core = new SchedulingCore(options, Math.random)

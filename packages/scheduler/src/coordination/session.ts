@@ -13,8 +13,10 @@ const MOST_WAITING_BYTES = 4 * 1024 * 1024
 /** A node that reads not a single response for so long while commands wait is dropped. */
 const UNREAD_MS = 10_000
 
-/** What a session tells its owner. */
+/** What a session is bounded by, and what it tells its owner. */
 export interface SessionEvents {
+  /** Bytes that may wait for the node, in place of 4 MiB. */
+  readonly mostWaitingBytes?: number
   /** Something waits for the node since now, or the node reads again: `flush` is to be called. */
   readonly waits: (session: Session) => void
   /** The node does not read: it is to be dropped. */
@@ -102,7 +104,8 @@ export class Session {
     if (this.#isEnded) return false
     this.#outbox.seal()
     if (this.#isBlocked) {
-      if (this.#outbox.bytes > MOST_WAITING_BYTES) this.#drop(`more than ${MOST_WAITING_BYTES} bytes wait for the node`)
+      const most = this.#events.mostWaitingBytes ?? MOST_WAITING_BYTES
+      if (this.#outbox.bytes > most) this.#drop(`more than ${most} bytes wait for the node`)
       return false
     }
     const response = this.#outbox.take()

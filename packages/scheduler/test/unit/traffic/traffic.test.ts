@@ -24,7 +24,7 @@ describe('rates', () => {
 describe('traffic', () => {
   it('tells what crossed a zone from what did not', () => {
     const traffic = new Traffic(() => 0)
-    const swarm = new Swarm(1, 'sha256:a', 10 * MIB)
+    const swarm = new Swarm(1, 'sha256:a', 10 * MIB, { controlMs: 0, msPerByte: 1 })
     traffic.nodeUp(0, 'a')
     traffic.nodeUp(1, 'a')
     traffic.nodeUp(2, 'b')
