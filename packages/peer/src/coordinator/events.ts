@@ -52,13 +52,17 @@ export interface CoordinatorListener {
   bootstrap(multiaddrs: readonly string[]): void
 }
 
+/** How urgent a blob is: a runtime waits for it, or a manifest announced it. */
+export type Urgency = 'interactive' | 'prefetch'
+
 /** What a node tells its scheduler. Calls are queued and sent in order; while there is no stream they do nothing. */
 export interface Coordinator {
   /** Whether the stream is up and the scheduler has answered. */
   readonly isConnected: boolean
   holding(digest: string, size: number): void
   withdrawn(digest: string): void
-  join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array): void
+  /** The node wants the blob, and has some of it; said again when it has become more urgent. */
+  join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array, urgency: Urgency): void
   leave(digest: string): void
   /** A piece arrived from `parent`, right. */
   pieceDone(digest: string, piece: number, parent: ParentNode, durationUs: number): void

@@ -7,7 +7,7 @@ import {
   Priority,
   SchedulerServiceClient,
 } from '@shoal/proto'
-import type { BlobOrigin, Coordinator, CoordinatorListener, ParentNode } from './events.ts'
+import type { BlobOrigin, Coordinator, CoordinatorListener, ParentNode, Urgency } from './events.ts'
 import { SchedulerStream } from './scheduler-stream.ts'
 
 const KEEPALIVE_MS = 3000
@@ -78,8 +78,9 @@ export class GrpcCoordinator implements Coordinator, Startable {
     this.#stream?.send({ $case: 'withdrawn', value: { digest } })
   }
 
-  join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array): void {
-    const value = { digest, size, origin: { ...origin }, have: Buffer.from(have), priority: Priority.INTERACTIVE }
+  join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array, urgency: Urgency): void {
+    const priority = urgency === 'interactive' ? Priority.INTERACTIVE : Priority.PREFETCH
+    const value = { digest, size, origin: { ...origin }, have: Buffer.from(have), priority }
     this.#stream?.send({ $case: 'join', value })
   }
 

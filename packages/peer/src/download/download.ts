@@ -1,6 +1,6 @@
 import { parseDigest, ShoalError } from '@shoal/core'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
-import type { OriginLease, PieceAssignment } from '../coordinator/events.ts'
+import type { OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import type { DownloadDependencies, OriginSource } from './dependencies.ts'
 import { DownloadError } from './errors.ts'
@@ -56,7 +56,8 @@ export class Download {
   readonly #beganMs: number
   #lastProgressMs: number
   #disconnectedSinceMs: number | undefined
-  #isWanted = false
+  /** Undefined: nobody on this node wants it. */
+  #urgency: Urgency | undefined
   #hasLease = false
   #hasSwarmFailed = false
   #fallback: FallbackReason | undefined
@@ -107,9 +108,15 @@ export class Download {
   }
 
   /** Somebody on this node wants the blob: joins the swarm, or goes to the origin when there is none. */
-  want(): void {
-    if (this.#isWanted || this.#outcome !== undefined) return
-    this.#isWanted = true
+  want(urgency: Urgency): void {
+    if (this.#outcome !== undefined || this.#urgency === urgency || this.#urgency === 'interactive') return
+    const isFirst = this.#urgency === undefined
+    this.#urgency = urgency
+    if (isFirst) this.#begin()
+    else this.join()
+  }
+
+  #begin(): void {
     this.#lastProgressMs = this.#dependencies.now()
     if (!this.#dependencies.coordinator.isConnected) this.#disconnectedSinceMs = this.#lastProgressMs
     this.#finishIfWhole()
@@ -120,11 +127,12 @@ export class Download {
 
   /** Tells the scheduler what is wanted and what is held; again on each new stream. */
   join(): void {
-    if (!this.#isWanted || this.#isSwarmDistrusted || !this.#dependencies.coordinator.isConnected) return
+    if (this.#urgency === undefined || this.#isSwarmDistrusted || !this.#dependencies.coordinator.isConnected) return
     this.#disconnectedSinceMs = undefined
     this.#hasSwarmFailed = false
     const { registry, repository } = this.origin
-    this.#dependencies.coordinator.join(this.digest, this.blob.size, { registry, repository }, this.blob.have.toBytes())
+    const have = this.blob.have.toBytes()
+    this.#dependencies.coordinator.join(this.digest, this.blob.size, { registry, repository }, have, this.#urgency)
   }
 
   schedulerGone(): void {
@@ -216,7 +224,7 @@ export class Download {
 
   /** Goes to the origin, or back to the swarm, when it is time. Called a few times a second. */
   check(): void {
-    if (!this.#isWanted || this.#outcome !== undefined || this.#isFinishing) return
+    if (this.#urgency === undefined || this.#outcome !== undefined || this.#isFinishing) return
     // Pieces that are slow because we hold them back are no reason to go and load the origin.
     if (this.#flights.count > 0 && this.#dependencies.isHeldBack?.() === true) {
       this.#lastProgressMs = this.#dependencies.now()

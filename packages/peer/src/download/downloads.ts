@@ -1,6 +1,6 @@
 import { ShoalError, type Startable, systemErrorCode, tryParseDigest } from '@shoal/core'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
-import type { CoordinatorListener, OriginLease, PieceAssignment } from '../coordinator/events.ts'
+import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { type StoreError, storeIoError } from '../store/errors.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
@@ -107,11 +107,11 @@ export class Downloads implements Startable, CoordinatorListener {
   }
 
   /** Begins the download of a blob, or joins the one that runs. */
-  async want(request: BlobRequest): Promise<Download> {
+  async want(request: BlobRequest, urgency: Urgency = 'interactive'): Promise<Download> {
     const download = this.#active.get(request.digest) ?? (await this.#begin(request))
     download.addSource(request.source)
     this.#pinToEnd(download)
-    download.want()
+    download.want(urgency)
     return download
   }
 
@@ -145,7 +145,7 @@ export class Downloads implements Startable, CoordinatorListener {
   announce(requests: readonly BlobRequest[]): void {
     for (const request of requests) {
       if (this.#dependencies.store.find(request.digest)?.isComplete || this.#active.has(request.digest)) continue
-      this.want(request).catch((error: unknown) => {
+      this.want(request, 'prefetch').catch((error: unknown) => {
         this.#dependencies.log.warn(
           { digest: request.digest, err: error },
           'an announced blob can not be fetched ahead',

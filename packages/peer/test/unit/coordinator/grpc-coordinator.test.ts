@@ -114,7 +114,7 @@ const parent: Command = {
 describe('the coordinator', () => {
   it('names itself first, and numbers what it tells by the scheduler’s names', async () => {
     const node = { number: 3, peerId: 'p', host: 'h', port: 9, role: 'seed' as const }
-    coordinator.join(DIGEST, 100, { registry: 'r', repository: 'a' }, new Uint8Array(1))
+    coordinator.join(DIGEST, 100, { registry: 'r', repository: 'a' }, new Uint8Array(1), 'interactive')
     coordinator.pieceFetched(DIGEST, 5, new Uint8Array(32), 0)
     await vi.waitFor(() => expect(scheduler.heard).toEqual(['hello', 'join']))
     scheduler.send(swarm)

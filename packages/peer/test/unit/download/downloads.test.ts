@@ -176,6 +176,20 @@ describe('without a scheduler', () => {
     expect((await reading).equals(content)).toBe(true)
   })
 
+  it('is less urgent while a manifest has only announced the blob', async () => {
+    world.parents.set('p1', content)
+    world.downloads.announce([request])
+    await vi.waitFor(() => expect(world.heard).toEqual(['join 00 prefetch']))
+    world.assign(1)
+    await vi.waitFor(() => expect(world.heard).toContain('done 1 p1'))
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard.at(-1)).toBe('join 02'))
+    world.downloads.announce([request])
+    for (const piece of all.filter((p) => p !== 1)) world.assign(piece)
+    expect((await reading).equals(content)).toBe(true)
+    expect(world.heard.filter((event) => event.startsWith('join'))).toHaveLength(2)
+  })
+
   it('joins again with what it holds when the scheduler is back', async () => {
     world.parents.set('p1', content)
     const reading = world.read()

@@ -176,7 +176,10 @@ export class World implements PieceWorkers {
       },
       holding: hear('holding'),
       withdrawn: hear('withdrawn'),
-      join: (_digest, _size, _origin, have) => void this.heard.push(`join ${Buffer.from(have).toString('hex')}`),
+      join: (_digest, _size, _origin, have, urgency) => {
+        const words = ['join', Buffer.from(have).toString('hex'), urgency === 'prefetch' ? urgency : undefined]
+        this.heard.push(words.filter((word) => word !== undefined).join(' '))
+      },
       leave: hear('leave'),
       pieceDone: (_digest, piece, parent) => void this.heard.push(`done ${piece} ${parent.peerId}`),
       pieceFetched: (_digest, piece) => void this.heard.push(`fetched ${piece}`),
