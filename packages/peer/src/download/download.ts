@@ -10,6 +10,9 @@ import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
 import { leaseFailureReason, pieceFailureReason } from './reasons.ts'
 
+/** Further parents of a piece that are remembered. */
+const MOST_CHANCES = 2
+
 /** Bounds of a download's waits; see options.ts. */
 export interface DownloadOptions {
   readonly originStreams: number
@@ -43,6 +46,8 @@ export class Download {
   readonly #dependencies: DownloadDependencies
   readonly #flights: PieceFlights
   readonly #waiters = new PieceWaiters()
+  /** Further parents of pieces that are on their way, for when that fails. */
+  readonly #secondChances = new Map<number, PieceAssignment[]>()
   readonly #originFetch: OriginFetch
   readonly #stopping = new AbortController()
   readonly #isSwarmDistrusted: boolean
@@ -148,7 +153,10 @@ export class Download {
       return
     }
     // On its way already: its arrival is reported whoever sent it, and frees this assignment too.
-    if (!this.#flights.isOpen(piece)) return
+    if (!this.#flights.isOpen(piece)) {
+      this.#secondChances.set(piece, [...(this.#secondChances.get(piece) ?? []), assignment].slice(-MOST_CHANCES))
+      return
+    }
     this.#flights.begin(piece)
     const request = {
       digest: this.digest,
@@ -175,6 +183,9 @@ export class Download {
         this.#dependencies.log.warn(fields, 'a parent sent a wrong piece; reported')
       }
       coordinator.pieceFailed(this.digest, piece, parent, pieceFailureReason(error))
+      const [second, ...others] = this.#secondChances.get(piece) ?? []
+      this.#secondChances.set(piece, others)
+      if (second !== undefined) await this.assigned(second)
     }
   }
 
@@ -257,6 +268,7 @@ export class Download {
       return false
     } finally {
       this.#flights.end(piece)
+      this.#secondChances.delete(piece)
     }
     Atomics.add(this.#progress, 0, 1)
     Atomics.notify(this.#progress, 0)

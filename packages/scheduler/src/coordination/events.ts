@@ -40,7 +40,13 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       checkSwarm(core, session, swarm)
       const sha256 = checkSha256('piece_done.sha256', event.value.sha256)
       if (parent === 0) core.pieceDone(node, swarm, piece, ORIGIN, sha256)
-      else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined)
+      else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined, event.value.durationUs / 1000)
+      return
+    }
+    case 'pieceEnding': {
+      const { swarm, piece, parent } = event.value
+      checkSwarm(core, session, swarm)
+      core.pieceEnding(node, swarm, piece, numbers.indexOf(parent) ?? GONE)
       return
     }
     case 'pieceFailed': {

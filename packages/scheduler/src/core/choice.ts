@@ -75,4 +75,10 @@ export class Sample {
       this.members[i] = from.members[at] as number
     }
   }
+
+  /** Takes the member at a place out of the first `of`, the others of which keep their order. */
+  drop(at: number, of: number): void {
+    const { members } = this
+    for (let i = at + 1; i < of; i++) members[i - 1] = members[i] as number
+  }
 }

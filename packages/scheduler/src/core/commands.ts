@@ -25,13 +25,15 @@ export interface SwarmFailedCommand {
   readonly reason: LeaseFailure
 }
 
-/** Numbers that one assignment takes in `Commands.assignments`. */
+/** Numbers that one entry of `Commands.assignments` and `Commands.cancellations` takes. */
 export const ASSIGNMENT_STRIDE = 4
 
 /** What the nodes are to do, in order within each list. The same object is filled again at the next tick. */
 export class Commands {
   /** Child, swarm, piece, parent (nodes by index) of each assignment, one after another. */
   readonly assignments: number[] = []
+  /** The same, of transfers that are overdue and given up. A child that goes on with one does no harm. */
+  readonly cancellations: number[] = []
   readonly leases: LeaseCommand[] = []
   readonly maps: MapCommand[] = []
   failures: SwarmFailedCommand[] = []
@@ -45,6 +47,7 @@ export class Commands {
 
   clear(): void {
     this.assignments.length = 0
+    this.cancellations.length = 0
     this.leases.length = 0
     this.maps.length = 0
     this.failures.length = 0

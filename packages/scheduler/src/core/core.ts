@@ -1,17 +1,20 @@
-import { type HaveSet, PieceLayout } from '@shoal/core'
+import { PieceLayout } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
 import { hasBit } from './bitset.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
 import { type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
+import { Hedging } from './hedging.ts'
+import { learn } from './learning.ts'
 import { endLease, leasedPieceDone } from './lease.ts'
 import { leaseFailed, leaseMissing } from './leasing.ts'
 import {
   activate,
+  countPiece,
   hold,
   holdAll,
+  holdExactly,
   leaveIfUseless,
-  lost,
   peerFor,
   removePeer,
   settle,
@@ -25,7 +28,7 @@ import { Policy } from './policy.ts'
 import { type Blob, type CoreOptions, type Counters, type PieceFailure, State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
-import { findFlight, release } from './transfers.ts'
+import { endTransfer, findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
 
 /** What depends on time alone is looked at so often. */
 const SWEEP_MS = 250
@@ -45,6 +48,7 @@ const MOST_PIECES = 2 ** 16
 export class SchedulingCore {
   readonly #state: State
   readonly #policy: Policy
+  readonly #hedging: Hedging
   #spare = new Commands()
   #nextSwarm = 1
   #sweptAt = Number.NEGATIVE_INFINITY
@@ -53,6 +57,7 @@ export class SchedulingCore {
   constructor(options: CoreOptions, random: () => number) {
     this.#state = new State(options, random)
     this.#policy = new Policy(this.#state)
+    this.#hedging = new Hedging(this.#state)
   }
 
   /** Says what time it is, in milliseconds from any start; never less than before. Events happen at this time. */
@@ -80,10 +85,7 @@ export class SchedulingCore {
       swarm.refusals.delete(index)
       swarm.inquiry.asked.delete(index)
     }
-    for (const other of state.nodes) {
-      other.corruptFor.delete(index)
-      other.unreachableFor.delete(index)
-    }
+    for (const other of state.nodes) other.corruptFor.delete(index)
     state.avoidance.forget(index)
     state.commands.forget(index)
     state.nodes.remove(node)
@@ -114,7 +116,7 @@ export class SchedulingCore {
     const node = this.#state.nodes.get(index)
     const swarm = this.#state.blobs.get(digest)?.swarm
     const peer = swarm?.peerOf.get(index)
-    if (swarm !== undefined && peer !== undefined) this.#holdExactly(swarm, peer, undefined)
+    if (swarm !== undefined && peer !== undefined) holdExactly(this.#state, swarm, peer, undefined)
     this.#dropHolder(node, digest)
   }
 
@@ -145,11 +147,10 @@ export class SchedulingCore {
     const peer = peerFor(state, swarm, node)
     if (!info.have.isComplete) {
       swarm.origins[peer] = info.origin
-      swarm.priority = Math.min(swarm.priority, info.priority)
-      want(state, swarm, peer)
+      want(state, swarm, peer, info.priority)
     }
     if (info.have.held > 0) holderCame(swarm)
-    this.#holdExactly(swarm, peer, info.have)
+    holdExactly(state, swarm, peer, info.have)
     return swarm.id
   }
 
@@ -170,9 +171,17 @@ export class SchedulingCore {
    * The node has the piece, its bytes checked against the sha256 it was given, or fetched from the origin.
    * @param parent index of the node that sent it; ORIGIN or GONE
    * @param sha256 of the piece, where it came from the origin
+   * @param durationMs from request to verified; 0: not known
    * @throws SchedulerError `PROTOCOL_VIOLATION` when the swarm has no such piece
    */
-  pieceDone(index: number, swarmId: number, piece: number, parent: number, sha256: Uint8Array | undefined): void {
+  pieceDone(
+    index: number,
+    swarmId: number,
+    piece: number,
+    parent: number,
+    sha256: Uint8Array | undefined,
+    durationMs = 0,
+  ): void {
     const state = this.#state
     const swarm = state.swarms.get(swarmId)
     if (swarm === undefined) return
@@ -182,12 +191,12 @@ export class SchedulingCore {
       return
     }
     if (!hasBit(swarm.known, 0, piece)) return
-    const peer = peerFor(state, swarm, state.nodes.get(index))
+    const known = swarm.peerAt(index)
+    const peer = known === -1 ? peerFor(state, swarm, state.nodes.get(index)) : known
     if (parent === ORIGIN) swarm.absolve(peer, piece)
-    this.#count(swarm, peer, piece, parent)
+    countPiece(state, swarm, peer, piece, parent)
     hold(state, swarm, peer, piece)
-    const flight = findFlight(swarm, peer, piece)
-    if (flight !== -1) release(state, swarm, flight, true)
+    this.#arrived(swarm, peer, piece, parent, durationMs)
     if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
     leaveIfUseless(state, swarm, peer)
   }
@@ -200,10 +209,24 @@ export class SchedulingCore {
     const swarm = this.#state.swarms.get(swarmId)
     if (swarm === undefined) return
     checkPiece(swarm, piece)
-    const peer = swarm.peerOf.get(index)
-    const flight = peer === undefined ? -1 : findFlight(swarm, peer, piece)
-    if (flight === -1 || swarm.peers.node[swarm.peers.flightParent[flight] as number] !== parent) return
-    transferFailed(this.#state, swarm, flight, reason)
+    const flight = findTransfer(swarm, index, piece, parent)
+    if (flight !== -1) transferFailed(this.#state, swarm, flight, reason)
+  }
+
+  /**
+   * The piece will be there by the time that an answer could arrive: its slots can be given to the next. Ignored when
+   * the piece is not on its way from the parent to the node.
+   * @throws SchedulerError `PROTOCOL_VIOLATION` when the swarm has no such piece
+   */
+  pieceEnding(index: number, swarmId: number, piece: number, parent: number): void {
+    const state = this.#state
+    const swarm = state.swarms.get(swarmId)
+    if (swarm === undefined) return
+    checkPiece(swarm, piece)
+    const flight = findTransfer(swarm, index, piece, parent)
+    if (flight === -1) return
+    freeChildSlot(state, swarm, flight)
+    freeParentSlot(state, swarm, flight)
   }
 
   /** The node gives its lease back. Ignored when it has none. */
@@ -235,9 +258,10 @@ export class SchedulingCore {
     if (state.now - this.#sweptAt >= SWEEP_MS) {
       this.#sweptAt = state.now
       sweep(state)
+      for (const swarm of state.swarms.values()) if (this.#hedging.isDue(swarm)) state.touch(swarm)
     }
     const dirty = state.dirty.splice(0)
-    dirty.sort((a, b) => a.priority - b.priority || a.id - b.id)
+    if (dirty.length > 1) dirty.sort(byUrgency)
     for (const swarm of dirty) {
       swarm.isDirty = false
       if (state.swarms.get(swarm.id) === swarm) this.#run(swarm)
@@ -308,48 +332,29 @@ export class SchedulingCore {
     const state = this.#state
     inquire(state, swarm)
     leaseMissing(state, swarm)
+    this.#hedging.run(swarm)
     const before = state.counters.assignments
     this.#policy.run(swarm)
     if (state.counters.assignments > before) swarm.fruitless = 0
     else swarm.fruitless++
     const { fruitless } = swarm
-    if (swarm.receivers.size > 0 && swarm.senders.size > 0 && fruitless < FRUITLESS_RUNS) {
+    if (fruitless < FRUITLESS_RUNS && swarm.receiverCount > 0 && swarm.senderCount > 0) {
       state.touch(swarm)
       swarm.fruitless = fruitless
     }
     settle(state, swarm)
   }
 
-  /** Makes what the peer holds exactly `have`; undefined: nothing. A peer that is left with no purpose leaves. */
-  #holdExactly(swarm: Swarm, peer: number, have: HaveSet | undefined): void {
-    const state = this.#state
-    for (let piece = 0; piece < swarm.pieces; piece++) {
-      if (have?.has(piece) === true || !hasBit(swarm.peers.taken, peer * swarm.words, piece)) continue
-      swarm.unhold(peer, piece)
-      swarm.absolve(peer, piece)
-      const isLeased = swarm.lease?.peer === peer && hasBit(swarm.lease.pieces, 0, piece)
-      if (!isLeased && findFlight(swarm, peer, piece) === -1) swarm.untake(peer, piece)
-    }
-    for (let piece = 0; piece < swarm.pieces; piece++) if (have?.has(piece) === true) hold(state, swarm, peer, piece)
-    lost(state, swarm, peer)
-  }
-
-  #count(swarm: Swarm, peer: number, piece: number, parent: number): void {
-    if (hasBit(swarm.peers.have, peer * swarm.words, piece)) return
-    const bytes = swarm.layout.length(piece)
-    const child = this.#state.nodes.get(swarm.peers.node[peer] as number)
-    child.piecesReceived++
-    if (parent === ORIGIN) {
-      swarm.bytes.origin += bytes
-      this.#state.counters.bytes.origin += bytes
-      return
-    }
-    const sender = this.#state.nodes.find(parent)
-    if (sender === undefined) return
-    sender.piecesSent++
-    sender.unreachableFor.clear()
-    swarm.bytes[sender.info.role] += bytes
-    this.#state.counters.bytes[sender.info.role] += bytes
+  /** The piece is there: ends all transfers of it, and learns from the one that brought it. */
+  #arrived(swarm: Swarm, peer: number, piece: number, parent: number, durationMs: number): void {
+    const { flights, peers } = swarm
+    let flight = flights.find(peer, piece, -1)
+    if (flight === -1) return
+    const from = flights.parent(flight)
+    if (peers.zone[from] === peers.zone[peer]) peers.nearAt[peer] = this.#state.now
+    const isTheOne = peers.node[from] === parent && flights.copies(peer, piece) === 1
+    if (isTheOne) learn(this.#state, swarm, flight, durationMs)
+    for (; flight !== -1; flight = flights.find(peer, piece, -1)) endTransfer(this.#state, swarm, flight, true)
   }
 
   #blob(digest: string, sizeBytes: number): Blob {
@@ -372,6 +377,11 @@ export class SchedulingCore {
   #forgetIfUnused(blob: Blob): void {
     if (blob.swarm === undefined && blob.holders.size === 0) this.#state.blobs.delete(blob.digest)
   }
+}
+
+/** The order in which swarms get at slots: by priority; the starved first; then as they came, a runtime's first layer first. */
+function byUrgency(a: Swarm, b: Swarm): number {
+  return a.priority - b.priority || Number(b.isStarved) - Number(a.isStarved) || a.id - b.id
 }
 
 function checkPiece(swarm: Swarm, piece: number): void {

@@ -6,7 +6,7 @@ import type { Node } from './nodes.ts'
 import { DISTRUSTED } from './peer-table.ts'
 import type { PieceFailure, State } from './state.ts'
 import type { Swarm } from './swarm.ts'
-import { refreshNode, release } from './transfers.ts'
+import { endTransfer, refreshNode } from './transfers.ts'
 
 /** How long a child is not sent to the same parent again. */
 const BUSY_MS = 200
@@ -24,15 +24,15 @@ const BAN_MS = 600_000
  * pieces does not get the next lease, or the origin would be read for it again and again.
  */
 export function transferFailed(state: State, swarm: Swarm, flight: number, reason: PieceFailure): void {
-  const { peers } = swarm
-  const piece = peers.flightPiece[flight] as number
-  const parent = peers.flightParent[flight] as number
-  const child = Math.floor(flight / peers.slots)
+  const { peers, flights } = swarm
+  const piece = flights.piece(flight)
+  const parent = flights.parent(flight)
+  const child = flights.child(flight)
   const childNode = state.nodes.get(peers.node[child] as number)
   const parentNode = state.nodes.get(peers.node[parent] as number)
   state.counters.pieceFailures[reason]++
   if (reason !== 'busy') peers.failures[child] = (peers.failures[child] as number) + 1
-  release(state, swarm, flight, false)
+  endTransfer(state, swarm, flight, false)
   const avoidFor = (ms: number) => state.avoidance.avoid(childNode.index, parentNode.index, state.now + ms)
   switch (reason) {
     case 'local':
@@ -54,8 +54,7 @@ export function transferFailed(state: State, swarm: Swarm, flight: number, reaso
       return
     case 'unreachable':
       avoidFor(TROUBLE_MS)
-      parentNode.unreachableFor.add(childNode.index)
-      if (parentNode.unreachableFor.size >= UNREACHABLE_REPORTERS) pauseNode(state, parentNode)
+      if (reportUnreachable(state, parentNode, childNode) >= UNREACHABLE_REPORTERS) pauseNode(state, parentNode)
       return
     default:
       avoidFor(TROUBLE_MS)
@@ -104,9 +103,17 @@ function ban(state: State, node: Node): void {
   node.holdings.clear()
 }
 
+/** Returns how many nodes say so by now. */
+function reportUnreachable(state: State, parent: Node, child: Node): number {
+  const { unreachableFor } = state.nodes
+  const reporters = unreachableFor.get(parent.index) ?? new Set()
+  unreachableFor.set(parent.index, reporters)
+  return reporters.add(child.index).size
+}
+
 function pauseNode(state: State, node: Node): void {
   state.counters.pauses++
-  node.unreachableFor.clear()
+  state.nodes.unreachableFor.delete(node.index)
   node.isPaused = true
   node.pausedUntil = state.now + PAUSE_MS
   refreshNode(state, node)

@@ -1,5 +1,6 @@
 import { hasBit, setBit } from './bitset.ts'
 import type { LeaseFailure } from './commands.ts'
+import { fnv1a } from './hash.ts'
 import { endLease, type Lease } from './lease.ts'
 import { dissolve, leaveIfUseless, peerFor, unwant } from './membership.ts'
 import type { Node } from './nodes.ts'
@@ -148,12 +149,9 @@ function isBefore(a: Node, b: Node, digest: string): boolean {
   return x === y ? a.info.id < b.info.id : x > y
 }
 
-/** FNV-1a over both names, then mixed (murmur3's finalizer) so that names that differ in the last letter spread. */
+/** Mixed (murmur3's finalizer) so that names that differ in the last letter spread. */
 function rendezvousHash(digest: string, id: string): number {
-  let hash = 0x811c9dc5
-  for (const text of [digest, id]) {
-    for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), 0x01000193)
-  }
+  let hash = fnv1a(digest, id)
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0

@@ -1,22 +1,22 @@
+import type { HaveSet } from '@shoal/core'
 import { hasBit } from './bitset.ts'
+import { ORIGIN } from './events.ts'
 import { endLease } from './lease.ts'
 import type { Node } from './nodes.ts'
 import { DISTRUSTED, INJECTS, WANTS } from './peer-table.ts'
 import type { Blob, State } from './state.ts'
 import { Swarm } from './swarm.ts'
-import { refreshReceiver, refreshSender, release } from './transfers.ts'
+import { claimSlots, endTransfer, refreshReceiver, refreshSender } from './transfers.ts'
+import type { Zone } from './zone.ts'
 
 /** Idle swarms that are remembered with their piece digests and partial holders, and how many pieces they may have. */
 const MOST_IDLE_SWARMS = 1024
 const MOST_IDLE_PIECES = 2 ** 20
 
-/** Priority of a swarm that nobody joined; lower is more urgent. */
-const LOWEST_PRIORITY = 3
-
 /** The blob's swarm; a new one knows all live nodes that hold the blob whole. */
 export function activate(state: State, blob: Blob, id: number): Swarm {
   if (blob.swarm !== undefined) return blob.swarm
-  const swarm = new Swarm(id, blob.digest, blob.sizeBytes)
+  const swarm = new Swarm(id, blob.digest, blob.sizeBytes, state.usual)
   blob.swarm = swarm
   state.swarms.set(swarm.id, swarm)
   for (const index of blob.holders) holdAll(state, swarm, peerFor(state, swarm, state.nodes.get(index)))
@@ -26,25 +26,36 @@ export function activate(state: State, blob: Blob, id: number): Swarm {
 
 /** The node's peer in the swarm; a new one wants nothing and has nothing. */
 export function peerFor(state: State, swarm: Swarm, node: Node): number {
-  const existing = swarm.peerOf.get(node.index)
-  if (existing !== undefined) return existing
-  const peer = swarm.peers.add(node.index, state.now)
-  swarm.peerOf.set(node.index, peer)
+  const existing = swarm.peerAt(node.index)
+  if (existing !== -1) return existing
+  const peer = swarm.peers.add(node.index, swarm.zoneOf(node.zone), node.rack, state.now)
+  swarm.admit(node.index, peer)
   node.swarms.add(swarm)
+  if (swarm.wanting > 0) node.active.add(swarm)
+  claimSlots(state, node)
   if (node.info.role === 'seed') swarm.setFlag(peer, INJECTS, true)
   if (node.isBanned) swarm.setFlag(peer, DISTRUSTED, true)
   return peer
 }
 
-/** The peer waits for the blob from now on. */
-export function want(state: State, swarm: Swarm, peer: number): void {
-  if (!swarm.peers.is(peer, WANTS)) {
-    swarm.peers.flags[peer] = (swarm.peers.flags[peer] as number) | WANTS
-    swarm.peers.progressAt[peer] = state.now
-    swarm.peers.failures[peer] = 0
-    swarm.wanting++
-    state.nodes.get(swarm.peers.node[peer] as number).piecesWanted += swarm.pieces
+/** The peer waits for the blob from now on, so urgently. */
+export function want(state: State, swarm: Swarm, peer: number, priority: number): void {
+  const { peers } = swarm
+  if (peers.is(peer, WANTS)) {
+    swarm.countWanting(peers.priority[peer] as number, -1)
+    peers.priority[peer] = Math.min(priority, peers.priority[peer] as number)
+    swarm.countWanting(peers.priority[peer] as number, 1)
+  } else {
+    const wasIdle = swarm.wanting === 0
+    peers.flags[peer] = (peers.flags[peer] as number) | WANTS
+    peers.progressAt[peer] = state.now
+    peers.nearAt[peer] = state.now
+    peers.failures[peer] = 0
+    peers.priority[peer] = priority
+    swarm.countWanting(priority, 1)
+    state.nodes.get(peers.node[peer] as number).piecesWanted += swarm.pieces
     state.idle.delete(swarm)
+    if (wasIdle) wake(state, swarm)
   }
   refreshReceiver(state, swarm, peer)
   state.touch(swarm)
@@ -55,15 +66,15 @@ export function unwant(state: State, swarm: Swarm, peer: number): void {
   const { peers } = swarm
   if (peers.is(peer, WANTS)) {
     peers.flags[peer] = (peers.flags[peer] as number) & ~WANTS
-    swarm.wanting--
+    swarm.countWanting(peers.priority[peer] as number, -1)
     state.nodes.get(peers.node[peer] as number).piecesWanted -= swarm.pieces
     swarm.origins[peer] = undefined
   }
-  for (let flight = peer * peers.slots; flight < (peer + 1) * peers.slots; flight++) {
-    const piece = peers.flightPiece[flight] as number
-    if (piece !== -1) release(state, swarm, flight, hasBit(peers.have, peer * swarm.words, piece))
+  const { flights } = swarm
+  for (let flight = flights.firstTo(peer); flight !== -1; flight = flights.firstTo(peer)) {
+    endTransfer(state, swarm, flight, false)
   }
-  swarm.receivers.delete(peer)
+  ;(swarm.zones[peers.zone[peer] as number] as Zone).receivers.delete(peer)
   state.touch(swarm)
 }
 
@@ -84,6 +95,44 @@ export function holdAll(state: State, swarm: Swarm, peer: number): void {
   refreshSender(state, swarm, peer)
   if (swarm.isComplete(peer)) completed(state, swarm, peer)
   state.touch(swarm)
+}
+
+/** Makes what the peer holds exactly `have`; undefined: nothing. A peer that is left with no purpose leaves. */
+export function holdExactly(state: State, swarm: Swarm, peer: number, have: HaveSet | undefined): void {
+  for (let piece = 0; piece < swarm.pieces; piece++) {
+    if (have?.has(piece) === true || !hasBit(swarm.peers.taken, peer * swarm.words, piece)) continue
+    swarm.unhold(peer, piece)
+    swarm.absolve(peer, piece)
+    const isLeased = swarm.lease?.peer === peer && hasBit(swarm.lease.pieces, 0, piece)
+    if (!isLeased && swarm.flights.find(peer, piece, -1) === -1) swarm.untake(peer, piece)
+  }
+  for (let piece = 0; piece < swarm.pieces; piece++) if (have?.has(piece) === true) hold(state, swarm, peer, piece)
+  lost(state, swarm, peer)
+}
+
+/** Counts a piece that a peer says it has got from a node, or ORIGIN, unless it has it already. */
+export function countPiece(state: State, swarm: Swarm, peer: number, piece: number, parent: number): void {
+  if (hasBit(swarm.peers.have, peer * swarm.words, piece)) return
+  const bytes = swarm.layout.length(piece)
+  const { nodes, counters } = state
+  const { table } = nodes
+  const child = swarm.peers.node[peer] as number
+  table.piecesReceived[child] = (table.piecesReceived[child] as number) + 1
+  if (parent === ORIGIN) {
+    swarm.bytes.origin += bytes
+    counters.bytes.origin += bytes
+    return
+  }
+  if (nodes.find(parent) === undefined) return
+  table.piecesSent[parent] = (table.piecesSent[parent] as number) + 1
+  if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
+  if (table.isSeed[parent] === 1) {
+    swarm.bytes.seed += bytes
+    counters.bytes.seed += bytes
+  } else {
+    swarm.bytes.peer += bytes
+    counters.bytes.peer += bytes
+  }
 }
 
 /** The peer does not have this piece after all. */
@@ -118,17 +167,19 @@ export function removePeer(state: State, swarm: Swarm, peer: number): void {
   const index = peers.node[peer] as number
   if (swarm.lease?.peer === peer) endLease(state, swarm, 'holder_gone')
   unwant(state, swarm, peer)
-  if ((peers.uploads[peer] as number) > 0) {
-    for (let flight = 0; flight < peers.end * peers.slots; flight++) {
-      if (peers.flightPiece[flight] !== -1 && peers.flightParent[flight] === peer) release(state, swarm, flight, false)
-    }
+  const { flights } = swarm
+  for (let flight = flights.firstFrom(peer); flight !== -1; flight = flights.firstFrom(peer)) {
+    endTransfer(state, swarm, flight, false)
   }
   swarm.clear(peer)
   swarm.setFlag(peer, INJECTS, false)
-  swarm.senders.delete(peer)
-  swarm.peerOf.delete(index)
+  ;(swarm.zones[peers.zone[peer] as number] as Zone).senders.delete(peer)
+  swarm.dismiss(index)
   if (swarm.inquiry.node === index) swarm.inquiry.node = -1
-  state.nodes.get(index).swarms.delete(swarm)
+  const node = state.nodes.get(index)
+  node.swarms.delete(swarm)
+  node.active.delete(swarm)
+  claimSlots(state, node)
   peers.remove(peer)
   state.touch(swarm)
 }
@@ -154,7 +205,6 @@ export function settle(state: State, swarm: Swarm): void {
     dissolve(state, swarm)
     return
   }
-  swarm.priority = LOWEST_PRIORITY
   swarm.refusals.clear()
   for (const peer of [...swarm.injectors]) {
     if (state.nodes.get(swarm.peers.node[peer] as number).info.role === 'peer') {
@@ -162,6 +212,7 @@ export function settle(state: State, swarm: Swarm): void {
       refreshSender(state, swarm, peer)
     }
   }
+  doze(state, swarm)
   state.idle.add(swarm)
   let pieces = 0
   for (const idle of state.idle) pieces += idle.pieces
@@ -169,6 +220,24 @@ export function settle(state: State, swarm: Swarm): void {
     if (state.idle.size <= MOST_IDLE_SWARMS && pieces <= MOST_IDLE_PIECES) break
     pieces -= idle.pieces
     dissolve(state, idle)
+  }
+}
+
+/** Somebody wants the swarm again: it has a claim to its nodes' slots. */
+function wake(state: State, swarm: Swarm): void {
+  for (const [index, peer] of swarm.peerOf) {
+    const node = state.nodes.get(index)
+    node.active.add(swarm)
+    claimSlots(state, node)
+    refreshSender(state, swarm, peer)
+  }
+}
+
+/** Nobody wants the swarm: nothing in it is kept up until somebody does. */
+function doze(state: State, swarm: Swarm): void {
+  for (const index of swarm.peerOf.keys()) {
+    const node = state.nodes.get(index)
+    if (node.active.delete(swarm)) claimSlots(state, node)
   }
 }
 

@@ -1,3 +1,5 @@
+import { fnv1a } from './hash.ts'
+import { NodeTable } from './node-table.ts'
 import type { Swarm } from './swarm.ts'
 
 /** What a node is for. */
@@ -20,14 +22,14 @@ export interface NodeInfo {
 export class Node {
   readonly index: number
   readonly info: NodeInfo
-  uploads = 0
-  downloads = 0
+  /** Its label `zone`, by Kubernetes' name too; empty: unknown. */
+  readonly zone: string
+  /** A number of at least 0 that stands for its label `rack`; -1: unknown. */
+  readonly rack: number
   /** Leases that it carries out. */
   leases = 0
   /** Pieces of all blobs that it wants, a bound on what it can make us remember. */
   piecesWanted = 0
-  piecesSent = 0
-  piecesReceived = 0
   /** Not used as a parent for now: too many nodes could not reach it. */
   isPaused = false
   /** Nothing that it says it holds is believed: too many nodes got wrong bytes from it. */
@@ -35,25 +37,41 @@ export class Node {
   /** When the pause or ban ends. */
   pausedUntil = 0
   bannedUntil = 0
-  /** Who lately reported that it could not be reached, and that it sent wrong bytes. */
-  readonly unreachableFor = new Set<number>()
+  /** Who lately reported that it sent wrong bytes. */
   readonly corruptFor = new Set<number>()
-  /** Swarms in which it takes part. */
+  /** Swarms in which it takes part, and those of them that somebody wants. */
   readonly swarms = new Set<Swarm>()
+  readonly active = new Set<Swarm>()
   /** Digests of blobs that it holds whole. */
   readonly holdings = new Set<string>()
 
-  constructor(index: number, info: NodeInfo) {
+  readonly #table: NodeTable
+
+  constructor(index: number, info: NodeInfo, table: NodeTable) {
+    const { labels } = info
     this.index = index
     this.info = info
+    this.#table = table
+    this.zone = labels.zone ?? labels['topology.kubernetes.io/zone'] ?? ''
+    this.rack = labels.rack === undefined ? -1 : fnv1a(this.zone, '/', labels.rack) >>> 1
   }
 
-  get canUpload(): boolean {
-    return this.uploads < this.info.uploadSlots && !this.isPaused
+  /** Slots taken in all swarms together, as parent and as child. */
+  get uploads(): number {
+    return this.#table.uploads[this.index] as number
   }
 
-  get canDownload(): boolean {
-    return this.downloads < this.info.downloadSlots
+  get downloads(): number {
+    return this.#table.downloads[this.index] as number
+  }
+
+  /** Since it came up. */
+  get piecesSent(): number {
+    return this.#table.piecesSent[this.index] as number
+  }
+
+  get piecesReceived(): number {
+    return this.#table.piecesReceived[this.index] as number
   }
 }
 
@@ -62,25 +80,51 @@ export class Nodes {
   readonly #nodes: (Node | undefined)[] = []
   readonly #free: number[] = []
   readonly seeds = new Set<Node>()
+  readonly table = new NodeTable()
+  /** Who lately reported, of each node, that it could not be reached. */
+  readonly unreachableFor = new Map<number, Set<number>>()
   #size = 0
+  /** Upload slots of all ordinary nodes together. */
+  #uploadSlots = 0
 
   get size(): number {
     return this.#size
   }
 
   add(info: NodeInfo): Node {
-    const node = new Node(this.#free.pop() ?? this.#nodes.length, info)
+    const node = new Node(this.#free.pop() ?? this.#nodes.length, info, this.table)
     this.#nodes[node.index] = node
+    this.table.reset(node.index, info.role === 'seed')
+    this.setLimits(node)
     if (info.role === 'seed') this.seeds.add(node)
+    else this.#uploadSlots += info.uploadSlots
     this.#size++
     return node
   }
 
   remove(node: Node): void {
+    this.unreachableFor.delete(node.index)
+    for (const reporters of this.unreachableFor.values()) reporters.delete(node.index)
     this.#nodes[node.index] = undefined
-    this.seeds.delete(node)
+    if (!this.seeds.delete(node)) this.#uploadSlots -= node.info.uploadSlots
     this.#free.push(node.index)
     this.#size--
+  }
+
+  /** Says anew how many slots the node has, after what they depend on has changed. */
+  setLimits(node: Node): void {
+    const { index, info } = node
+    const { table } = this
+    const upload = Math.min(info.uploadSlots, table.asParent.limit(index, table.parentSlots(index)))
+    table.uploadLimit[index] = node.isPaused ? 0 : upload
+    table.downloadLimit[index] = Math.min(info.downloadSlots, table.asChild.limit(index, table.slots[index] as number))
+  }
+
+  /** Rate of a seed relative to the ordinary nodes', as their upload slots say; at least 1. */
+  speedOf(node: Node): number {
+    const peers = this.#size - this.seeds.size
+    if (node.info.role === 'peer' || peers === 0) return 1
+    return Math.max(1, (node.info.uploadSlots * peers) / this.#uploadSlots)
   }
 
   /** The live node of this index; throws RangeError when there is none. */

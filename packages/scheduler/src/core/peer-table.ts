@@ -1,3 +1,5 @@
+import { grown } from './flights.ts'
+
 /** The peer wants the blob and does not have it whole. */
 export const WANTS = 1
 /** The peer is a source of first copies (a seed, or the lease holder where there is none). */
@@ -10,55 +12,59 @@ const FIRST_CAPACITY = 8
 /** The peers of one swarm in flat arrays, indexed by a small number that is reused when a peer leaves. */
 export class PeerTable {
   readonly words: number
-  /** Transfers that a peer may have in flight in this swarm, as child and as parent each. */
-  readonly slots: number
   /** Every peer's index is below. */
   end = 0
   size = 0
   /** Node of each peer; -1: the index is free. */
   node: Int32Array
   flags: Uint8Array
+  /** Zone, by its place in the swarm's list, and rack; rack -1: none is known. */
+  zone: Int32Array
+  rack: Int32Array
+  /** How urgent it is for a peer that wants the blob; lower is more urgent. */
+  priority: Uint8Array
   haveCount: Int32Array
   takenCount: Int32Array
-  /** Transfers in flight as child, as parent (`in` and `out` of SCHEDULING.md). */
+  /** Slots taken as child, as parent (`in` and `out` of SCHEDULING.md). */
   downloads: Int32Array
   uploads: Int32Array
   /** When the peer last got a piece, or joined. */
   progressAt: Float64Array
+  /** When it last got one from its own zone, or joined. */
+  nearAt: Float64Array
   /** Transfers to the peer that failed since. */
   failures: Int32Array
   /** `words` words for each peer: pieces it has; pieces it has, or that are on their way to it. */
   have: Uint32Array
   taken: Uint32Array
-  /** `slots` entries for each peer: piece (-1: none), parent and start of what is in flight to it. */
-  flightPiece: Int32Array
-  flightParent: Int32Array
-  flightAt: Float64Array
   readonly #free: number[] = []
 
-  constructor(words: number, slots: number) {
+  constructor(words: number) {
     this.words = words
-    this.slots = slots
     this.node = new Int32Array(FIRST_CAPACITY).fill(-1)
     this.flags = new Uint8Array(FIRST_CAPACITY)
+    this.zone = new Int32Array(FIRST_CAPACITY)
+    this.rack = new Int32Array(FIRST_CAPACITY)
+    this.priority = new Uint8Array(FIRST_CAPACITY)
     this.haveCount = new Int32Array(FIRST_CAPACITY)
     this.takenCount = new Int32Array(FIRST_CAPACITY)
     this.downloads = new Int32Array(FIRST_CAPACITY)
     this.uploads = new Int32Array(FIRST_CAPACITY)
     this.progressAt = new Float64Array(FIRST_CAPACITY)
+    this.nearAt = new Float64Array(FIRST_CAPACITY)
     this.failures = new Int32Array(FIRST_CAPACITY)
     this.have = new Uint32Array(FIRST_CAPACITY * words)
     this.taken = new Uint32Array(FIRST_CAPACITY * words)
-    this.flightPiece = new Int32Array(FIRST_CAPACITY * slots).fill(-1)
-    this.flightParent = new Int32Array(FIRST_CAPACITY * slots)
-    this.flightAt = new Float64Array(FIRST_CAPACITY * slots)
   }
 
-  add(node: number, now: number): number {
+  add(node: number, zone: number, rack: number, now: number): number {
     const peer = this.#free.pop() ?? this.end++
     if (peer >= this.node.length) this.#grow(this.node.length * 2)
     this.node[peer] = node
+    this.zone[peer] = zone
+    this.rack[peer] = rack
     this.progressAt[peer] = now
+    this.nearAt[peer] = now
     this.failures[peer] = 0
     this.size++
     return peer
@@ -77,24 +83,20 @@ export class PeerTable {
   }
 
   #grow(capacity: number): void {
-    const { words, slots } = this
+    const { words } = this
     this.node = grown(this.node, new Int32Array(capacity).fill(-1))
     this.flags = grown(this.flags, new Uint8Array(capacity))
+    this.zone = grown(this.zone, new Int32Array(capacity))
+    this.rack = grown(this.rack, new Int32Array(capacity))
+    this.priority = grown(this.priority, new Uint8Array(capacity))
     this.haveCount = grown(this.haveCount, new Int32Array(capacity))
     this.takenCount = grown(this.takenCount, new Int32Array(capacity))
     this.downloads = grown(this.downloads, new Int32Array(capacity))
     this.uploads = grown(this.uploads, new Int32Array(capacity))
     this.progressAt = grown(this.progressAt, new Float64Array(capacity))
+    this.nearAt = grown(this.nearAt, new Float64Array(capacity))
     this.failures = grown(this.failures, new Int32Array(capacity))
     this.have = grown(this.have, new Uint32Array(capacity * words))
     this.taken = grown(this.taken, new Uint32Array(capacity * words))
-    this.flightPiece = grown(this.flightPiece, new Int32Array(capacity * slots).fill(-1))
-    this.flightParent = grown(this.flightParent, new Int32Array(capacity * slots))
-    this.flightAt = grown(this.flightAt, new Float64Array(capacity * slots))
   }
-}
-
-function grown<T extends { set(from: T): void }>(from: T, into: T): T {
-  into.set(from)
-  return into
 }

@@ -1,6 +1,7 @@
 import { Avoidance } from './avoidance.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
 import { Nodes } from './nodes.ts'
+import type { Usual } from './pace.ts'
 import type { BytesBySource, Swarm } from './swarm.ts'
 
 /** What the core is told. Times in milliseconds. */
@@ -63,6 +64,8 @@ export class State {
   readonly banned = new Map<string, number>()
   commands = new Commands()
   readonly dirty: Swarm[] = []
+  /** What the swarm that learnt last can tell a new one. */
+  usual: Usual = { controlMs: 0, msPerByte: 1 }
   readonly counters: Counters = {
     assignments: 0,
     leases: {

@@ -1,11 +1,14 @@
 import { PieceLayout } from '@shoal/core'
 import { clearBit, hasBit, lowestBit, setBit, wordsFor } from './bitset.ts'
 import type { LeaseFailure } from './commands.ts'
-import { IndexedSet } from './indexed-set.ts'
+import { Flights, grown } from './flights.ts'
 import type { Lease } from './lease.ts'
+import { lambdaOf, Pace, type Usual } from './pace.ts'
 import { DISTRUSTED, INJECTS, PeerTable } from './peer-table.ts'
 import type { MapInquiry } from './piece-maps.ts'
 import { Rarity } from './rarity.ts'
+import { slotsFor } from './slots.ts'
+import { Zone } from './zone.ts'
 
 /** Bytes of a piece's sha256. */
 export const SHA256_BYTES = 32
@@ -16,10 +19,11 @@ export interface Origin {
   readonly repository: string
 }
 
-/** Transfers that a peer has in flight at once in a swarm of `pieces` pieces (SCHEDULING.md, "Slots"). */
-function slotsFor(pieces: number): number {
-  return pieces < 32 ? 1 : pieces < 128 ? 2 : 3
-}
+/** Zones that a swarm tells apart; peers of further ones count as of the last. */
+const MOST_ZONES = 256
+
+/** A priority past the least urgent one (3). */
+const PRIORITIES = 4
 
 /** Bytes that arrived, by where they came from. */
 export interface BytesBySource {
@@ -44,12 +48,17 @@ export class Swarm {
   readonly rarity: Rarity
   /** Peer of each node that takes part. */
   readonly peerOf = new Map<number, number>()
+  /** The same, by index, for each event; -1: none. */
+  #peerAt = new Int32Array(16).fill(-1)
   /** Where each wanting peer would fetch the blob. */
   readonly origins: (Origin | undefined)[] = []
-  /** Ordinary peers that could send (`I`). */
-  readonly senders = new IndexedSet()
-  /** Peers that could receive (`R`). */
-  readonly receivers = new IndexedSet()
+  /** Peers that could send and receive, by zone; each peer's `zone` is a place in this list. */
+  readonly zones: Zone[] = []
+  /** What is on its way, and how long it takes. */
+  readonly flights = new Flights()
+  readonly pace = new Pace()
+  /** Transfers that an ordinary peer may have in flight here, as child and as parent each. */
+  slots: number
   /** Peers with the flag INJECTS. */
   readonly injectors: number[] = []
   /** Pieces whose sha256 is known, that some peer holds, that an ordinary peer holds. */
@@ -60,8 +69,10 @@ export class Swarm {
   readonly digests: Uint8Array
   /** Peers that want the blob. */
   wanting = 0
-  /** The most urgent priority among those that joined since the swarm last was idle; lower is more urgent. */
-  priority = 3
+  /** The same by priority. */
+  readonly #wantingBy = new Int32Array(PRIORITIES)
+  /** Some node gets nothing at all although it could: the swarm goes before others of its priority. */
+  isStarved = false
   lease: Lease | undefined
   /** Nodes that had the lease in vain since the last success or failure, and why. */
   readonly refusals = new Map<number, LeaseFailure>()
@@ -73,16 +84,19 @@ export class Swarm {
   /** Runs of the policy in a row that found nothing although there were senders and receivers. */
   fruitless = 0
   readonly bytes: BytesBySource = { origin: 0, seed: 0, peer: 0 }
+  readonly #zoneOf = new Map<string, number>()
   readonly #holders: Int32Array
   readonly #ordinaryHolders: Int32Array
 
-  constructor(id: number, digest: string, sizeBytes: number) {
+  /** @param usual what other swarms have learnt */
+  constructor(id: number, digest: string, sizeBytes: number, usual: Usual) {
     this.id = id
     this.digest = digest
     this.layout = new PieceLayout(sizeBytes)
     this.pieces = this.layout.count
     this.words = wordsFor(this.pieces)
-    this.peers = new PeerTable(this.words, slotsFor(this.pieces))
+    this.peers = new PeerTable(this.words)
+    this.slots = slotsFor(this.pieces, lambdaOf(usual.controlMs, usual.msPerByte * this.layout.pieceSize))
     this.rarity = new Rarity(this.pieces, this.words)
     this.known = new Uint32Array(this.words)
     this.held = new Uint32Array(this.words)
@@ -90,6 +104,63 @@ export class Swarm {
     this.digests = new Uint8Array(this.pieces * SHA256_BYTES)
     this.#holders = new Int32Array(this.pieces)
     this.#ordinaryHolders = new Int32Array(this.pieces)
+  }
+
+  /** The most urgent priority among those that want the blob; lower is more urgent. */
+  get priority(): number {
+    for (let priority = 0; priority < PRIORITIES; priority++) {
+      if ((this.#wantingBy[priority] as number) > 0) return priority
+    }
+    return PRIORITIES
+  }
+
+  /** Peers that could receive. */
+  get receiverCount(): number {
+    let count = 0
+    for (const { receivers } of this.zones) count += receivers.size
+    return count
+  }
+
+  /** Ordinary peers that could send. */
+  get senderCount(): number {
+    let count = 0
+    for (const { senders } of this.zones) count += senders.size
+    return count
+  }
+
+  /** Peer of the node; -1: it takes no part. */
+  peerAt(node: number): number {
+    return this.#peerAt[node] ?? -1
+  }
+
+  /** Notes which peer a node is from now on. */
+  admit(node: number, peer: number): void {
+    if (node >= this.#peerAt.length) {
+      this.#peerAt = grown(this.#peerAt, new Int32Array(Math.max(node + 1, this.#peerAt.length * 2)).fill(-1))
+    }
+    this.#peerAt[node] = peer
+    this.peerOf.set(node, peer)
+  }
+
+  /** The node takes no part any more. */
+  dismiss(node: number): void {
+    this.#peerAt[node] = -1
+    this.peerOf.delete(node)
+  }
+
+  /** Place of a zone in the list, by its label. */
+  zoneOf(label: string): number {
+    const known = this.#zoneOf.get(label)
+    if (known !== undefined) return known
+    if (this.zones.length === MOST_ZONES) return MOST_ZONES - 1
+    this.#zoneOf.set(label, this.zones.length)
+    return this.zones.push(new Zone(this.pieces, this.words)) - 1
+  }
+
+  /** Notes one more, or one less, peer that wants the blob. */
+  countWanting(priority: number, change: 1 | -1): void {
+    this.wanting += change
+    this.#wantingBy[priority] = (this.#wantingBy[priority] as number) + change
   }
 
   /** The sha256 of a piece; a view, valid while the swarm is. */
@@ -116,7 +187,7 @@ export class Swarm {
     if (hasBit(this.peers.taken, base, piece)) return
     setBit(this.peers.taken, base, piece)
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) + 1
-    if (this.#isCounted(peer, piece)) this.rarity.add(piece, 1)
+    if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, 1)
   }
 
   /** The piece is neither the peer's nor on its way to it. */
@@ -125,7 +196,7 @@ export class Swarm {
     if (!hasBit(this.peers.taken, base, piece)) return
     clearBit(this.peers.taken, base, piece)
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) - 1
-    if (this.#isCounted(peer, piece)) this.rarity.add(piece, -1)
+    if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, -1)
   }
 
   /** The peer has the piece. Where it is not to be believed, the piece only counts as taken. */
@@ -136,7 +207,7 @@ export class Swarm {
     if (hasBit(peers.have, base, piece) || peers.is(peer, DISTRUSTED) || this.#isBlamed(peer, piece)) return
     setBit(peers.have, base, piece)
     peers.haveCount[peer] = (peers.haveCount[peer] as number) + 1
-    this.#countHolder(piece, 1, peers.is(peer, INJECTS))
+    this.#countHolder(peer, piece, 1)
   }
 
   /** The peer does not have the piece, or is not believed to; `take` is not touched. */
@@ -146,14 +217,15 @@ export class Swarm {
     if (!hasBit(peers.have, base, piece)) return
     clearBit(peers.have, base, piece)
     peers.haveCount[peer] = (peers.haveCount[peer] as number) - 1
-    this.#countHolder(piece, -1, peers.is(peer, INJECTS))
+    this.#countHolder(peer, piece, -1)
   }
 
   /** The peer sent wrong bytes: for this piece it is no holder any more, whatever it says. */
   blame(peer: number, piece: number): void {
     if (this.#isBlamed(peer, piece)) return
     this.unhold(peer, piece)
-    if (hasBit(this.peers.taken, peer * this.words, piece) && this.#isCounted(peer, piece)) this.rarity.add(piece, -1)
+    if (hasBit(this.peers.taken, peer * this.words, piece) && this.#isCounted(peer, piece))
+      this.#countCopy(peer, piece, -1)
     this.blamed.add(peer * this.pieces + piece)
   }
 
@@ -161,7 +233,8 @@ export class Swarm {
   absolve(peer: number, piece: number): void {
     if (!this.#isBlamed(peer, piece)) return
     this.blamed.delete(peer * this.pieces + piece)
-    if (hasBit(this.peers.taken, peer * this.words, piece) && this.#isCounted(peer, piece)) this.rarity.add(piece, 1)
+    if (hasBit(this.peers.taken, peer * this.words, piece) && this.#isCounted(peer, piece))
+      this.#countCopy(peer, piece, 1)
   }
 
   /** Sets or clears INJECTS or DISTRUSTED, and counts the peer's pieces anew. */
@@ -199,12 +272,24 @@ export class Swarm {
     return !this.peers.is(peer, INJECTS | DISTRUSTED) && !this.#isBlamed(peer, piece)
   }
 
-  #countHolder(piece: number, change: 1 | -1, isInjector: boolean): void {
+  #zone(peer: number): Zone {
+    return this.zones[this.peers.zone[peer] as number] as Zone
+  }
+
+  #countCopy(peer: number, piece: number, change: 1 | -1): void {
+    this.rarity.add(piece, change)
+    this.#zone(peer).copied(piece, change)
+  }
+
+  #countHolder(peer: number, piece: number, change: 1 | -1): void {
     const holders = (this.#holders[piece] as number) + change
     this.#holders[piece] = holders
     if (holders === 0) clearBit(this.held, 0, piece)
     else if (holders === 1) setBit(this.held, 0, piece)
-    if (isInjector) return
+    if (this.peers.is(peer, INJECTS)) {
+      this.#zone(peer).supply(piece, change)
+      return
+    }
     const ordinary = (this.#ordinaryHolders[piece] as number) + change
     this.#ordinaryHolders[piece] = ordinary
     if (ordinary === 0) clearBit(this.spread, 0, piece)

@@ -17,18 +17,32 @@ export function sweep(state: State): void {
     retireSatisfied(state, swarm)
     failUnlucky(state, swarm)
     if (swarm.lease === undefined && swarm.inquiry.node === -1) failStarved(state, swarm)
-    if (swarm.receivers.size > 0 || swarm.inquiry.node !== -1) state.touch(swarm)
+    swarm.isStarved = isStarved(state, swarm)
+    if (swarm.receiverCount > 0 || swarm.inquiry.node !== -1) state.touch(swarm)
   }
 }
 
 function checkTransfers(state: State, swarm: Swarm): void {
-  const { peers } = swarm
+  const { flights } = swarm
   const oldest = state.now - state.options.assignmentTimeoutMs
-  for (let flight = 0; flight < peers.end * peers.slots; flight++) {
-    if (peers.flightPiece[flight] !== -1 && (peers.flightAt[flight] as number) <= oldest) {
-      transferFailed(state, swarm, flight, 'timeout')
+  while (flights.oldest !== -1 && flights.at(flights.oldest) <= oldest) {
+    transferFailed(state, swarm, flights.oldest, 'timeout')
+  }
+}
+
+/** Whether a node gets nothing, in this swarm or another, for so long although it could. */
+const STARVED_MS = 1_000
+
+function isStarved(state: State, swarm: Swarm): boolean {
+  const { peers } = swarm
+  for (const { receivers } of swarm.zones) {
+    for (let i = 0; i < receivers.size; i++) {
+      const peer = receivers.members[i] as number
+      if (state.now - (peers.progressAt[peer] as number) < STARVED_MS) continue
+      if (state.nodes.table.downloads[peers.node[peer] as number] === 0) return true
     }
   }
+  return false
 }
 
 /** A peer that says it has every piece waits for nothing, even where it is not believed. */
@@ -58,12 +72,14 @@ function failUnlucky(state: State, swarm: Swarm): void {
 
 /** A peer that got nothing for as long as a transfer may take, and that no live node can serve, is to use another way. */
 function failStarved(state: State, swarm: Swarm): void {
-  const { peers, receivers } = swarm
+  const { peers } = swarm
   const oldest = state.now - state.options.assignmentTimeoutMs
-  for (let i = receivers.size - 1; i >= 0; i--) {
-    const peer = receivers.members[i] as number
-    const isWaiting = peers.downloads[peer] === 0 && (peers.progressAt[peer] as number) <= oldest
-    if (isWaiting && !hasSource(state, swarm, peer)) failPeer(state, swarm, peer, 'unavailable')
+  for (const { receivers } of swarm.zones) {
+    for (let i = receivers.size - 1; i >= 0; i--) {
+      const peer = receivers.members[i] as number
+      const isWaiting = peers.downloads[peer] === 0 && (peers.progressAt[peer] as number) <= oldest
+      if (isWaiting && !hasSource(state, swarm, peer)) failPeer(state, swarm, peer, 'unavailable')
+    }
   }
 }
 

@@ -55,6 +55,17 @@ describe('a download', () => {
     expect((await reading).equals(content)).toBe(true)
   })
 
+  it('begins a second assignment of a piece that is on its way when the first fails', async () => {
+    world.parents.set('slow', new LaneError('stalled', 'no bytes'))
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0, 'slow')
+    for (const piece of all) world.assign(piece)
+    expect((await reading).equals(content)).toBe(true)
+    expect(world.heard).toContain(`failed 0 slow ${PieceFailed_Reason.STALLED}`)
+  })
+
   it('goes on after a restart with what it had verified', async () => {
     world.parents.set('p1', content)
     const broken = world.read()

@@ -34,12 +34,15 @@ function mapOf(digest: string, pieces: number): Uint8Array {
 
 interface Transfer {
   readonly at: number
+  readonly beganAt: number
   readonly child: number
   readonly swarm: number
   readonly piece: number
   readonly parent: number
   /** Nothing comes of it: the core is to notice. */
   readonly isLost?: boolean
+  /** Not the end of the transfer but the news that it is near. */
+  readonly isNews?: boolean
 }
 
 interface Member {
@@ -61,7 +64,6 @@ interface Member {
   map: 'right' | 'zeros' | 'silence'
   /** Pieces by digest. */
   readonly held: Map<string, Set<number>>
-  readonly underway: Set<string>
 }
 
 export interface Trace {
@@ -79,6 +81,10 @@ export class Cluster {
   readonly trace: Trace[] = []
   readonly failures: { node: number; reason: string }[] = []
   now = 0
+  /** Pieces sent once more because they hung. */
+  hedges = 0
+  /** Share of the transfers whose end is announced. */
+  announces = 0
   readonly transferMs: number
   readonly originMs: number
   /** Pieces that the origin gave, by `swarm:piece`. */
@@ -98,9 +104,9 @@ export class Cluster {
     )
   }
 
-  up(name: string, role: Role = 'peer', slots = 64): Member {
+  up(name: string, role: Role = 'peer', slots = 64, labels: Record<string, string> = {}): Member {
     this.core.setTime(this.now)
-    const index = this.core.nodeUp({ id: name, role, uploadSlots: slots, downloadSlots: slots, labels: {} })
+    const index = this.core.nodeUp({ id: name, role, uploadSlots: slots, downloadSlots: slots, labels })
     if (this.members.get(index)?.isUp === true) throw new Error(`two live nodes have the index ${index}`)
     const member: Member = {
       index,
@@ -115,7 +121,6 @@ export class Cluster {
       received: 0,
       map: 'right',
       held: new Map(),
-      underway: new Set(),
     }
     this.members.set(index, member)
     return member
@@ -199,6 +204,11 @@ export class Cluster {
       ]
       this.#assigned(child, swarm, piece, parent)
     }
+    const { cancellations } = commands
+    for (let at = 0; at < cancellations.length; at += ASSIGNMENT_STRIDE) {
+      const [child, swarm, piece, parent] = cancellations.slice(at, at + ASSIGNMENT_STRIDE)
+      this.#cancelWhere((t) => t.child === child && t.swarm === swarm && t.piece === piece && t.parent === parent)
+    }
     for (const lease of [...commands.leases]) {
       this.trace.push({ kind: 'lease', fields: [lease.node, lease.swarm, lease.firstPiece, lease.pieceCount] })
       this.#leased(lease.node, lease.swarm, lease.firstPiece, lease.pieceCount)
@@ -221,19 +231,33 @@ export class Cluster {
     const key = `${swarm}:${piece}`
     if (to === from) throw new Error(`${to.name} is its own parent`)
     if (this.#holds(to, swarm).has(piece)) throw new Error(`${to.name} already has ${key}`)
-    if (to.underway.has(key)) throw new Error(`${key} is already on its way to ${to.name}`)
     if (!this.#holds(from, swarm).has(piece)) throw new Error(`${from.name} does not hold ${key}`)
     const { digest } = this.#blob(swarm)
     if (!shaOf(digest, piece).equals(this.core.sha256(swarm, piece))) throw new Error(`wrong sha256 for ${key}`)
-    to.underway.add(key)
-    if (++to.downloads > to.downloadSlots) throw new Error(`${to.name} has too many downloads`)
-    if (++from.uploads > from.uploadSlots) throw new Error(`${from.name} has too many uploads`)
+    const copies = this.#transfers.filter(
+      (t) => t.isNews !== true && t.child === child && t.swarm === swarm && t.piece === piece,
+    )
+    if (copies.some((t) => t.parent === parent)) throw new Error(`${key} is already on its way from ${from.name}`)
+    if (copies.length > 2) throw new Error(`${key} is on its way to ${to.name} more than three times`)
+    to.downloads++
+    from.uploads++
+    this.hedges += copies.length
     if (from.breaks === 'silence') {
-      this.#schedule({ at: this.now + ASSIGNMENT_TIMEOUT_MS, child, swarm, piece, parent, isLost: true })
+      this.#schedule({
+        at: this.now + ASSIGNMENT_TIMEOUT_MS,
+        beganAt: this.now,
+        child,
+        swarm,
+        piece,
+        parent,
+        isLost: true,
+      })
       return
     }
     const at = this.now + this.transferMs * (0.9 + 0.2 * this.#random())
-    this.#schedule({ at, child, swarm, piece, parent })
+    const transfer = { at, beganAt: this.now, child, swarm, piece, parent }
+    this.#schedule(transfer)
+    if (this.#random() < this.announces) this.#schedule({ ...transfer, at: at - this.transferMs / 10, isNews: true })
   }
 
   #leased(node: number, swarm: number, first: number, count: number): void {
@@ -246,7 +270,7 @@ export class Cluster {
     let at = Math.max(this.now, this.#lastOf.get(node) ?? 0)
     for (let piece = first; piece < first + count; piece++) {
       at += this.originMs
-      this.#schedule({ at, child: node, swarm, piece, parent: ORIGIN })
+      this.#schedule({ at, beganAt: this.now, child: node, swarm, piece, parent: ORIGIN })
     }
     this.#lastOf.set(node, at)
   }
@@ -259,9 +283,13 @@ export class Cluster {
   }
 
   #finish(transfer: Transfer): void {
-    const { child, swarm, piece, parent } = transfer
+    const { child, swarm, piece, parent, beganAt } = transfer
     this.#end(transfer)
     if (transfer.isLost === true) return
+    if (transfer.isNews === true) {
+      this.core.pieceEnding(child, swarm, piece, parent)
+      return
+    }
     const to = this.#member(child)
     const { digest } = this.#blob(swarm)
     if (parent === ORIGIN) {
@@ -281,16 +309,16 @@ export class Cluster {
     from.sent++
     to.received++
     this.#holds(to, swarm).add(piece)
-    this.core.pieceDone(child, swarm, piece, parent, undefined)
+    this.#cancelWhere((t) => t.child === child && t.swarm === swarm && t.piece === piece && t.parent !== ORIGIN)
+    this.core.pieceDone(child, swarm, piece, parent, undefined, this.now - beganAt)
   }
 
   #end(transfer: Transfer): void {
     this.#transfers = this.#transfers.filter((t) => t !== transfer)
-    if (transfer.parent === ORIGIN) return
+    if (transfer.parent === ORIGIN || transfer.isNews === true) return
     const to = this.members.get(transfer.child)
     const from = this.members.get(transfer.parent)
     if (to !== undefined) {
-      to.underway.delete(`${transfer.swarm}:${transfer.piece}`)
       to.downloads--
     }
     if (from !== undefined) from.uploads--
@@ -298,11 +326,11 @@ export class Cluster {
 
   /** The node gives up what is on its way to it from other nodes. */
   #cancel(child: number, swarm: number | undefined): void {
-    for (const transfer of this.#transfers.filter(
-      (t) => t.child === child && t.swarm === swarm && t.parent !== ORIGIN,
-    )) {
-      this.#end(transfer)
-    }
+    this.#cancelWhere((t) => t.child === child && t.swarm === swarm && t.parent !== ORIGIN)
+  }
+
+  #cancelWhere(is: (transfer: Transfer) => boolean): void {
+    for (const transfer of this.#transfers.filter(is)) this.#end(transfer)
   }
 
   #blob(swarm: number): { digest: string; pieces: number } {

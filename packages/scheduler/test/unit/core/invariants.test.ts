@@ -13,6 +13,7 @@ const step = fc.oneof(
       do: fc.constant('up' as const),
       isSeed: fc.boolean(),
       slots: fc.integer({ min: 1, max: 5 }),
+      zone: fc.nat(2),
     }),
   },
   {
@@ -53,6 +54,7 @@ const isHarmless = (s: Step) => ['up', 'join', 'run', 'holding'].includes(s.do)
 
 function play(steps: readonly Step[], seed: number): { cluster: Cluster; trace: readonly Trace[] } {
   const cluster = new Cluster({ seed })
+  cluster.announces = 0.5
   cluster.up('first-seed', 'seed')
   cluster.up('first-peer')
   let count = 0
@@ -62,7 +64,7 @@ function play(steps: readonly Step[], seed: number): { cluster: Cluster; trace: 
     const pick = (node: number) => live[node % live.length]
     switch (s.do) {
       case 'up':
-        cluster.up(`node-${count++}`, s.isSeed ? 'seed' : 'peer', s.slots)
+        cluster.up(`node-${count++}`, s.isSeed ? 'seed' : 'peer', s.slots, { zone: `${s.zone}` })
         break
       case 'run':
         cluster.run(s.ms)
@@ -125,15 +127,18 @@ function checkBooks(cluster: Cluster): void {
         }
         expect(has).toBeLessThanOrEqual(taken)
       }
-      let flights = 0
-      for (let flight = peer * peers.slots; flight < (peer + 1) * peers.slots; flight++) {
-        if (peers.flightPiece[flight] === -1) continue
-        flights++
-        const parent = peers.node[peers.flightParent[flight] as number] as number
-        uploads.set(parent, (uploads.get(parent) ?? 0) + 1)
+      const { flights } = swarm
+      let taken = 0
+      for (let flight = flights.firstTo(peer); flight !== -1; flight = flights.nextTo(flight)) {
+        expect(flights.child(flight)).toBe(peer)
+        const parent = peers.node[flights.parent(flight)] as number
+        if (flights.takesParentSlot(flight)) uploads.set(parent, (uploads.get(parent) ?? 0) + 1)
+        if (!flights.takesChildSlot(flight)) continue
+        taken++
         downloads.set(node, (downloads.get(node) ?? 0) + 1)
       }
-      expect(peers.downloads[peer]).toBe(flights)
+      expect(peers.downloads[peer]).toBe(taken)
+      expect(taken).toBeLessThanOrEqual(swarm.slots)
     }
     expect(swarm.wanting).toBe(wanting)
     expect(swarm.rarity.counts).toEqual(counted)
@@ -143,6 +148,8 @@ function checkBooks(cluster: Cluster): void {
     const node = cluster.core.node(member.index)
     expect(node.uploads).toBe(uploads.get(member.index) ?? 0)
     expect(node.downloads).toBe(downloads.get(member.index) ?? 0)
+    expect(node.uploads).toBeLessThanOrEqual(member.uploadSlots)
+    expect(node.downloads).toBeLessThanOrEqual(member.downloadSlots)
   }
 }
 
@@ -167,6 +174,20 @@ describe('whatever happens', () => {
         checkBooks(cluster)
       }),
       { numRuns: 200 },
+    )
+  })
+
+  it('nothing is left when all nodes are gone', () => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 60 }), fc.nat(1000), (steps, seed) => {
+        const { cluster } = play(steps, seed)
+        for (const member of cluster.members.values()) cluster.down(member)
+        cluster.run()
+        const { core } = cluster
+        expect([core.swarms.size, core.blobs.size, [...core.nodes()].length]).toEqual([0, 0, 0])
+        expect(core.dueAt()).toBeUndefined()
+      }),
+      { numRuns: 100 },
     )
   })
 

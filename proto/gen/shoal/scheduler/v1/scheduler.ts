@@ -106,6 +106,9 @@ export interface NodeEvent {
     | //
     /** A blob the node no longer holds (evicted, or found damaged). */
     { $case: "withdrawn"; value: Withdrawn }
+    | //
+    /** An assigned piece has nearly arrived. */
+    { $case: "pieceEnding"; value: PieceEnding }
     | undefined;
 }
 
@@ -248,6 +251,20 @@ export interface PieceDone {
   durationUs: number;
 }
 
+/**
+ * PieceEnding says that a piece will have arrived by the time that the next
+ * assignment could begin, so that its slot is given away in time. A node may
+ * leave it out; PieceDone or PieceFailed follows all the same.
+ */
+export interface PieceEnding {
+  /** Number from Swarm. */
+  swarm: number;
+  /** Piece index. */
+  piece: number;
+  /** Number of the parent. */
+  parent: number;
+}
+
 /** PieceFailed reports an assigned piece that is not held. */
 export interface PieceFailed {
   /** Number from Swarm. */
@@ -307,7 +324,11 @@ export interface Parent {
   role: NodeRole;
 }
 
-/** Assignment asks the node to fetch a piece from a parent. */
+/**
+ * Assignment asks the node to fetch a piece from a parent. For a piece that is
+ * on its way from another parent it is a second chance: the first to arrive
+ * counts, and the next begins when the one before it fails.
+ */
 export interface Assignment {
   /** Number from Swarm. */
   swarm: number;
@@ -522,6 +543,9 @@ export const NodeEvent: MessageFns<NodeEvent> = {
       case "withdrawn":
         Withdrawn.encode(message.event.value, writer.uint32(74).fork()).join();
         break;
+      case "pieceEnding":
+        PieceEnding.encode(message.event.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -609,6 +633,14 @@ export const NodeEvent: MessageFns<NodeEvent> = {
             }
 
             message.event = { $case: "withdrawn", value: Withdrawn.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.event = { $case: "pieceEnding", value: PieceEnding.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1450,6 +1482,74 @@ export const PieceDone: MessageFns<PieceDone> = {
             }
 
             message.durationUs = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePieceEnding(): PieceEnding {
+  return { swarm: 0, piece: 0, parent: 0 };
+}
+
+export const PieceEnding: MessageFns<PieceEnding> = {
+  encode(message: PieceEnding, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.swarm !== 0) {
+      writer.uint32(8).uint32(message.swarm);
+    }
+    if (message.piece !== 0) {
+      writer.uint32(16).uint32(message.piece);
+    }
+    if (message.parent !== 0) {
+      writer.uint32(24).uint32(message.parent);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): PieceEnding {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePieceEnding();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.swarm = reader.uint32();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.piece = reader.uint32();
+            continue;
+          }
+          case 3: {
+            if (tag !== 24) {
+              break;
+            }
+
+            message.parent = reader.uint32();
             continue;
           }
         }
