@@ -19,7 +19,10 @@ const number = (value: number) => (value >= 100 ? value.toFixed(0) : value.toFix
 
 function judge({ atLeast, atMost }: Bar, value: number): { bar: string; isMet: boolean } {
   if (atLeast !== undefined) return { bar: `≥ ${atLeast}`, isMet: value >= atLeast }
-  return { bar: `≤ ${atMost}`, isMet: value <= (atMost ?? Number.POSITIVE_INFINITY) }
+  return {
+    bar: `≤ ${atMost === undefined ? '∞' : Number(atMost.toFixed(3))}`,
+    isMet: value <= (atMost ?? Number.POSITIVE_INFINITY),
+  }
 }
 
 say(row(['scenario', 'figure', 'must be', 'median', 'lowest – highest', '']))

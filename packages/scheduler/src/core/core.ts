@@ -348,13 +348,20 @@ export class SchedulingCore {
   /** The piece is there: ends all transfers of it, and learns from the one that brought it. */
   #arrived(swarm: Swarm, peer: number, piece: number, parent: number, durationMs: number): void {
     const { flights, peers } = swarm
-    let flight = flights.find(peer, piece, -1)
+    let flight = -1
+    let copies = 0
+    let underWay = 0
+    for (let other = flights.firstTo(peer); other !== -1; other = flights.nextTo(other)) {
+      underWay++
+      if (flights.piece(other) !== piece) continue
+      copies++
+      flight = other
+    }
     if (flight === -1) return
     const from = flights.parent(flight)
     if (peers.zone[from] === peers.zone[peer]) peers.nearAt[peer] = this.#state.now
-    const isTheOne = peers.node[from] === parent && flights.copies(peer, piece) === 1
-    if (isTheOne) learn(this.#state, swarm, flight, durationMs)
-    for (; flight !== -1; flight = flights.find(peer, piece, -1)) endTransfer(this.#state, swarm, flight, true)
+    if (copies === 1 && peers.node[from] === parent) learn(this.#state, swarm, flight, underWay, durationMs)
+    for (; copies > 0; copies--) endTransfer(this.#state, swarm, flights.find(peer, piece, -1), true)
   }
 
   #blob(digest: string, sizeBytes: number): Blob {

@@ -100,13 +100,6 @@ export class Flights {
     return this.#rows[flight * ROW + NEXT_TO] as number
   }
 
-  /** How many transfers to a child there are. */
-  countTo(child: number): number {
-    let count = 0
-    for (let flight = this.firstTo(child); flight !== -1; flight = this.nextTo(flight)) count++
-    return count
-  }
-
   /** First transfer from a parent; -1: none. */
   firstFrom(parent: number): number {
     return this.#fromParent[parent] ?? -1
@@ -123,15 +116,6 @@ export class Flights {
       if (this.piece(flight) === piece && (parent === -1 || this.parent(flight) === parent)) return flight
     }
     return -1
-  }
-
-  /** How many transfers of `piece` to `child` there are. */
-  copies(child: number, piece: number): number {
-    let copies = 0
-    for (let flight = this.firstTo(child); flight !== -1; flight = this.nextTo(flight)) {
-      if (this.piece(flight) === piece) copies++
-    }
-    return copies
   }
 
   takesChildSlot(flight: number): boolean {

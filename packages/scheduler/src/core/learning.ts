@@ -9,9 +9,10 @@ const HYSTERESIS = 1.25
 /**
  * Learns from a transfer that has ended how long transfers take here, and whether its ends are slower than others. A
  * piece of less than full length says nothing.
+ * @param underWay transfers to the child, this one included
  * @param durationMs from request to verified, as the child says; never believed to be more than the time that passed
  */
-export function learn(state: State, swarm: Swarm, flight: number, durationMs: number): void {
+export function learn(state: State, swarm: Swarm, flight: number, underWay: number, durationMs: number): void {
   const { flights, peers, pace, layout } = swarm
   const piece = flights.piece(flight)
   const ageMs = state.now - flights.at(flight)
@@ -23,7 +24,7 @@ export function learn(state: State, swarm: Swarm, flight: number, durationMs: nu
   const parent = peers.node[flights.parent(flight)] as number
   table.took(parent, child, tookMs / layout.pieceSize)
   // Of what was assigned and is not reported, this part is under way and shares the link.
-  const share = Math.max(1, (flights.countTo(flights.child(flight)) * tookMs) / ageMs)
+  const share = Math.max(1, (underWay * tookMs) / ageMs)
   pace.sample(tookMs, ageMs, share, !flights.takesChildSlot(flight))
   if (pace.isReviewDue) review(state, swarm)
   if (!pace.isSettled) return

@@ -161,7 +161,6 @@ describe('Flights', () => {
           expect(flights.size).toBe(model.length)
           expect(flights.oldest).toBe(model[0]?.flight ?? -1)
           for (const one of model) expect(flights.find(one.child, one.piece, one.parent)).toBe(one.flight)
-          expect(flights.countTo(child)).toBe(model.filter((one) => one.child === child).length)
         }
       }),
     )
