@@ -2,6 +2,7 @@
  * A swarm of real processes on shaped links: how long each node took, against the least time that its link allows, and
  * against clients that pull straight from the registry.
  */
+import { rmSync } from 'node:fs'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -43,8 +44,13 @@ async function main(): Promise<number> {
     return 0
   }
   if (isIsolated) {
-    // The other process is gone or was told to end: all that was started ends with this one.
-    process.stdin.on('end', () => process.exit(130)).resume()
+    // The other process is gone or was told to end: all that was started ends with this one. Only the folder would stay,
+    // when the other was killed.
+    const leave = () => {
+      rmSync(process.env[FOLDER] ?? '', { recursive: true, force: true, maxRetries: 5 })
+      process.exit(130)
+    }
+    process.stdin.on('end', leave).resume()
     for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => process.exit(130))
     await measure(options, process.env[FOLDER] ?? '', undefined)
     return 0
