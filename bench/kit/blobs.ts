@@ -3,6 +3,7 @@ import { Readable } from 'node:stream'
 import { request } from 'undici'
 
 const MIB = 1024 * 1024
+const HEAD_BYTES = 8
 const CHUNK = createHash('shake256', { outputLength: 4 * MIB })
   .update('shoal bench')
   .digest()
@@ -14,14 +15,38 @@ export interface PushedBlob {
   readonly sizeBytes: number
 }
 
-/** Incompressible content of `sizeBytes` (a whole number of 4 MiB), different for each `seed`, 4 MiB at a time. */
+/** Incompressible content of `sizeBytes`, different for each `seed`, at most 4 MiB at a time. */
 function* contentOf(seed: number, sizeBytes: number): Generator<Buffer> {
-  for (let i = 0; i < sizeBytes / CHUNK.byteLength; i++) {
+  for (let i = 0; i * CHUNK.byteLength < sizeBytes; i++) {
     const chunk = Buffer.from(CHUNK)
-    chunk.writeUInt32LE(seed, 0)
-    chunk.writeUInt32LE(i, 4)
-    yield chunk
+    headOf(seed, i).copy(chunk)
+    yield chunk.subarray(0, sizeBytes - i * CHUNK.byteLength)
   }
+}
+
+/** What tells one chunk from another. */
+function headOf(seed: number, index: number): Buffer {
+  const head = Buffer.alloc(HEAD_BYTES)
+  head.writeUInt32LE(seed, 0)
+  head.writeUInt32LE(index, 4)
+  return head
+}
+
+/** How many of `bytes` are not what the blob of `seed` has from `offset` on; far cheaper than to hash them. */
+export function wrongBytes(seed: number, offset: number, bytes: Buffer): number {
+  let wrong = 0
+  for (let done = 0; done < bytes.byteLength; ) {
+    const index = Math.floor((offset + done) / CHUNK.byteLength)
+    const start = (offset + done) % CHUNK.byteLength
+    const isHead = start < HEAD_BYTES
+    const source = isHead ? headOf(seed, index) : CHUNK
+    const length = Math.min(bytes.byteLength - done, source.byteLength - start)
+    if (bytes.compare(source, start, start + length, done, done + length) !== 0) {
+      for (let i = 0; i < length; i++) if (bytes[done + i] !== source[start + i]) wrong++
+    }
+    done += length
+  }
+  return wrong
 }
 
 /** Pushes a large blob in one request. */
@@ -31,12 +56,48 @@ export async function pushBlob(
   seed: number,
   sizeMib: number,
 ): Promise<PushedBlob> {
-  const sizeBytes = sizeMib * MIB
+  return pushBytes(registryUrl, repository, seed, sizeMib * MIB)
+}
+
+/** Pushes a blob of `sizeBytes` in one request. */
+export async function pushBytes(
+  registryUrl: string,
+  repository: string,
+  seed: number,
+  sizeBytes: number,
+): Promise<PushedBlob> {
   const hash = createHash('sha256')
   for (const chunk of contentOf(seed, sizeBytes)) hash.update(chunk)
   const digest = `sha256:${hash.digest('hex')}`
   await put(registryUrl, repository, digest, sizeBytes, contentOf(seed, sizeBytes))
   return { repository, digest, sizeBytes }
+}
+
+/** Pushes an image of these layers under a tag; returns where its manifest is read, without the registry. */
+export async function pushImage(registryUrl: string, layers: readonly PushedBlob[], tag: string): Promise<string> {
+  const repository = layers[0]?.repository ?? ''
+  const config = Buffer.from(JSON.stringify({ architecture: 'amd64', os: 'linux', config: {}, rootfs: { tag } }))
+  const digest = `sha256:${createHash('sha256').update(config).digest('hex')}`
+  await put(registryUrl, repository, digest, config.byteLength, [config])
+  const type = 'application/vnd.oci.image.manifest.v1+json'
+  const path = `/v2/${repository}/manifests/${tag}`
+  const { statusCode, body } = await request(registryUrl + path, {
+    method: 'PUT',
+    headers: { 'content-type': type },
+    body: JSON.stringify({
+      schemaVersion: 2,
+      mediaType: type,
+      config: { mediaType: 'application/vnd.oci.image.config.v1+json', digest, size: config.byteLength },
+      layers: layers.map((layer) => ({
+        mediaType: 'application/vnd.oci.image.layer.v1.tar',
+        digest: layer.digest,
+        size: layer.sizeBytes,
+      })),
+    }),
+  })
+  const text = await body.text()
+  if (statusCode !== 201) throw new Error(`the push of ${tag} was answered ${statusCode}: ${text}`)
+  return path
 }
 
 /** Where a blob is read. */

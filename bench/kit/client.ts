@@ -12,8 +12,9 @@ export interface Read {
 /**
  * GETs a URL on a connection of its own into one buffer that is used again, so that the client costs as little as
  * one can: what is measured is the server.
+ * @param onBody sees the body as it comes, in order; its bytes are good during the call only
  */
-export function read(url: string, buffer: Buffer): Promise<Read> {
+export function read(url: string, buffer: Buffer, onBody?: (bytes: Buffer, offset: number) => void): Promise<Read> {
   const { hostname, port, pathname, search } = new URL(url)
   return new Promise((resolve, reject) => {
     const beganMs = performance.now()
@@ -33,6 +34,7 @@ export function read(url: string, buffer: Buffer): Promise<Read> {
         length = Number(/content-length: *(\d+)/i.exec(head.slice(0, end))?.[1] ?? -1)
         body = head.length - end - 4
       }
+      onBody?.(buffer.subarray(taken - body, taken), bytes)
       bytes += body
       if (bytes < length) return true
       resolve({ status, bytes, firstByteMs, totalMs: performance.now() - beganMs })

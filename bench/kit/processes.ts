@@ -56,6 +56,17 @@ export class Measured {
   }
 }
 
+const alive = new Set<ChildProcess>()
+process.once('exit', () => {
+  for (const child of alive) child.kill('SIGKILL')
+})
+
+/** Sees that the child does not outlive this process, if this process ends by itself. */
+export function killAtExit(child: ChildProcess): void {
+  alive.add(child)
+  child.once('exit', () => alive.delete(child))
+}
+
 /** Starts a program and waits until `readyUrl` answers 200. Throws when it ends first, with what it wrote. */
 export async function start(
   name: string,
@@ -70,7 +81,7 @@ export async function start(
   child.stderr?.on('data', (chunk: Buffer) => {
     wrote = (wrote + chunk).slice(-4000)
   })
-  process.once('exit', () => child.kill('SIGKILL'))
+  killAtExit(child)
   for (const deadline = Date.now() + READY_DEADLINE_MS; Date.now() < deadline; await delay(POLL_MS)) {
     if (child.exitCode !== null) throw new Error(`${name} ended with code ${child.exitCode}:\n${wrote}`)
     const status = await request(readyUrl).then(
@@ -86,23 +97,34 @@ export async function start(
   throw new Error(`${name} was not ready in ${READY_DEADLINE_MS / 1000} seconds:\n${wrote}`)
 }
 
+export type ServiceName = 'registry' | 'scheduler' | 'seed' | 'peer'
+
 /**
  * Starts one of our services with `options` in a config file.
  * @param nodeArguments arguments of Node itself, e.g. to profile it
  */
 export async function startShoal(
   folder: string,
-  service: 'registry' | 'scheduler' | 'seed' | 'peer',
+  service: ServiceName,
   name: string,
   options: object,
   adminPort: number,
   nodeArguments: readonly string[] = [],
 ): Promise<Measured> {
+  const args = await shoalArgs(folder, service, name, options)
+  return start(name, process.execPath, [...nodeArguments, ...args], `http://127.0.0.1:${adminPort}/readyz`)
+}
+
+/** Writes the config file of a service; returns the arguments for Node that run it. */
+export async function shoalArgs(
+  folder: string,
+  service: ServiceName,
+  name: string,
+  options: object,
+): Promise<string[]> {
   const config = join(folder, `${name}.yaml`)
   await writeFile(config, stringify(options))
-  const main = join(import.meta.dirname, '../../packages/cli/dist/shoal.js')
-  const args = [...nodeArguments, main, service, '--config', config]
-  return start(name, process.execPath, args, `http://127.0.0.1:${adminPort}/readyz`)
+  return [join(import.meta.dirname, '../../packages/cli/dist/shoal.js'), service, '--config', config]
 }
 
 /** A TCP port that nothing listens on at the moment. */

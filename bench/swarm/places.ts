@@ -1,0 +1,82 @@
+import { once } from 'node:events'
+import { createServer } from 'node:net'
+
+/** Where a process of the swarm runs. */
+export interface Place {
+  readonly name: string
+  /** Counted from 0. */
+  readonly zone: number
+  /** The network namespace; undefined: that of this process. */
+  readonly namespace: string | undefined
+  /** The address at which the others reach it. */
+  readonly host: string
+  /** Free TCP ports. */
+  readonly ports: readonly [number, number, number, number]
+}
+
+/** Who takes part, the services among them. */
+export interface Places {
+  readonly registry: Place
+  readonly scheduler: Place
+  readonly seed: Place
+  readonly nodes: readonly Place[]
+}
+
+const PORTS = [7410, 7411, 7412, 7413] as const
+/** Third byte of the services' addresses, which are in zone 0. */
+const SERVICES = 200
+
+/** A namespace for each, with addresses of the range for benchmarks (RFC 2544): 198.18.ZONE.NUMBER. */
+export function namespacedPlaces(nodes: number, zones: number): Places {
+  const place = (name: string, zone: number, network: number, number: number): Place => ({
+    name,
+    zone,
+    namespace: name,
+    host: `198.18.${network}.${number}`,
+    ports: PORTS,
+  })
+  return {
+    registry: place('registry', 0, SERVICES, 1),
+    scheduler: place('scheduler', 0, SERVICES, 2),
+    seed: place('seed', 0, 0, 250),
+    nodes: Array.from({ length: nodes }, (_, i) => place(`node-${i}`, i % zones, i % zones, 1 + Math.floor(i / zones))),
+  }
+}
+
+/** All on loopback, told apart by their ports. */
+export async function loopbackPlaces(nodes: number, zones: number): Promise<Places> {
+  const free = await freePorts((nodes + 3) * PORTS.length)
+  const place = (name: string, zone: number): Place => ({
+    name,
+    zone,
+    namespace: undefined,
+    host: '127.0.0.1',
+    ports: free.splice(0, PORTS.length) as unknown as Place['ports'],
+  })
+  return {
+    registry: place('registry', 0),
+    scheduler: place('scheduler', 0),
+    seed: place('seed', 0),
+    nodes: Array.from({ length: nodes }, (_, i) => place(`node-${i}`, i % zones)),
+  }
+}
+
+/** All that take part. */
+export function everyPlace({ registry, scheduler, seed, nodes }: Places): Place[] {
+  return [registry, scheduler, seed, ...nodes]
+}
+
+/** The command line that runs a command at a place. */
+export function commandAt(place: Place, command: string, args: readonly string[]): [string, string[]] {
+  if (place.namespace === undefined) return [command, [...args]]
+  return ['ip', ['netns', 'exec', place.namespace, command, ...args]]
+}
+
+/** Different ports that nothing listens on at the moment. */
+async function freePorts(count: number): Promise<number[]> {
+  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
+  await Promise.all(servers.map((server) => once(server, 'listening')))
+  const ports = servers.map((server) => (server.address() as { port: number }).port)
+  await Promise.all(servers.map((server) => once(server.close(), 'close')))
+  return ports
+}
