@@ -31,7 +31,8 @@ const sizeMib = Number(values.size)
 const neighbourCount = Number(values.neighbours)
 
 async function metric(door: Door, name: string): Promise<number> {
-  const { body } = await request(`${door.adminUrl}/metrics`)
+  // A kept connection may be closed by its server while a round runs.
+  const { body } = await request(`${door.adminUrl}/metrics`, { reset: true })
   const line = (await body.text()).split('\n').find((text) => text.startsWith(`${name} `))
   return Number(line?.split(' ')[1] ?? Number.NaN)
 }

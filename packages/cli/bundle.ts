@@ -58,8 +58,10 @@ for (const [name, content] of files) {
   const ascii = String(content).replace(/[^\0-\x7f]/g, escapeOf)
   await writeFileAtomic(join(dist, name), ascii)
 }
-// What an earlier build left goes last: a program that runs finds its files at any time.
-for (const name of await readdir(dist)) if (!files.has(name)) await rm(join(dist, name))
+// What an earlier build left goes last: a program that runs finds its files at any time, and so does another build.
+for (const name of await readdir(dist)) {
+  if (name.endsWith('.js') && !files.has(name)) await rm(join(dist, name), { force: true })
+}
 
 function escapeOf(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
