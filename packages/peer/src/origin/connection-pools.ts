@@ -12,12 +12,17 @@ const KEEP_ALIVE_MS = 30_000
 /** Pools of connections, one for each set of rules on what a connection may lead to and whom it trusts. */
 export class ConnectionPools {
   readonly #connections: number
+  readonly #idleMs: number
   readonly #lookup: typeof systemLookup
   readonly #agents = new Map<string, HttpAgent>()
 
-  /** @param connections most connections of a pool to one host */
-  constructor(connections: number, lookup: typeof systemLookup = systemLookup) {
+  /**
+   * @param connections most connections of a pool to one host
+   * @param idleMs an idle connection is closed after this
+   */
+  constructor(connections: number, lookup: typeof systemLookup = systemLookup, idleMs = KEEP_ALIVE_MS) {
     this.#connections = connections
+    this.#idleMs = idleMs
     this.#lookup = lookup
   }
 
@@ -34,7 +39,8 @@ export class ConnectionPools {
     if (known !== undefined) return known
     const options: AgentOptions = {
       keepAlive: true,
-      keepAliveMsecs: KEEP_ALIVE_MS,
+      // Of idle connections; one in use has the deadlines of its exchange.
+      timeout: this.#idleMs,
       maxSockets: this.#connections,
       maxFreeSockets: this.#connections,
       scheduling: 'lifo',

@@ -1,11 +1,11 @@
 import { PieceLayout } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
+import { arrived } from './arrival.ts'
 import { hasBit } from './bitset.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
 import { type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
 import { Hedging } from './hedging.ts'
-import { learn } from './learning.ts'
 import { endLease, leasedPieceDone } from './lease.ts'
 import { leaseFailed, leaseMissing } from './leasing.ts'
 import {
@@ -28,7 +28,7 @@ import { Policy } from './policy.ts'
 import { type Blob, type CoreOptions, type Counters, type PieceFailure, type PieceObserver, State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
-import { endTransfer, findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
+import { findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
 
 /** What depends on time alone is looked at so often. */
 const SWEEP_MS = 250
@@ -196,7 +196,7 @@ export class SchedulingCore {
     if (parent === ORIGIN) swarm.absolve(peer, piece)
     countPiece(state, swarm, peer, piece, parent)
     hold(state, swarm, peer, piece)
-    this.#arrived(swarm, peer, piece, parent, durationMs)
+    arrived(this.#state, swarm, peer, piece, parent, durationMs)
     if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
     leaveIfUseless(state, swarm, peer)
   }
@@ -348,25 +348,6 @@ export class SchedulingCore {
       swarm.fruitless = fruitless
     }
     settle(state, swarm)
-  }
-
-  /** The piece is there: ends all transfers of it, and learns from the one that brought it. */
-  #arrived(swarm: Swarm, peer: number, piece: number, parent: number, durationMs: number): void {
-    const { flights, peers } = swarm
-    let flight = -1
-    let copies = 0
-    let underWay = 0
-    for (let other = flights.firstTo(peer); other !== -1; other = flights.nextTo(other)) {
-      underWay++
-      if (flights.piece(other) !== piece) continue
-      copies++
-      flight = other
-    }
-    if (flight === -1) return
-    const from = flights.parent(flight)
-    if (peers.zone[from] === peers.zone[peer]) peers.nearAt[peer] = this.#state.now
-    if (copies === 1 && peers.node[from] === parent) learn(this.#state, swarm, flight, underWay, durationMs)
-    for (; copies > 0; copies--) endTransfer(this.#state, swarm, flights.find(peer, piece, -1), true)
   }
 
   #blob(digest: string, sizeBytes: number): Blob {

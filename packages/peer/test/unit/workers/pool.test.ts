@@ -93,6 +93,15 @@ async function metric(node: Node, name: string, labels: Record<string, string>):
   return found?.values.find(isIt)?.value ?? Number.NaN
 }
 
+/** A server that takes connections and never says a word. */
+async function silentServer() {
+  const silent = createServer(() => {})
+  silent.listen(0, '127.0.0.1')
+  await once(silent, 'listening')
+  const address = silent.address()
+  return { silent, port: typeof address === 'object' && address !== null ? address.port : 0 }
+}
+
 /** Gives the pool work, and waits until its second thread listens too. */
 async function growToTwo(node: Node): Promise<void> {
   await node.pool.hashBlob(await emptyFile('work'), 'sha256', never)
@@ -189,11 +198,7 @@ describe('WorkerPool', () => {
   })
 
   it('aborts one fetch without disturbing another', async () => {
-    const silent = createServer(() => {})
-    silent.listen(0, '127.0.0.1')
-    await once(silent, 'listening')
-    const address = silent.address()
-    const port = typeof address === 'object' && address !== null ? address.port : 0
+    const { silent, port } = await silentServer()
     const file = await emptyFile('abort')
     const abort = new AbortController()
     const before = threads.length
@@ -281,11 +286,7 @@ describe('WorkerPool', () => {
     node.held.set(blob.digest, blob.held)
 
     // Two tasks, one in each thread, that wait for a server that never answers.
-    const silent = createServer(() => {})
-    silent.listen(0, '127.0.0.1')
-    await once(silent, 'listening')
-    const address = silent.address()
-    const silentPort = typeof address === 'object' && address !== null ? address.port : 0
+    const { silent, port: silentPort } = await silentServer()
     const request = blob.request(0, file, { ...laneOf(node), port: silentPort })
     const hanging = [node.pool.fetchPiece(request, never), node.pool.fetchPiece(request, never)]
     const results = Promise.allSettled(hanging)
@@ -311,11 +312,7 @@ describe('WorkerPool', () => {
     const first = threads.length
     await node.pool.start()
     const port = node.pool.lanePort
-    const silent = createServer(() => {})
-    silent.listen(0, '127.0.0.1')
-    await once(silent, 'listening')
-    const address = silent.address()
-    const silentPort = typeof address === 'object' && address !== null ? address.port : 0
+    const { silent, port: silentPort } = await silentServer()
     const file = await emptyFile('phoenix')
     const hanging = node.pool.fetchPiece(blob.request(0, file, { ...laneOf(node), port: silentPort }), never)
     hanging.catch(() => {})
