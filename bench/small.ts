@@ -1,18 +1,19 @@
 /**
- * Many small blobs: a client pulls each once through the mirror of a node that gets them from a warm neighbour, and
- * straight from Debian's docker-registry (Distribution), which is also the nodes' origin. Side by side, in turns.
+ * Many small blobs: clients pull images of small layers, each manifest and then its layers, through the mirror of a node
+ * that gets them from a warm neighbour, and straight from Debian's docker-registry (Distribution), which is also the
+ * nodes' origin. Side by side, in turns.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { blobUrl, type PushedBlob } from './kit/blobs.ts'
+import { blobUrl } from './kit/blobs.ts'
 import { KeepAliveConnection } from './kit/keep-alive.ts'
 import { type Door, startPeer, startScheduler } from './kit/network.ts'
 import type { Measured } from './kit/processes.ts'
 import { median, print, spread } from './kit/report.ts'
 import { startRival } from './kit/rival.ts'
-import { layOutSmallBlobs } from './kit/small-blobs.ts'
+import { layOutSmallImages, MANIFEST_TYPE, type SmallImage } from './kit/small-blobs.ts'
 
 const WARM_UP_BLOBS = 1000
 
@@ -31,24 +32,30 @@ const blobCount = Number(values.blobs)
 const clientCount = Number(values.clients)
 const profiling = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`]
 
-/** Pulls every blob once over `clientCount` connections; returns milliseconds per blob. */
-async function pullAll(url: string, blobs: readonly PushedBlob[]): Promise<number> {
+/** Pulls every image once over `clientCount` connections, an image at a time on each; returns milliseconds per blob. */
+async function pullAll(url: string, images: readonly SmallImage[]): Promise<number> {
   const connections = Array.from({ length: clientCount }, () => new KeepAliveConnection(url))
   const beganMs = performance.now()
   let next = 0
   const pullNext = async (connection: KeepAliveConnection): Promise<void> => {
-    for (let blob = blobs[next++]; blob !== undefined; blob = blobs[next++]) {
-      const { status, bytes } = await connection.get(blobUrl('', blob))
-      if (status !== 200 || bytes !== blob.sizeBytes) {
-        throw new Error(`${url} answered ${status}, ${bytes} bytes, to ${blob.digest} of ${blob.sizeBytes}`)
-      }
-    }
+    for (let image = images[next++]; image !== undefined; image = images[next++]) await pullImage(connection, image)
   }
   try {
     await Promise.all(connections.map(pullNext))
-    return (performance.now() - beganMs) / blobs.length
+    return (performance.now() - beganMs) / images.reduce((sum, { layers }) => sum + layers.length, 0)
   } finally {
     for (const connection of connections) connection.close()
+  }
+}
+
+async function pullImage(connection: KeepAliveConnection, { manifestPath, layers }: SmallImage): Promise<void> {
+  const { status } = await connection.get(manifestPath, MANIFEST_TYPE)
+  if (status !== 200) throw new Error(`the answer to ${manifestPath} was ${status}`)
+  for (const layer of layers) {
+    const { status, bytes } = await connection.get(blobUrl('', layer))
+    if (status !== 200 || bytes !== layer.sizeBytes) {
+      throw new Error(`the answer was ${status}, ${bytes} bytes, to ${layer.digest} of ${layer.sizeBytes}`)
+    }
   }
 }
 
@@ -63,9 +70,9 @@ try {
   const rival = await started(startRival(folder))
   const scheduler = await started(startScheduler(folder))
   const holder = await started(startPeer(folder, 'holder', rival.url, scheduler.url))
-  const warmUp = await layOutSmallBlobs(rival.root, 'bench/warm', 'warm', WARM_UP_BLOBS)
-  const blobs = await layOutSmallBlobs(rival.root, 'bench/small', 'small', blobCount)
-  await pullAll(holder.url, [...warmUp, ...blobs])
+  const warmUp = await layOutSmallImages(rival.root, 'bench/warm', 'warm', WARM_UP_BLOBS)
+  const images = await layOutSmallImages(rival.root, 'bench/small', 'small', blobCount)
+  await pullAll(holder.url, [...warmUp, ...images])
 
   const msPerBlob = { ours: [] as number[], rival: [] as number[] }
   const cpu = { ours: [] as number[], rival: [] as number[], holder: [] as number[], scheduler: [] as number[] }
@@ -76,8 +83,8 @@ try {
     await pullAll(rival.url, warmUp)
     const measured = [node.process, rival.process, holder.process, scheduler.process]
     const seconds = () => Promise.all(measured.map((part) => part.cpuSeconds()))
-    const pullOurs = async () => msPerBlob.ours.push(await pullAll(node.url, blobs))
-    const pullRival = async () => msPerBlob.rival.push(await pullAll(rival.url, blobs))
+    const pullOurs = async () => msPerBlob.ours.push(await pullAll(node.url, images))
+    const pullRival = async () => msPerBlob.rival.push(await pullAll(rival.url, images))
     // The rival is also asked by the node, as its origin: its CPU is taken from its own turn alone.
     const turn = async (pull: () => Promise<unknown>) => {
       const before = await seconds()

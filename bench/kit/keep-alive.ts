@@ -35,11 +35,13 @@ export class KeepAliveConnection {
     this.#socket.on('close', () => this.#pending?.reject(new Error(`${baseUrl} closed the connection`)))
   }
 
-  get(path: string): Promise<KeptAliveRead> {
+  /** @param mediaType what is accepted; left out: anything */
+  get(path: string, mediaType?: string): Promise<KeptAliveRead> {
+    const accept = mediaType === undefined ? '' : `\r\naccept: ${mediaType}`
     this.#head = ''
     this.#status = 0
     this.#bytes = 0
-    this.#socket.write(`GET ${path} HTTP/1.1\r\nhost: ${this.#host}\r\n\r\n`)
+    this.#socket.write(`GET ${path} HTTP/1.1\r\nhost: ${this.#host}${accept}\r\n\r\n`)
     return new Promise((resolve, reject) => {
       this.#pending = { resolve, reject }
     })

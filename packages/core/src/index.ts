@@ -1,6 +1,7 @@
 export * from './data-folder.ts'
 export * from './digest.ts'
 export * from './errors.ts'
+export * from './file-reads.ts'
 export * from './have-set.ts'
 export * from './http-body.ts'
 export * from './http-server.ts'

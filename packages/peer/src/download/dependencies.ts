@@ -18,6 +18,8 @@ export interface OriginRequest {
   readonly firstPiece: number
   readonly pieceCount: number
   readonly file: string
+  /** Whether the file is made for the one piece that the blob is; else, and left out, it exists. */
+  readonly isNewFile?: boolean
   readonly source: OriginSource
 }
 

@@ -176,6 +176,7 @@ export class Download {
       length: this.blob.layout.length(piece),
       sha256: assignment.sha256,
       file: this.blob.file,
+      isNewFile: this.blob.isOnePiece,
       parent,
     }
     try {

@@ -220,7 +220,7 @@ export class Downloads implements Startable, CoordinatorListener {
     for (let tries = 0; tries < MAX_COPIES; tries++) {
       const held = store.find(digest)
       if (!held?.isComplete) break
-      const reader = await this.#openFile(held, request, async () => {})
+      const reader = this.#openFile(held, request, async () => {})
       if (reader !== undefined) return reader
       this.#dependencies.log.warn({ digest, file: held.file }, 'the file of a whole blob is gone; looking elsewhere')
       await this.#dropGone(held)
@@ -228,30 +228,28 @@ export class Downloads implements Startable, CoordinatorListener {
     const download = await this.want(request)
     // Nothing of an empty blob can be waited for but its end.
     if (download.blob.size > 0) {
-      const reader = await this.#openFile(download.blob, request, (piece, signal) =>
-        download.waitForPiece(piece, signal),
-      )
+      const reader = this.#openFile(download.blob, request, (piece, signal) => download.waitForPiece(piece, signal))
       if (reader !== undefined) return reader
       // The file is being renamed to its final name.
     }
     const outcome = await download.ended
     if (outcome !== 'complete') throw outcome
-    const reader = await this.#openFile(download.blob, request, async () => {})
+    const reader = this.#openFile(download.blob, request, async () => {})
     if (reader !== undefined) return reader
     throw new DownloadError('STORE_FAILED', `the file of ${digest} is gone`)
   }
 
   /** A reader of the blob's file; undefined when there is none of its name. Throws StoreError. */
-  async #openFile(
+  #openFile(
     blob: StoredBlob,
     request: BlobRequest,
     waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>,
-  ): Promise<BlobReader | undefined> {
+  ): BlobReader | undefined {
     const { store } = this.#dependencies
     const unpin = store.pin(blob.digest)
     store.touch(blob.digest)
     try {
-      return await FallbackReader.open(blob, {
+      return FallbackReader.open(blob, {
         waitForPiece,
         passThrough: (error) => this.#passThrough(request, blob.size, error),
         closed: unpin,

@@ -33,10 +33,10 @@ export class FallbackReader implements BlobReader {
     this.#dependencies = dependencies
   }
 
-  /** Rejects with the system's error when the file can not be opened; `closed` is not called then. */
-  static async open(blob: StoredBlob, dependencies: FallbackDependencies): Promise<FallbackReader> {
+  /** Throws the system's error when the file can not be opened; `closed` is not called then. */
+  static open(blob: StoredBlob, dependencies: FallbackDependencies): FallbackReader {
     const state = { hasFailed: false }
-    const held = await PieceReader.open(blob, async (piece, signal) => {
+    const held = PieceReader.open(blob, async (piece, signal) => {
       // Once it has failed, only what was read before is read again.
       if (!state.hasFailed) await dependencies.waitForPiece(piece, signal)
     })

@@ -131,6 +131,7 @@ export class OriginFetch {
         digest: this.#blob.digest,
         size: this.#blob.size,
         file: this.#blob.file,
+        isNewFile: this.#blob.isOnePiece,
         firstPiece,
         pieceCount: run.firstPiece + run.pieceCount - firstPiece,
         source,

@@ -1,11 +1,12 @@
-import { type FileHandle, open } from 'node:fs/promises'
-import type { ByteRange } from '@shoal/core'
+import { closeSync, openSync } from 'node:fs'
+import { type ByteRange, FileReads } from '@shoal/core'
 import type { StoredBlob } from '../store/blob.ts'
 import { DownloadError } from './errors.ts'
 
 const CHUNK_BYTES = 512 * 1024
 const MAX_FREE_CHUNKS = 32
 const freeChunks: Buffer[] = []
+const reads = new FileReads()
 
 /** Bytes of a blob, in order, as they become readable. */
 export interface BlobReader {
@@ -22,27 +23,30 @@ export class PieceReader implements BlobReader {
   readonly digest: string
   readonly size: number
   readonly #blob: StoredBlob
-  readonly #handle: FileHandle
+  readonly #fd: number
+  /** Reads under way; the file stays open for them. */
+  readonly #reading = new Set<Promise<number>>()
+  #isClosed = false
   readonly #waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>
 
   private constructor(
     blob: StoredBlob,
-    handle: FileHandle,
+    fd: number,
     waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>,
   ) {
     this.digest = blob.digest
     this.size = blob.size
     this.#blob = blob
-    this.#handle = handle
+    this.#fd = fd
     this.#waitForPiece = waitForPiece
   }
 
-  /** @param waitForPiece resolves when a piece may be read */
-  static async open(
-    blob: StoredBlob,
-    waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>,
-  ): Promise<PieceReader> {
-    return new PieceReader(blob, await open(blob.file, 'r'), waitForPiece)
+  /**
+   * Opens the blob's file. Throws the system's error.
+   * @param waitForPiece resolves when a piece may be read
+   */
+  static open(blob: StoredBlob, waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>): PieceReader {
+    return new PieceReader(blob, openSync(blob.file, 'r'), waitForPiece)
   }
 
   async *read(range: ByteRange, signal: AbortSignal): AsyncGenerator<Buffer> {
@@ -52,8 +56,8 @@ export class PieceReader implements BlobReader {
       while (offset <= range.end) {
         const current = await (ahead ?? this.#chunkAt(offset, range.end, signal))
         offset += current.length
-        // The next chunk is read while the receiver is busy with this one.
-        ahead = offset <= range.end ? this.#chunkAt(offset, range.end, signal) : undefined
+        // From a slow disk the next chunk is read while the receiver is busy with this one.
+        ahead = reads.arePooled && offset <= range.end ? this.#chunkAt(offset, range.end, signal) : undefined
         ahead?.catch(() => {})
         try {
           yield current.buffer.subarray(0, current.length)
@@ -70,18 +74,31 @@ export class PieceReader implements BlobReader {
     const { layout } = this.#blob
     const piece = layout.indexAt(offset)
     await this.#waitForPiece(piece, signal)
+    if (this.#isClosed) throw new DownloadError('STOPPED', `the reader of ${this.digest} was closed`)
     const pieceEnd = layout.offset(piece) + layout.length(piece)
     const length = Math.min(CHUNK_BYTES, pieceEnd - offset, end + 1 - offset)
     const buffer = freeChunks.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)
-    const { bytesRead } = await this.#handle.read(buffer, 0, length, offset)
-    if (bytesRead !== length) {
-      throw new DownloadError('STORE_FAILED', `the file of ${this.digest} ends at ${offset + bytesRead}`)
-    }
+    const read = reads.read(this.#fd, buffer, 0, length, offset)
+    const bytes = typeof read === 'number' ? read : await this.#untilRead(read)
+    if (bytes !== length)
+      throw new DownloadError('STORE_FAILED', `the file of ${this.digest} ends at ${offset + bytes}`)
     return { buffer, length }
   }
 
-  close(): Promise<void> {
-    return this.#handle.close()
+  async #untilRead(reading: Promise<number>): Promise<number> {
+    this.#reading.add(reading)
+    try {
+      return await reading
+    } finally {
+      this.#reading.delete(reading)
+    }
+  }
+
+  async close(): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
+    await Promise.allSettled(this.#reading)
+    closeSync(this.#fd)
   }
 }
 

@@ -22,8 +22,10 @@ export interface PieceRequest {
   readonly length: number
   /** The piece's sha256, 32 bytes. */
   readonly sha256: Uint8Array
-  /** An existing file; the piece is written into it as it arrives, before it is verified. */
+  /** The piece is written into it as it arrives, before it is verified. */
   readonly file: string
+  /** Whether the file is made for the piece, which is all of it; else, and left out, it exists. */
+  readonly isNewFile?: boolean
   readonly parent: LaneParent
 }
 
@@ -62,7 +64,7 @@ export class PieceFetch {
     this.request = request
     this.#freeStages = freeStages
     try {
-      this.#fd = openSync(request.file, 'r+')
+      this.#fd = openSync(request.file, request.isNewFile ? 'w' : 'r+')
     } catch (cause) {
       throw localError('open', request.file, cause)
     }

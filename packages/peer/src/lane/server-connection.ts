@@ -1,5 +1,5 @@
-import { read } from 'node:fs'
 import type { TLSSocket } from 'node:tls'
+import type { FileReads } from '@shoal/core'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import {
@@ -21,6 +21,7 @@ import type { Turn, UploadTurns } from './upload-turns.ts'
 /** What the connections of one server share. */
 export interface ServerContext {
   readonly blobs: HeldBlobs
+  readonly reads: FileReads
   readonly counts: ThreadCounts
   readonly slots: UploadSlots
   readonly turns: UploadTurns
@@ -186,17 +187,31 @@ export class ServerConnection implements FrameSink {
   #readChunk(bytes: number): void {
     if (this.#blob === undefined) return
     this.#chunk ??= this.#context.chunks.pop() ?? Buffer.allocUnsafeSlow(RESPONSE_BYTES + CHUNK_BYTES)
-    read(this.#blob.fd, this.#chunk, RESPONSE_BYTES, bytes, this.#position, this.#chunkRead)
+    let read: number | Promise<number>
+    try {
+      read = this.#context.reads.read(this.#blob.fd, this.#chunk, RESPONSE_BYTES, bytes, this.#position)
+    } catch (error) {
+      this.#chunkRead(error, 0)
+      return
+    }
+    if (typeof read === 'number') {
+      this.#chunkRead(undefined, read)
+    } else {
+      read.then(
+        (done) => this.#chunkRead(undefined, done),
+        (error: unknown) => this.#chunkRead(error, 0),
+      )
+    }
   }
 
-  #chunkRead = (error: Error | null, bytes: number): void => {
+  #chunkRead(error: unknown, bytes: number): void {
     const current = this.#current
     const chunk = this.#chunk
     if (current === undefined || chunk === undefined) return
     const isFirst = this.#position === current.request.offset
     if (this.#socket.destroyed) {
       this.#endCurrent('aborted')
-    } else if (error !== null || bytes === 0) {
+    } else if (error !== undefined || bytes === 0) {
       this.#context.readFailed(current.request.digest, error ?? new Error('the file is shorter than the blob'))
       this.#readFailed(isFirst)
     } else {

@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { createServer, type Server, type TLSSocket } from 'node:tls'
+import { FileReads } from '@shoal/core'
 import type { HeldBlobs } from './held-blobs.ts'
 import { LANE_ALPN, type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { ServerConnection, type ServerContext } from './server-connection.ts'
@@ -53,7 +54,7 @@ export class LaneServer {
     this.#options = options
     this.#deps = deps
     const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
-    this.#context = { ...deps, ...options, handshakeTimeoutMs, writeTimeoutMs, chunks: [] }
+    this.#context = { ...deps, ...options, handshakeTimeoutMs, writeTimeoutMs, reads: new FileReads(), chunks: [] }
     this.#server = createServer({
       ...laneSecureOptions(deps.credentials),
       ALPNProtocols: LANE_ALPN,

@@ -1,9 +1,9 @@
-import { statfs } from 'node:fs/promises'
+import { statfsSync } from 'node:fs'
 
 /** Bytes that this user may still write to the file system of `folder`; infinite where the system does not say. */
-export async function freeBytesAt(folder: string): Promise<number> {
+export function freeBytesAt(folder: string): number {
   try {
-    const { bavail, bsize } = await statfs(folder)
+    const { bavail, bsize } = statfsSync(folder)
     return bavail * bsize
   } catch {
     return Number.POSITIVE_INFINITY

@@ -1,7 +1,11 @@
+import { closeSync, fdatasync, openSync } from 'node:fs'
 import { lstat, mkdir, open, opendir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
 import { type DigestAlgorithm, parseDigest, syncFolder, tryParseDigest } from '@shoal/core'
 import { storeIoError } from './errors.ts'
+
+const forceBytes = promisify(fdatasync)
 
 const ALGORITHMS: readonly DigestAlgorithm[] = ['sha256', 'sha512']
 
@@ -45,8 +49,7 @@ export class BlobFiles {
   }
 
   /**
-   * Makes the file of a blob in part; returns its path. Throws StoreError.
-   * @param size what it is long at once, all zeros; 0 when the only write to come covers all of it
+   * Makes the file of a blob in part, as long as the blob and all zeros; returns its path. Throws StoreError.
    *
    * The file is sparse: Node has no fallocate, and writing zeros first would write every blob twice. The store keeps
    * room for all of it instead (room.ts); should another process take that room, a write fails with ENOSPC and
@@ -57,7 +60,7 @@ export class BlobFiles {
     try {
       const handle = await open(file, 'w')
       try {
-        if (size > 0) await handle.truncate(size)
+        await handle.truncate(size)
       } finally {
         await handle.close()
       }
@@ -76,11 +79,12 @@ export class BlobFiles {
   async publish(file: string, digest: string, isForced: boolean): Promise<string> {
     const target = this.finalPath(digest)
     try {
-      const handle = await open(file, 'r+')
+      // Opened on the spot: the file was just written, and the way through the thread pool costs more than that.
+      const fd = openSync(file, 'r+')
       try {
-        await handle.datasync()
+        await forceBytes(fd)
       } finally {
-        await handle.close()
+        closeSync(fd)
       }
       await this.#makeFolder(dirname(target))
       await rename(file, target)

@@ -187,7 +187,7 @@ export class IndexDb implements Startable {
   async #reopen(): Promise<void> {
     try {
       const needed = (await logBytes(this.#folder)) + REOPEN_SPARE_BYTES
-      const isRoomy = (await freeBytesAt(this.#folder)) >= needed
+      const isRoomy = freeBytesAt(this.#folder) >= needed
       if (!isRoomy) throw new StoreError('NO_SPACE', `the index ${this.#folder} needs ${needed} free bytes to go on`)
       await Promise.allSettled(this.#running)
       await this.#opened().close()

@@ -16,15 +16,15 @@ export interface StoreView {
 }
 
 /** Metrics of the store. */
-export function createStoreMetrics(registry: Registry, view: () => Promise<StoreView>) {
+export function createStoreMetrics(registry: Registry, view: () => StoreView) {
   const registers = [registry]
   new Gauge({
     name: 'shoal_store_bytes',
     help: 'Bytes of blobs kept; of blobs in part with the room that is kept for the rest',
     labelNames: ['state'] as const,
     registers,
-    async collect() {
-      const { completeBytes, partialBytes } = await view()
+    collect() {
+      const { completeBytes, partialBytes } = view()
       this.set({ state: 'whole' }, completeBytes)
       this.set({ state: 'partial' }, partialBytes)
     },
@@ -34,8 +34,8 @@ export function createStoreMetrics(registry: Registry, view: () => Promise<Store
     help: 'Blobs kept',
     labelNames: ['state'] as const,
     registers,
-    async collect() {
-      const { completeBlobs, partialBlobs } = await view()
+    collect() {
+      const { completeBlobs, partialBlobs } = view()
       this.set({ state: 'whole' }, completeBlobs)
       this.set({ state: 'partial' }, partialBlobs)
     },
@@ -44,16 +44,16 @@ export function createStoreMetrics(registry: Registry, view: () => Promise<Store
     name: 'shoal_store_quota_bytes',
     help: 'Most bytes of blobs that may be kept; 0 is no limit',
     registers,
-    async collect() {
-      this.set((await view()).quotaBytes)
+    collect() {
+      this.set(view().quotaBytes)
     },
   })
   new Gauge({
     name: 'shoal_store_free_bytes',
     help: 'Bytes free on the file system of the data folder',
     registers,
-    async collect() {
-      this.set((await view()).freeBytes)
+    collect() {
+      this.set(view().freeBytes)
     },
   })
   return {

@@ -15,7 +15,7 @@ export interface RoomDependencies {
   /** Takes a blob out of the store and its bytes off the disk. */
   readonly evict: (blob: StoredBlob) => Promise<void>
   /** Free on the file system. */
-  readonly freeBytes: () => Promise<number>
+  readonly freeBytes: () => number
   readonly metrics: StoreMetrics
   readonly log: Logger
 }
@@ -42,12 +42,12 @@ export class Room {
 
   /** Evicts what is over the limits; returns the bytes that are free again. */
   async tend(): Promise<number> {
-    return this.#carryOut(this.#plan(await this.#space(), 0))
+    return this.#carryOut(this.#plan(this.#space(), 0))
   }
 
   /** Sees to it that `bytes` more fit, by eviction if need be. Throws StoreError `NO_SPACE`. */
   async reserve(bytes: number, digest: string): Promise<void> {
-    const space = await this.#space()
+    const space = this.#space()
     const plan = this.#plan(space, bytes)
     await this.#carryOut(plan)
     if (plan.hasRoom) return
@@ -65,14 +65,14 @@ export class Room {
    */
   async free(bytes: number, evictedBefore: number): Promise<number> {
     if (this.evictedBytes > evictedBefore) return this.evictedBytes - evictedBefore
-    const space = await this.#space()
+    const space = this.#space()
     // Whatever statfs says: users may have quotas, and file systems keep blocks for themselves.
     const freeBytes = Math.min(space.freeBytes, space.minFreeBytes - Math.max(1, bytes))
     return this.#carryOut(this.#plan({ ...space, freeBytes }, 0))
   }
 
-  async #space(): Promise<StoreSpace> {
-    const freeBytes = await this.#deps.freeBytes()
+  #space(): StoreSpace {
+    const freeBytes = this.#deps.freeBytes()
     return { ...this.#options, freeBytes: freeBytes - this.#deps.blobs.promisedBytes }
   }
 

@@ -35,7 +35,7 @@ export interface BlobStoreDependencies {
   /** Whether this node has a blob's bytes elsewhere too; such go first. */
   readonly isSpare?: (digest: string) => boolean
   /** Bytes that may still be written to the file system of a folder. */
-  readonly freeBytes?: (folder: string) => Promise<number>
+  readonly freeBytes?: (folder: string) => number
 }
 
 /**
@@ -49,7 +49,7 @@ export class BlobStore implements Startable {
   readonly #metrics: StoreMetrics
   readonly #log: Logger
   readonly #now: () => number
-  readonly #freeBytes: () => Promise<number>
+  readonly #freeBytes: () => number
   readonly #files: BlobFiles
   readonly #room: Room
   readonly #pins = new Pins()
@@ -146,8 +146,8 @@ export class BlobStore implements Startable {
   }
 
   /** What metrics show. */
-  async view(): Promise<StoreView> {
-    return { ...this.summary(), freeBytes: await this.#freeBytes() }
+  view(): StoreView {
+    return { ...this.summary(), freeBytes: this.#freeBytes() }
   }
 
   /** Keeps the blob, held or yet to be created, from being evicted until the returned function is called. */
@@ -165,7 +165,7 @@ export class BlobStore implements Startable {
 
   /**
    * The blob to add pieces to: what is held of it already, else a new partial file of its full size, for which blobs
-   * are evicted if need be. Throws StoreError `SIZE_CONFLICT` when it is held with another size, `NO_SPACE` or `IO`
+   * are evicted if need be. The file of a blob of one piece is made by who writes the piece. Throws StoreError `SIZE_CONFLICT` when it is held with another size, `NO_SPACE` or `IO`
    * when it can not be made.
    */
   async create(digest: string, size: number): Promise<StoredBlob> {
@@ -298,8 +298,7 @@ export class BlobStore implements Startable {
       throw new StoreError('SIZE_CONFLICT', `blob ${digest} has ${held.size} bytes here, not ${size}`)
     }
     if (held?.isComplete) return held
-    const { pieceSize, count } = new PieceLayout(size)
-    const isOnePiece = count === 1
+    const { pieceSize } = new PieceLayout(size)
     // What a blob in part lacks is promised to it already; that the disk has it still is not sure.
     await this.#room.reserve(held === undefined ? size : 0, digest)
     if (held !== undefined) {
@@ -307,13 +306,15 @@ export class BlobStore implements Startable {
       return held
     }
     const makeRoom = (before: number) => this.#room.free(pieceSize, before)
-    const file = await this.#retryWithRoom(() => this.#files.createPartial(digest, isOnePiece ? 0 : size), makeRoom)
-    const blob = new StoredBlob(digest, size, file, false, this.#now())
-    try {
-      if (!isOnePiece) await this.#retryWithRoom(() => this.index.putBlob(digest, recordOf(blob)), makeRoom)
-    } catch (error) {
-      await this.#files.remove(file)
-      throw error
+    const blob = new StoredBlob(digest, size, this.#files.partialPath(digest), false, this.#now())
+    if (!blob.isOnePiece) {
+      await this.#retryWithRoom(() => this.#files.createPartial(digest, size), makeRoom)
+      try {
+        await this.#retryWithRoom(() => this.index.putBlob(digest, recordOf(blob)), makeRoom)
+      } catch (error) {
+        await this.#files.remove(blob.file)
+        throw error
+      }
     }
     this.#blobs.set(blob)
     return blob

@@ -1,11 +1,14 @@
-import { type FileHandle, open } from 'node:fs/promises'
-import { createDigestHash, HaveSet, PieceLayout } from '@shoal/core'
+import { closeSync, openSync } from 'node:fs'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { createDigestHash, FileReads, HaveSet, PieceLayout } from '@shoal/core'
 import type { GrowingBlob } from '../download/dependencies.ts'
 import { LaneError } from '../lane/errors.ts'
 import { localError } from '../lane/piece-fetch.ts'
 
 /** Read and hashed at once: about half a millisecond, after which the lane of the same thread gets its turn. */
 const CHUNK_BYTES = 1024 * 1024
+
+const reads = new FileReads()
 
 /**
  * The digest (hex) of a blob, computed in order while its pieces arrive: each is read while it is still in the page
@@ -17,9 +20,9 @@ export async function hashGrowing(blob: GrowingBlob, signal: AbortSignal): Promi
   const have = new HaveSet(layout.count, blob.have)
   const hash = createDigestHash(blob.algorithm)
   const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, Math.max(1, blob.size)))
-  let handle: FileHandle
+  let fd: number
   try {
-    handle = await open(blob.file, 'r')
+    fd = openSync(blob.file, 'r')
   } catch (cause) {
     throw localError('open', blob.file, cause)
   }
@@ -30,17 +33,18 @@ export async function hashGrowing(blob: GrowingBlob, signal: AbortSignal): Promi
       if (signal.aborted) throw new LaneError('aborted', `hashing ${blob.file} was aborted`)
       const end = layout.offset(piece) + layout.length(piece)
       for (let offset = layout.offset(piece); offset < end; ) {
-        const { bytesRead } = await handle.read(buffer, 0, Math.min(buffer.byteLength, end - offset), offset)
-        if (bytesRead === 0) throw new LaneError('local', `${blob.file} is shorter than its blob`)
-        hash.update(buffer.subarray(0, bytesRead))
-        offset += bytesRead
+        const bytes = await reads.read(fd, buffer, 0, Math.min(buffer.byteLength, end - offset), offset)
+        if (bytes === 0) throw new LaneError('local', `${blob.file} is shorter than its blob`)
+        hash.update(buffer.subarray(0, bytes))
+        offset += bytes
+        await nextTurn()
       }
     }
     return hash.digest('hex')
   } catch (cause) {
     throw cause instanceof LaneError ? cause : localError('read', blob.file, cause)
   } finally {
-    await handle.close()
+    closeSync(fd)
   }
 }
 

@@ -16,8 +16,9 @@ export interface OriginRun {
   readonly size: number
   readonly firstPiece: number
   readonly pieceCount: number
-  /** An existing file of `size` bytes. */
   readonly file: string
+  /** Whether the file is made for the one piece that the blob is; else, and left out, it exists with `size` bytes. */
+  readonly isNewFile?: boolean
   /** Told of each piece when it is written. */
   readonly progress: MessagePort
 }
@@ -50,7 +51,7 @@ export async function fetchOriginRun(
     end: layout.offset(lastPiece) + layout.length(lastPiece) - 1,
     signal,
   }
-  const fd = openFile(run.file)
+  const fd = openFile(run)
   try {
     const cutter = new PieceCutter(fd, run, layout)
     return await client.fetchBlob(call, (chunk) => cutter.accept(chunk))
@@ -107,9 +108,9 @@ class PieceCutter {
   }
 }
 
-function openFile(file: string): number {
+function openFile({ file, isNewFile }: OriginRun): number {
   try {
-    return openSync(file, 'r+')
+    return openSync(file, isNewFile ? 'w' : 'r+')
   } catch (cause) {
     throw localError('open', file, cause)
   }

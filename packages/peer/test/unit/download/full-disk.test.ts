@@ -138,7 +138,7 @@ describe.skipIf(whyNoTmpfs() !== undefined)('downloads on a full disk', () => {
     answer = (asked, response) => sendBlob(asked, response, wanted.bytes)
     const log = createLogger('test', 'silent')
     // What statfs would say where others have quotas: the store learns of the full disk by its writes only.
-    store = makeStore(disk.folder, {}, { hasher: pool, freeBytes: async () => 64 * MIB }).store
+    store = makeStore(disk.folder, {}, { hasher: pool, freeBytes: () => 64 * MIB }).store
     downloads = new Downloads(
       { originStreams: 1, schedulerGraceMs: 0, patienceMs: 15_000 },
       {

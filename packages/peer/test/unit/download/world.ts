@@ -114,7 +114,7 @@ export class World implements PieceWorkers {
   async fetchPiece(wanted: PieceRequest): Promise<{ durationMs: number }> {
     const bytes = this.parents.get(wanted.parent.peerId)
     if (!(bytes instanceof Buffer)) throw bytes ?? new Error('unknown parent')
-    await write(wanted.file, pieceOf(bytes, wanted.piece), wanted.offset)
+    await write(wanted, pieceOf(bytes, wanted.piece), wanted.offset)
     return { durationMs: 1 }
   }
 
@@ -123,7 +123,7 @@ export class World implements PieceWorkers {
     if (this.originBytes === undefined) throw this.originError
     for (let piece = wanted.firstPiece; piece < wanted.firstPiece + wanted.pieceCount; piece++) {
       const bytes = pieceOf(this.originBytes, piece)
-      await write(wanted.file, bytes, layout.offset(piece))
+      await write(wanted, bytes, layout.offset(piece))
       onPiece(piece, createHash('sha256').update(bytes).digest())
     }
     return { rangesIgnored: false }
@@ -191,8 +191,10 @@ export class World implements PieceWorkers {
   }
 }
 
-async function write(file: string, bytes: Buffer, offset: number): Promise<void> {
-  const handle = await open(file, 'r+')
+type Target = Pick<PieceRequest, 'file' | 'isNewFile'>
+
+async function write({ file, isNewFile }: Target, bytes: Buffer, offset: number): Promise<void> {
+  const handle = await open(file, isNewFile ? 'w' : 'r+')
   await handle.write(bytes, 0, bytes.byteLength, offset)
   await handle.close()
 }

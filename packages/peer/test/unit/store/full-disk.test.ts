@@ -14,12 +14,12 @@ describe.skipIf(whyNoTmpfs() !== undefined)('a store on a full disk', () => {
   let disk: SmallDisk
   let store: BlobStore
 
-  const openStore = async (freeBytes?: () => Promise<number>) => {
+  const openStore = async (freeBytes?: () => number) => {
     ;({ store } = makeStore(disk.folder, {}, freeBytes === undefined ? {} : { freeBytes }))
     await store.start()
   }
   /** Statfs as it is where others have quotas: more seems free than can be written. */
-  const lying = async () => 64 * MIB
+  const lying = () => 64 * MIB
 
   beforeEach(async () => {
     disk = await SmallDisk.mount(8 * MIB)

@@ -54,7 +54,7 @@ export function makeStore(
 export async function addPiece(store: BlobStore, blob: StoredBlob, piece: number, bytes: Buffer): Promise<void> {
   const { layout } = blob
   const part = bytes.subarray(layout.offset(piece), layout.offset(piece) + layout.length(piece))
-  const handle = await open(blob.file, 'r+')
+  const handle = await open(blob.file, blob.isOnePiece ? 'w' : 'r+')
   try {
     await handle.write(part, 0, part.byteLength, layout.offset(piece))
   } finally {

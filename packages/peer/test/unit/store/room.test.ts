@@ -26,7 +26,7 @@ let freeBytes = Number.POSITIVE_INFINITY
 let withdrawn: string[]
 
 const open = async (options: Partial<StoreOptions> = QUOTA, dependencies: Parameters<typeof makeStore>[2] = {}) => {
-  const made = makeStore(dataDir, options, { now: () => ++nowMs, freeBytes: async () => freeBytes, ...dependencies })
+  const made = makeStore(dataDir, options, { now: () => ++nowMs, freeBytes: () => freeBytes, ...dependencies })
   store = made.store
   registry = made.registry
   withdrawn = []
