@@ -4,6 +4,7 @@ import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import { type DigestAlgorithm, parseDigest, syncFolder, tryParseDigest } from '@shoal/core'
 import { storeIoError } from './errors.ts'
+import { RECORDS_SUFFIX } from './piece-records.ts'
 
 const forceBytes = promisify(fdatasync)
 
@@ -16,8 +17,8 @@ export interface NamedFile {
 }
 
 /**
- * The store's files. A blob in part is `partial/<algorithm>-<hex>`, whole and verified it is
- * `blobs/<algorithm>/<first two hex>/<hex>`.
+ * The store's files. A blob in part is `partial/<algorithm>-<hex>`, with the records of its pieces beside it; whole and
+ * verified it is `blobs/<algorithm>/<first two hex>/<hex>`.
  */
 export class BlobFiles {
   readonly #partial: string
@@ -108,12 +109,12 @@ export class BlobFiles {
     })
   }
 
-  /** Deletes the files of blobs in part that are not `known`; returns how many. */
+  /** Deletes the files of blobs in part that are not `known`, and their records; returns how many files. */
   async removePartials(known: ReadonlySet<string>): Promise<number> {
     let count = 0
     for (const name of await readdir(this.#partial)) {
       const file = join(this.#partial, name)
-      if (known.has(file)) continue
+      if (known.has(file.endsWith(RECORDS_SUFFIX) ? file.slice(0, -RECORDS_SUFFIX.length) : file)) continue
       await rm(file, { force: true, recursive: true })
       count++
     }

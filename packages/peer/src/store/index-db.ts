@@ -1,5 +1,5 @@
 import { join } from 'node:path'
-import { PieceLayout, type Startable } from '@shoal/core'
+import type { Startable } from '@shoal/core'
 import { Level } from 'level'
 import { freeBytesAt } from './disk.ts'
 import { isDiskFull, StoreError, storeIoError } from './errors.ts'
@@ -13,10 +13,8 @@ export interface BlobRecord {
 }
 
 type Database = Level<string, Uint8Array>
-type Batch = ReturnType<Database['batch']>
 
 const BLOB = 'blob!'
-const PIECE = 'piece!'
 const MAP = 'map!'
 /** Sorts after every key of a prefix: keys are printable ASCII. */
 const END = '~'
@@ -24,9 +22,8 @@ const END = '~'
 const REOPEN_SPARE_BYTES = 256 * 1024
 
 /**
- * The store's index in `level`. `blob!<digest>` holds a record; `piece!<digest>!<index>` the sha256 of a held piece of
- * a blob in part; `map!<digest>` all piece digests of a whole blob. A piece is recorded after its bytes were written
- * and verified, so that a record never speaks of bytes that were not there.
+ * The store's index in `level`. `blob!<digest>` holds a record; `map!<digest>` all piece digests of a whole blob. Which
+ * pieces of a blob in part are held is written beside it (piece-records.ts).
  *
  * A write that fails for want of space leaves a torn record in LevelDB's log. LevelDB goes on behind it, and at the
  * next start drops what it wrote there. So nothing is written after such a failure before the database was opened
@@ -108,49 +105,34 @@ export class IndexDb implements Startable {
     return this.#write((level) => level.batch(puts))
   }
 
-  putPiece(digest: string, piece: number, sha256: Uint8Array): Promise<void> {
-    return this.put(pieceKey(digest, piece), sha256)
-  }
-
-  deletePieces(digest: string, pieces: readonly number[]): Promise<void> {
-    const deletions = pieces.map((piece) => ({ type: 'del' as const, key: pieceKey(digest, piece) }))
-    return this.#write((level) => level.batch(deletions))
-  }
-
-  async *pieces(digest: string): AsyncGenerator<[piece: number, sha256: Uint8Array]> {
-    const prefix = `${PIECE}${digest}!`
-    for await (const [key, value] of this.#opened().iterator({ gte: prefix, lt: prefix + END })) {
-      yield [Number.parseInt(key.slice(prefix.length), 16), value]
-    }
-  }
-
   /** All piece digests of a whole blob; undefined when they are not known. */
   pieceMap(digest: string): Promise<Uint8Array | undefined> {
     return this.get(MAP + digest)
   }
 
   /**
-   * Makes a blob whole in one step: its record, its piece map, and no more single pieces.
+   * Makes a blob whole in one step: its record and its piece map.
    * @param isForced whether it is on the disk when this resolves; else a power cut may undo it
    */
   complete(digest: string, record: BlobRecord, pieceMap: Uint8Array, isForced: boolean): Promise<void> {
-    const { count } = new PieceLayout(record.size)
-    return this.#write(async (level) => {
-      const batch = level.batch()
-      batch.put(BLOB + digest, encode(record)).put(MAP + digest, pieceMap)
-      for (let piece = 0; piece < count; piece++) batch.del(pieceKey(digest, piece))
-      await batch.write({ sync: isForced })
-    })
+    return this.#write((level) =>
+      level
+        .batch()
+        .put(BLOB + digest, encode(record))
+        .put(MAP + digest, pieceMap)
+        .write({ sync: isForced }),
+    )
   }
 
   /** Forgets a blob. */
   delete(digest: string): Promise<void> {
-    return this.#write(async (level) => {
-      const batch = level.batch()
-      batch.del(BLOB + digest).del(MAP + digest)
-      await deletePieceKeys(level, batch, digest)
-      await batch.write()
-    })
+    return this.#write((level) =>
+      level
+        .batch()
+        .del(BLOB + digest)
+        .del(MAP + digest)
+        .write(),
+    )
   }
 
   async #write(work: (level: Database) => Promise<void>): Promise<void> {
@@ -202,15 +184,6 @@ export class IndexDb implements Startable {
     if (this.#level === undefined) throw new Error('the index is not open')
     return this.#level
   }
-}
-
-async function deletePieceKeys(level: Database, batch: Batch, digest: string): Promise<void> {
-  const prefix = `${PIECE}${digest}!`
-  for await (const key of level.keys({ gte: prefix, lt: prefix + END })) batch.del(key)
-}
-
-function pieceKey(digest: string, piece: number): string {
-  return `${PIECE}${digest}!${piece.toString(16).padStart(8, '0')}`
 }
 
 function encode(value: unknown): Uint8Array {

@@ -2,8 +2,7 @@ import { type Logger, tryParseDigest } from '@shoal/core'
 import { StoredBlob } from './blob.ts'
 import { type BlobFiles, sizeOfFile } from './files.ts'
 import type { IndexDb } from './index-db.ts'
-
-const SHA256_BYTES = 32
+import { readRecords } from './piece-records.ts'
 
 /** What the store asks of the worker threads. */
 export interface PieceHasher {
@@ -55,31 +54,23 @@ export async function recoverBlobs(dependencies: RecoveryDependencies): Promise<
 async function recoverRenamed(digest: string, size: number, usedAtMs: number, dependencies: RecoveryDependencies) {
   const { index, files } = dependencies
   const blob = new StoredBlob(digest, size, files.finalPath(digest), false, usedAtMs)
-  for (const [piece, sha256] of await recordedPieces(blob, index)) blob.addPiece(piece, sha256)
+  for (const [piece, sha256] of readRecords(files.partialPath(digest), blob.layout.count)) {
+    blob.addPiece(piece, sha256)
+  }
   const record = { size, isComplete: true, usedAtMs }
   await corrected(index.complete(digest, record, blob.pieceDigests ?? new Uint8Array(0), true), dependencies)
 }
 
 async function recoverPieces(blob: StoredBlob, dependencies: RecoveryDependencies): Promise<void> {
-  const { index, hasher, log, signal } = dependencies
-  const recorded = await recordedPieces(blob, index)
+  const { hasher, log, signal } = dependencies
+  const recorded = readRecords(blob.file, blob.layout.count)
   const pieces = recorded.map(([piece]) => piece)
   const found = await hasher.hashPieces(blob.file, blob.size, pieces, signal)
-  const wrong: number[] = []
   for (const [i, [piece, sha256]] of recorded.entries()) {
     if (Buffer.compare(found[i] ?? new Uint8Array(0), sha256) === 0) blob.addPiece(piece, sha256)
-    else wrong.push(piece)
   }
-  if (wrong.length > 0) await corrected(index.deletePieces(blob.digest, wrong), dependencies)
-  log.info({ digest: blob.digest, held: blob.have.held, damaged: wrong.length }, 'partial blob taken up again')
-}
-
-async function recordedPieces(blob: StoredBlob, index: IndexDb): Promise<[piece: number, sha256: Uint8Array][]> {
-  const recorded: [number, Uint8Array][] = []
-  for await (const [piece, sha256] of index.pieces(blob.digest)) {
-    if (piece < blob.layout.count && sha256.byteLength === SHA256_BYTES) recorded.push([piece, sha256])
-  }
-  return recorded
+  const { held } = blob.have
+  log.info({ digest: blob.digest, held, damaged: recorded.length - held }, 'partial blob taken up again')
 }
 
 /** A full disk must not keep the node from starting: what the index has wrong is found again next time. */

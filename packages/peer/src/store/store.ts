@@ -7,6 +7,7 @@ import { BlobFiles, type NamedFile, sizeOfFile } from './files.ts'
 import { IndexDb } from './index-db.ts'
 import type { StoreMetrics, StoreView } from './metrics.ts'
 import type { StoreOptions } from './options.ts'
+import { recordPiece, removeRecords } from './piece-records.ts'
 import { Pins, type Unpin } from './pins.ts'
 import { type PieceHasher, recoverBlobs } from './recovery.ts'
 import { Room } from './room.ts'
@@ -178,15 +179,15 @@ export class BlobStore implements Startable {
   }
 
   /**
-   * Records a piece whose bytes were written and whose sha256 was right. It counts as held once it is in the index, so
-   * that what a node says it holds is there again after a crash; a blob of one piece goes there when it is published.
+   * Records a piece whose bytes were written and whose sha256 was right. It counts as held once it is recorded, so
+   * that what a node says it holds is there again after a crash; a blob of one piece is when it is published.
    * Returns whether it is new. Throws StoreError.
    */
   async addPiece(blob: StoredBlob, piece: number, sha256: Uint8Array): Promise<boolean> {
     if (blob.have.has(piece)) return false
     if (blob.isOnePiece) return blob.addPiece(piece, sha256)
     await this.#retryWithRoom(
-      () => this.index.putPiece(blob.digest, piece, sha256),
+      async () => recordPiece(blob.file, piece, sha256),
       (before) => this.makeRoom(blob.layout.length(piece), before),
     )
     return blob.addPiece(piece, sha256)
@@ -209,6 +210,7 @@ export class BlobStore implements Startable {
     blob.isComplete = true
     this.#blobs.set(whole)
     this.#listener?.moved(digest)
+    if (!blob.isOnePiece) await removeRecords(this.#files.partialPath(digest))
   }
 
   /** Forgets a blob and deletes its bytes. Throws StoreError when they can not be deleted. */
@@ -348,6 +350,7 @@ export class BlobStore implements Startable {
     this.#unsavedUses.delete(digest)
     this.#listener?.moved(digest)
     if (blob !== undefined) await this.#files.remove(blob.file)
+    if (blob?.isComplete === false && !blob.isOnePiece) await removeRecords(blob.file)
     await this.index.delete(digest).catch((error: unknown) => {
       this.#log.warn({ digest, err: error }, 'the index still has a blob that is gone; the next start corrects it')
     })
