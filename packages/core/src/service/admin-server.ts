@@ -2,6 +2,7 @@ import Fastify, { type FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { listen } from '../http-server.ts'
 import type { Startable } from '../lifecycle.ts'
+import { createEventLoopMetrics } from './event-loop-metrics.ts'
 
 /** What an admin server needs. */
 export interface AdminServerOptions {
@@ -23,7 +24,9 @@ export interface AdminServerDependencies {
 /** A registry of metrics with the process's own (CPU, memory, event loop) in it. */
 export function createMetricsRegistry(): Registry {
   const registry = new Registry()
-  collectDefaultMetrics({ register: registry })
+  // Its own look at the event loop can not be left out, but it can be made to look once in some weeks.
+  collectDefaultMetrics({ register: registry, eventLoopMonitoringPrecision: 2 ** 31 - 1 })
+  createEventLoopMetrics(registry)
   return registry
 }
 
