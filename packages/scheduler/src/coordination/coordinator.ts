@@ -33,6 +33,7 @@ export class Coordinator {
   readonly traffic = new Traffic(() => performance.now())
   /** Identifies this run. */
   readonly id = randomUUID()
+  readonly #startedAt = performance.now()
   readonly #options: CoordinatorOptions
   readonly #metrics: SchedulerMetrics
   readonly #log: Logger
@@ -146,7 +147,8 @@ export class Coordinator {
     const session = new Session(call, this.#nextNumber++, index, introduction, this.#sessionEvents)
     const bootstrap = this.#directory.bootstrap()
     this.#directory.add(session)
-    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, readsBatches: true } })
+    const uptimeMs = Math.round(performance.now() - this.#startedAt)
+    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, readsBatches: true, uptimeMs } })
     const { id: peerId, name, role, version } = introduction
     this.#log.info({ peerId, name, role, version, address: session.address }, 'node connected')
     return session

@@ -39,7 +39,8 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       const { swarm, piece, parent } = event.value
       checkSwarm(core, session, swarm)
       const sha256 = checkSha256('piece_done.sha256', event.value.sha256)
-      if (parent === 0) core.pieceDone(node, swarm, piece, ORIGIN, sha256)
+      if (parent === 0 && sha256 === undefined) core.pieceHeld(node, swarm, piece)
+      else if (parent === 0) core.pieceDone(node, swarm, piece, ORIGIN, sha256)
       else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined, event.value.durationUs / 1000)
       return
     }

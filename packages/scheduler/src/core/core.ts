@@ -3,7 +3,7 @@ import { SchedulerError } from '../errors.ts'
 import { arrived } from './arrival.ts'
 import { hasBit } from './bitset.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
-import { type JoinInfo, ORIGIN } from './events.ts'
+import { GONE, type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
 import { Hedging } from './hedging.ts'
 import { endLease, leasedPieceDone } from './lease.ts'
@@ -197,6 +197,24 @@ export class SchedulingCore {
     countPiece(state, swarm, peer, piece, parent)
     hold(state, swarm, peer, piece)
     arrived(this.#state, swarm, peer, piece, parent, durationMs)
+    if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
+    leaveIfUseless(state, swarm, peer)
+  }
+
+  /**
+   * The node has the piece, from a node that it was not told here to fetch it from.
+   * @throws SchedulerError `PROTOCOL_VIOLATION` when the swarm has no such piece
+   */
+  pieceHeld(index: number, swarmId: number, piece: number): void {
+    const state = this.#state
+    const swarm = state.swarms.get(swarmId)
+    if (swarm === undefined) return
+    checkPiece(swarm, piece)
+    const peer = peerFor(state, swarm, state.nodes.get(index))
+    hold(state, swarm, peer, piece)
+    // The digest of the piece may be unknown here: then the node is one to ask.
+    holderCame(swarm)
+    arrived(state, swarm, peer, piece, GONE, 0)
     if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
     leaveIfUseless(state, swarm, peer)
   }

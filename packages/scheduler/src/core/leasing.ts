@@ -11,8 +11,9 @@ import { refreshReceiver, refreshSender } from './transfers.ts'
 
 /**
  * Sees that every piece that no live node can give is being fetched from the origin by exactly one node. Candidates
- * are the live seeds, the least loaded first (ties by rendezvous hash, so that several schedulers agree), then the
- * nodes that wait, each with its own client's credentials; each once, until a lease succeeds or all have failed.
+ * are the live seeds, those first that have some of the blob (another scheduler had them fetch it, and they still may),
+ * then the least loaded (ties by rendezvous hash, so that several schedulers agree), then the nodes that wait, each with
+ * its own client's credentials; each once, until a lease succeeds or all have failed.
  */
 export function leaseMissing(state: State, swarm: Swarm): void {
   if (swarm.wanting === 0 || !hasMissing(swarm)) return
@@ -130,7 +131,7 @@ function nextCandidate(state: State, swarm: Swarm): Node | undefined {
   let best: Node | undefined
   for (const node of isUnseen ? [] : state.nodes.seeds) {
     if (node.isBanned || refusals.has(node.index)) continue
-    if (best === undefined || isBefore(node, best, swarm.digest)) best = node
+    if (best === undefined || isBefore(swarm, node, best)) best = node
   }
   if (best !== undefined) return best
   for (const [index, peer] of swarm.peerOf) {
@@ -142,11 +143,18 @@ function nextCandidate(state: State, swarm: Swarm): Node | undefined {
   return best
 }
 
-function isBefore(a: Node, b: Node, digest: string): boolean {
+function isBefore(swarm: Swarm, a: Node, b: Node): boolean {
+  const hasBegun = holdsSome(swarm, a)
+  if (hasBegun !== holdsSome(swarm, b)) return hasBegun
   if (a.leases !== b.leases) return a.leases < b.leases
-  const x = rendezvousHash(digest, a.info.id)
-  const y = rendezvousHash(digest, b.info.id)
+  const x = rendezvousHash(swarm.digest, a.info.id)
+  const y = rendezvousHash(swarm.digest, b.info.id)
   return x === y ? a.info.id < b.info.id : x > y
+}
+
+function holdsSome(swarm: Swarm, node: Node): boolean {
+  const peer = swarm.peerAt(node.index)
+  return peer !== -1 && (swarm.peers.haveCount[peer] as number) > 0
 }
 
 /** Mixed (murmur3's finalizer) so that names that differ in the last letter spread. */

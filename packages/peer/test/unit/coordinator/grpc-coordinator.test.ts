@@ -49,7 +49,7 @@ class Scheduler {
             if (event?.$case === 'hello')
               this.send({
                 $case: 'welcome',
-                value: { schedulerId: 's', bootstrap: ['/x'], readsBatches: this.readsBatches },
+                value: { schedulerId: 's', bootstrap: ['/x'], readsBatches: this.readsBatches, uptimeMs: 0 },
               })
             const { swarm, piece } = (event?.value ?? {}) as { swarm?: number; piece?: number }
             this.heard.push([event?.$case, swarm, piece].filter((word) => word !== undefined).join(' '))

@@ -28,6 +28,19 @@ describe('leases', () => {
     expect(new Set(leasedTo(cluster)).size).toBe(2)
   })
 
+  it.each([0, 1])('go to the seed that has some of the blob already, be it the busier one: seed %i', (which) => {
+    const { cluster, seeds, peers } = withSeeds(2, 1)
+    const [peer, seed] = [peers[0], seeds[which]] as [(typeof peers)[0], (typeof seeds)[0]]
+    cluster.join(peer, 40, OTHER_DIGEST)
+    cluster.join(seed, 40, DIGEST, [0, 1, 2])
+    cluster.leave(seed)
+    cluster.tick()
+    cluster.join(peer, 40, DIGEST)
+    cluster.run()
+    const leases = cluster.trace.filter((t) => t.kind === 'lease').map((t) => t.fields)
+    expect(leases.map(([node, , first, count]) => [node, first, count])).toContainEqual([seed.index, 3, 37])
+  })
+
   it('cover only what no live node holds, in contiguous runs', () => {
     const { cluster, peers } = withSeeds(1, 2)
     const [a, b] = peers as [(typeof peers)[0], (typeof peers)[0]]

@@ -15,6 +15,7 @@ describe('the life of a swarm', () => {
       schedulerId,
       bootstrap: [`/ip4/127.0.0.1/tcp/7412/p2p/${peerIds[0]}`],
       readsBatches: true,
+      uptimeMs: expect.any(Number),
     })
     const { swarm } = await peer.next('swarm')
     expect(await seed.next('swarm')).toEqual({ digest: DIGEST, swarm, size: SIZE })

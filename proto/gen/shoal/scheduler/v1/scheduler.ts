@@ -191,6 +191,12 @@ export interface Welcome {
   bootstrap: string[];
   /** Whether the scheduler understands PiecesDone. */
   readsBatches: boolean;
+  /**
+   * For how long this run of the scheduler has been up, milliseconds. Nodes
+   * that have an older scheduler too let a new one get to know the nodes
+   * before they hand blobs over to it.
+   */
+  uptimeMs: number;
 }
 
 /** Origin says where a blob can be fetched when no node holds it. */
@@ -250,15 +256,25 @@ export interface Leave {
   digest: string;
 }
 
-/** PieceDone reports a verified piece. */
+/**
+ * PieceDone reports a verified piece. Without parent and sha256 the piece came
+ * from a node that this scheduler did not assign: another scheduler did, or an
+ * earlier run of this one.
+ */
 export interface PieceDone {
   /** Number from Swarm. */
   swarm: number;
   /** Piece index. */
   piece: number;
-  /** Number of the parent that sent it; 0: it came from the origin. */
+  /**
+   * Number of the parent that sent it; 0: it came from the origin, or from a
+   * node that has no number on this stream.
+   */
   parent: number;
-  /** The piece's sha256, 32 bytes; set when it came from the origin. */
+  /**
+   * The piece's sha256, 32 bytes; set when it came from the origin, and only
+   * then.
+   */
   sha256: Buffer;
   /** From request to verified, microseconds. */
   durationUs: number;
@@ -1058,7 +1074,7 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { schedulerId: "", bootstrap: [], readsBatches: false };
+  return { schedulerId: "", bootstrap: [], readsBatches: false, uptimeMs: 0 };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -1071,6 +1087,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.readsBatches !== false) {
       writer.uint32(24).bool(message.readsBatches);
+    }
+    if (message.uptimeMs !== 0) {
+      writer.uint32(32).uint64(message.uptimeMs);
     }
     return writer;
   },
@@ -1110,6 +1129,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.readsBatches = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.uptimeMs = longToNumber(reader.uint64());
             continue;
           }
         }
