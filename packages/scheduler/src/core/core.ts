@@ -1,4 +1,4 @@
-import { PieceLayout } from '@shoal/core'
+import { type HaveSet, PieceLayout } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
 import { arrived } from './arrival.ts'
 import { hasBit } from './bitset.ts'
@@ -126,32 +126,16 @@ export class SchedulingCore {
    * `LIMIT_EXCEEDED`.
    */
   join(index: number, info: JoinInfo): number {
-    const state = this.#state
-    const node = state.nodes.get(index)
-    const pieces = new PieceLayout(info.sizeBytes).count
-    if (pieces > MOST_PIECES || node.piecesWanted + pieces > MOST_PIECES_WANTED) {
-      throw new SchedulerError(
-        'LIMIT_EXCEEDED',
-        `a blob may have at most ${MOST_PIECES} pieces, and what a node waits for at once ${MOST_PIECES_WANTED}`,
-      )
-    }
-    const blob = this.#blob(info.digest, info.sizeBytes)
-    if (blob.sizeBytes !== info.sizeBytes) {
-      const nothing = this.#nextSwarm++
-      state.commands.failures.push({ node: index, swarm: nothing, reason: 'size_mismatch' })
-      state.commands.closed.push(nothing)
-      return nothing
-    }
-    const swarm = activate(state, blob, this.#nextSwarm)
-    if (swarm.id === this.#nextSwarm) this.#nextSwarm++
-    const peer = peerFor(state, swarm, node)
-    if (!info.have.isComplete) {
+    return this.#enter(index, info.digest, info.sizeBytes, info.have, (swarm, peer) => {
+      if (info.have.isComplete) return
       swarm.origins[peer] = info.origin
-      want(state, swarm, peer, info.priority)
-    }
-    if (info.have.held > 0) holderCame(swarm)
-    holdExactly(state, swarm, peer, info.have)
-    return swarm.id
+      want(this.#state, swarm, peer, info.priority)
+    })
+  }
+
+  /** The node says what it has of the blob; whether it wants it stays as it is. Returns and throws what `join` does. */
+  holdingPart(index: number, digest: string, sizeBytes: number, have: HaveSet): number {
+    return this.#enter(index, digest, sizeBytes, have, () => {})
   }
 
   /** The node does not want the blob any more, and gives back a lease of it. */
@@ -366,6 +350,38 @@ export class SchedulingCore {
       swarm.fruitless = fruitless
     }
     settle(state, swarm)
+  }
+
+  #enter(
+    index: number,
+    digest: string,
+    sizeBytes: number,
+    have: HaveSet,
+    entered: (swarm: Swarm, peer: number) => void,
+  ): number {
+    const state = this.#state
+    const node = state.nodes.get(index)
+    const pieces = new PieceLayout(sizeBytes).count
+    if (pieces > MOST_PIECES || node.piecesWanted + pieces > MOST_PIECES_WANTED) {
+      throw new SchedulerError(
+        'LIMIT_EXCEEDED',
+        `a blob may have at most ${MOST_PIECES} pieces, and what a node waits for at once ${MOST_PIECES_WANTED}`,
+      )
+    }
+    const blob = this.#blob(digest, sizeBytes)
+    if (blob.sizeBytes !== sizeBytes) {
+      const nothing = this.#nextSwarm++
+      state.commands.failures.push({ node: index, swarm: nothing, reason: 'size_mismatch' })
+      state.commands.closed.push(nothing)
+      return nothing
+    }
+    const swarm = activate(state, blob, this.#nextSwarm)
+    if (swarm.id === this.#nextSwarm) this.#nextSwarm++
+    const peer = peerFor(state, swarm, node)
+    entered(swarm, peer)
+    if (have.held > 0) holderCame(swarm)
+    holdExactly(state, swarm, peer, have)
+    return swarm.id
   }
 
   #blob(digest: string, sizeBytes: number): Blob {

@@ -32,13 +32,23 @@ describe('leases', () => {
     const { cluster, seeds, peers } = withSeeds(2, 1)
     const [peer, seed] = [peers[0], seeds[which]] as [(typeof peers)[0], (typeof seeds)[0]]
     cluster.join(peer, 40, OTHER_DIGEST)
-    cluster.join(seed, 40, DIGEST, [0, 1, 2])
-    cluster.leave(seed)
+    cluster.holdingPart(seed, 40, DIGEST, [0, 1, 2])
     cluster.tick()
     cluster.join(peer, 40, DIGEST)
     cluster.run()
     const leases = cluster.trace.filter((t) => t.kind === 'lease').map((t) => t.fields)
     expect(leases.map(([node, , first, count]) => [node, first, count])).toContainEqual([seed.index, 3, 37])
+  })
+
+  it('stay with a seed that says only then what it has of the blob already', () => {
+    const { cluster, seeds, peers } = withSeeds(1, 1)
+    const [seed, peer] = [seeds[0], peers[0]] as [(typeof seeds)[0], (typeof peers)[0]]
+    const swarm = cluster.join(peer, 40)
+    cluster.tick()
+    cluster.holdingPart(seed, 40, DIGEST, [0, 1, 2])
+    cluster.run()
+    expect(leasedTo(cluster)).toEqual([seed.index])
+    expect(cluster.hasAll(peer, swarm)).toBe(true)
   })
 
   it('cover only what no live node holds, in contiguous runs', () => {

@@ -115,6 +115,9 @@ export interface NodeEvent {
      * said reads_batches.
      */
     { $case: "piecesDone"; value: PiecesDone }
+    | //
+    /** Pieces of a blob that the node holds without waiting for the rest. */
+    { $case: "holdingPart"; value: HoldingPart }
     | undefined;
 }
 
@@ -126,7 +129,10 @@ export interface NodeCommand {
     /** First command of a stream. */
     { $case: "welcome"; value: Welcome }
     | //
-    /** Answer to Join, and sent before the first command of a swarm. */
+    /**
+     * Answer to Join and HoldingPart, and sent before the first command of a
+     * swarm.
+     */
     { $case: "swarm"; value: Swarm }
     | //
     /** Fetch this piece from this parent. */
@@ -215,7 +221,20 @@ export interface Holding {
   size: number;
 }
 
-/** Withdrawn takes a Holding back. */
+/**
+ * HoldingPart says which pieces of a blob the node holds and has verified.
+ * Whether it waits for the blob, and what it was told to fetch, stays as it is.
+ */
+export interface HoldingPart {
+  /** OCI digest. */
+  digest: string;
+  /** Size in bytes, at least 1. */
+  size: number;
+  /** As in Join. */
+  have: Buffer;
+}
+
+/** Withdrawn takes a Holding, or a HoldingPart, back. */
 export interface Withdrawn {
   /** OCI digest. */
   digest: string;
@@ -602,6 +621,9 @@ export const NodeEvent: MessageFns<NodeEvent> = {
       case "piecesDone":
         PiecesDone.encode(message.event.value, writer.uint32(90).fork()).join();
         break;
+      case "holdingPart":
+        HoldingPart.encode(message.event.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -705,6 +727,14 @@ export const NodeEvent: MessageFns<NodeEvent> = {
             }
 
             message.event = { $case: "piecesDone", value: PiecesDone.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.event = { $case: "holdingPart", value: HoldingPart.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1251,6 +1281,74 @@ export const Holding: MessageFns<Holding> = {
             }
 
             message.size = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHoldingPart(): HoldingPart {
+  return { digest: "", size: 0, have: Buffer.alloc(0) };
+}
+
+export const HoldingPart: MessageFns<HoldingPart> = {
+  encode(message: HoldingPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.digest !== "") {
+      writer.uint32(10).string(message.digest);
+    }
+    if (message.size !== 0) {
+      writer.uint32(16).uint64(message.size);
+    }
+    if (message.have.length !== 0) {
+      writer.uint32(26).bytes(message.have);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldingPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldingPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.have = Buffer.from(reader.bytes());
             continue;
           }
         }
