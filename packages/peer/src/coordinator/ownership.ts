@@ -1,0 +1,42 @@
+import { schedulerOf } from './rendezvous.ts'
+
+/** A scheduler whose stream is up. */
+export interface LiveScheduler {
+  readonly address: string
+  /** When its run began, in milliseconds of this node's clock. */
+  readonly startedAtMs: number
+}
+
+/**
+ * Which of the live schedulers each blob belongs to. A scheduler that has just started, while an older one is there,
+ * is the heir of its blobs before it is their owner: it is told what nodes hold, and decides nothing before they all
+ * had the time to come and tell it. Otherwise it would have fetched from the origin what is in the cluster already.
+ */
+export class Ownership {
+  /** Addresses of all live schedulers. */
+  readonly live: readonly string[]
+  /** When an heir becomes an owner if nothing else happens; undefined: never. */
+  readonly changesAtMs: number | undefined
+  readonly #settled: readonly string[]
+
+  /** @param settleMs for so long after its start a scheduler is heir only, if another is older by more than that */
+  constructor(live: readonly LiveScheduler[], nowMs: number, settleMs: number) {
+    const oldestMs = Math.min(...live.map(({ startedAtMs }) => startedAtMs))
+    const settlesAtMs = ({ startedAtMs }: LiveScheduler) =>
+      startedAtMs - oldestMs > settleMs ? startedAtMs + settleMs : Number.NEGATIVE_INFINITY
+    const heirs = live.filter((scheduler) => settlesAtMs(scheduler) > nowMs)
+    this.live = live.map(({ address }) => address)
+    this.#settled = live.filter((scheduler) => !heirs.includes(scheduler)).map(({ address }) => address)
+    this.changesAtMs = heirs.length === 0 ? undefined : Math.min(...heirs.map(settlesAtMs))
+  }
+
+  /** The scheduler that decides on the blob; undefined: none is there. */
+  ownerOf(digest: string): string | undefined {
+    return schedulerOf(digest, this.#settled)
+  }
+
+  /** The scheduler that will decide on the blob if nothing else happens: most often its owner. */
+  heirOf(digest: string): string | undefined {
+    return schedulerOf(digest, this.live)
+  }
+}
