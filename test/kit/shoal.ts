@@ -23,7 +23,7 @@ export interface ShoalNode extends ShoalService {
 }
 
 /** A scheduler. */
-interface ShoalScheduler extends ShoalService {
+export interface ShoalScheduler extends ShoalService {
   readonly name: string
   /** `host:port`. */
   readonly grpc: string

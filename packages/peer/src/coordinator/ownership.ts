@@ -7,6 +7,9 @@ export interface LiveScheduler {
   readonly startedAtMs: number
 }
 
+/** Schedulers that started within this time of each other started together: none knows more than the others. */
+const TOGETHER_MS = 2000
+
 /**
  * Which of the live schedulers each blob belongs to. A scheduler that has just started, while an older one is there,
  * is the heir of its blobs before it is their owner: it is told what nodes hold, and decides nothing before they all
@@ -19,11 +22,11 @@ export class Ownership {
   readonly changesAtMs: number | undefined
   readonly #settled: readonly string[]
 
-  /** @param settleMs for so long after its start a scheduler is heir only, if another is older by more than that */
+  /** @param settleMs for so long after its start a scheduler is heir only, unless it is among the oldest */
   constructor(live: readonly LiveScheduler[], nowMs: number, settleMs: number) {
     const oldestMs = Math.min(...live.map(({ startedAtMs }) => startedAtMs))
     const settlesAtMs = ({ startedAtMs }: LiveScheduler) =>
-      startedAtMs - oldestMs > settleMs ? startedAtMs + settleMs : Number.NEGATIVE_INFINITY
+      startedAtMs - oldestMs > TOGETHER_MS ? startedAtMs + settleMs : Number.NEGATIVE_INFINITY
     const heirs = live.filter((scheduler) => settlesAtMs(scheduler) > nowMs)
     this.live = live.map(({ address }) => address)
     this.#settled = live.filter((scheduler) => !heirs.includes(scheduler)).map(({ address }) => address)

@@ -21,9 +21,9 @@ describe('ownership', () => {
     const both = new Ownership(
       [
         { ...a, startedAtMs: 0 },
-        { address: 'b:1', startedAtMs: 10_000 },
+        { address: 'b:1', startedAtMs: 2000 },
       ],
-      10_000,
+      2000,
       SETTLE_MS,
     )
     expect(owners(both)).toEqual(new Set(['a:1', 'b:1']))
