@@ -112,6 +112,18 @@ describeWith(['busybox'], 'schedulers that fail', () => {
     expect(await fallbacks()).toBe(0)
   })
 
+  test('without seeds, the one that fetches for all goes on to do so', async () => {
+    shoal = await startShoal(bed, { nodes: PEERS, args: ['--schedulers', '2', '--seeds', '0'] })
+    const { digest, pulls } = await pullSlowly('seedless')
+    const [owner, other] = await ownerOf(digest)
+    process.kill(owner.pid, 'SIGKILL')
+    await untilOwner(other, digest)
+    await letGo()
+    await pulls
+    expect(await originBytes(shoal)).toBeLessThan(BLOB_BYTES * 1.05)
+    expect(await fallbacks()).toBe(0)
+  })
+
   test('of two, one hangs in mid-pull: the other goes on', async () => {
     shoal = await startShoal(bed, { nodes: PEERS, args: ['--schedulers', '2'] })
     const { digest, pulls } = await pullSlowly('hung')

@@ -37,6 +37,11 @@ const FRUITLESS_RUNS = 3
 /** Blobs that one node may hold, and pieces of blobs that it may want at once. */
 const MOST_HOLDINGS = 200_000
 const MOST_PIECES_WANTED = 2 ** 20
+/**
+ * A new swarm whose first node has a part of the blob was another scheduler's until now: its other nodes come with what
+ * they have within this time, before anything counts as missing.
+ */
+const HANDOVER_MS = 250
 /** A blob of 1 TiB. */
 const MOST_PIECES = 2 ** 16
 
@@ -376,7 +381,10 @@ export class SchedulingCore {
       return nothing
     }
     const swarm = activate(state, blob, this.#nextSwarm)
-    if (swarm.id === this.#nextSwarm) this.#nextSwarm++
+    if (swarm.id === this.#nextSwarm) {
+      this.#nextSwarm++
+      if (have.held > 0) swarm.leasesFrom = state.now + HANDOVER_MS
+    }
     const peer = peerFor(state, swarm, node)
     entered(swarm, peer)
     if (have.held > 0) holderCame(swarm)

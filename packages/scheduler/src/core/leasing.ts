@@ -13,10 +13,11 @@ import { refreshReceiver, refreshSender } from './transfers.ts'
  * Sees that every piece that no live node can give is being fetched from the origin by exactly one node. Candidates
  * are the live seeds, those first that have some of the blob (another scheduler had them fetch it, and they still may),
  * then the least loaded (ties by rendezvous hash, so that several schedulers agree), then the nodes that wait, each with
- * its own client's credentials; each once, until a lease succeeds or all have failed.
+ * its own client's credentials, the least loaded first and of those the one that has the most: it may have had the lease
+ * from another scheduler. Each once, until a lease succeeds or all have failed.
  */
 export function leaseMissing(state: State, swarm: Swarm): void {
-  if (swarm.wanting === 0 || !hasMissing(swarm)) return
+  if (swarm.wanting === 0 || state.now < swarm.leasesFrom || !hasMissing(swarm)) return
   const holder = swarm.lease ?? grant(state, swarm)
   if (holder !== undefined) extend(state, swarm, holder)
   else failWaiting(state, swarm, [...swarm.refusals.values()].at(-1) ?? 'unavailable')
@@ -139,22 +140,24 @@ function nextCandidate(state: State, swarm: Swarm): Node | undefined {
     if (!swarm.peers.is(peer, WANTS) || node.isBanned || refusals.has(index)) continue
     if (isUnseen && node.info.role === 'seed') continue
     if (best === undefined || node.leases < best.leases) best = node
+    else if (node.leases === best.leases && heldBy(swarm, node) > heldBy(swarm, best)) best = node
   }
   return best
 }
 
 function isBefore(swarm: Swarm, a: Node, b: Node): boolean {
-  const hasBegun = holdsSome(swarm, a)
-  if (hasBegun !== holdsSome(swarm, b)) return hasBegun
+  const hasBegun = heldBy(swarm, a) > 0
+  if (hasBegun !== heldBy(swarm, b) > 0) return hasBegun
   if (a.leases !== b.leases) return a.leases < b.leases
   const x = rendezvousHash(swarm.digest, a.info.id)
   const y = rendezvousHash(swarm.digest, b.info.id)
   return x === y ? a.info.id < b.info.id : x > y
 }
 
-function holdsSome(swarm: Swarm, node: Node): boolean {
+/** Pieces of the swarm that a node holds. */
+function heldBy(swarm: Swarm, node: Node): number {
   const peer = swarm.peerAt(node.index)
-  return peer !== -1 && (swarm.peers.haveCount[peer] as number) > 0
+  return peer === -1 ? 0 : (swarm.peers.haveCount[peer] as number)
 }
 
 /** Mixed (murmur3's finalizer) so that names that differ in the last letter spread. */
