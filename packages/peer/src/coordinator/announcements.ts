@@ -18,14 +18,14 @@ interface Running {
  * and of them only what it was not told before on the same stream, in batches.
  */
 export class Announcements {
-  readonly #holdings: () => Iterable<WholeBlob>
+  readonly #wholeBlobs: () => Iterable<WholeBlob>
   /** The live schedulers when a stream was last told to the end. */
   readonly #told = new WeakMap<SchedulerStream, readonly string[]>()
   readonly #running = new Map<SchedulerStream, Running>()
 
-  /** @param holdings the whole blobs that the node holds now */
-  constructor(holdings: () => Iterable<WholeBlob>) {
-    this.#holdings = holdings
+  /** @param wholeBlobs the whole blobs that the node holds now */
+  constructor(wholeBlobs: () => Iterable<WholeBlob>) {
+    this.#wholeBlobs = wholeBlobs
   }
 
   /**
@@ -60,7 +60,7 @@ export class Announcements {
 
   async #say(stream: SchedulerStream, isNew: (digest: string) => boolean, signal: AbortSignal): Promise<void> {
     let seen = 0
-    for (const { digest, size } of this.#holdings()) {
+    for (const { digest, size } of this.#wholeBlobs()) {
       if (isNew(digest)) stream.holding(digest, size)
       if (++seen % BATCH > 0) continue
       do await pause(PAUSE_MS, signal)

@@ -59,10 +59,13 @@ export interface CommandListener {
 export interface CoordinatorListener extends CommandListener {
   /** There is another scheduler for some blobs: what the node wants, or has of them in part, is to be said again. */
   connected(isConcerned: (digest: string) => boolean): void
-  /** The scheduler of some blobs decides on them no longer; `connected` follows, now or later. */
+  /**
+   * The scheduler of some blobs decides on them no longer. `connected` follows: now if another one is there, as
+   * `isConnected` says, else later.
+   */
   disconnected(isConcerned: (digest: string) => boolean): void
   /** Blobs that the node holds whole; asked when there is another scheduler for some. */
-  holdings(): Iterable<WholeBlob>
+  wholeBlobs(): Iterable<WholeBlob>
 }
 
 /** How urgent a blob is: a runtime waits for it, or a manifest announced it. */

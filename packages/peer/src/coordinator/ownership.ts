@@ -3,7 +3,7 @@ import { schedulerOf } from './rendezvous.ts'
 /** A scheduler whose stream is up. */
 export interface LiveScheduler {
   readonly address: string
-  /** When its run began, in milliseconds of this node's clock. */
+  /** Since when it has been there for nodes, in milliseconds of this node's clock. */
   readonly startedAtMs: number
 }
 

@@ -60,7 +60,7 @@ export class SchedulerLink implements Startable {
     return this.#stream?.isWelcome === true ? this.#stream : undefined
   }
 
-  /** When the scheduler's run began, on the node's clock; as it said in its last answer. */
+  /** Since when the scheduler has been there for nodes, on this node's clock; as it said in its last answer. */
   get startedAtMs(): number {
     return this.#startedAtMs
   }

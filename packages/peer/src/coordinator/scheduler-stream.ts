@@ -23,7 +23,7 @@ type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>
 
 /** What happens on a stream. */
 export interface StreamListener extends CommandListener {
-  /** The scheduler has answered; it has been up for `uptimeMs`. */
+  /** The scheduler has answered; it has been there for nodes for `uptimeMs`. */
   welcomed(uptimeMs: number): void
 }
 

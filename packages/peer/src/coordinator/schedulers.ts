@@ -56,7 +56,7 @@ export class Schedulers implements Coordinator, Startable {
     this.#settleMs = options.settleMs ?? SETTLE_MS
     this.#dependencies = dependencies
     const { hello, log, now, random = Math.random } = dependencies
-    this.#announcements = new Announcements(() => dependencies.listener().holdings())
+    this.#announcements = new Announcements(() => dependencies.listener().wholeBlobs())
     this.#links = options.addresses.map((address): SchedulerLink => {
       const listener = this.#listenerOf(address)
       return new SchedulerLink(address, { hello, listener, log, now, random })

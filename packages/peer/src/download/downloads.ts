@@ -162,7 +162,7 @@ export class Downloads implements Startable, CoordinatorListener {
     for (const [digest, download] of this.#active) if (isConcerned(digest)) download.schedulerGone()
   }
 
-  *holdings(): Iterable<WholeBlob> {
+  *wholeBlobs(): Iterable<WholeBlob> {
     for (const { digest, size } of this.#dependencies.store.complete()) {
       const isGrowing = this.#active.get(digest)?.blob.have.isComplete === false
       if (size > 0 && !isGrowing) yield { digest, size }

@@ -44,7 +44,7 @@ class Engine implements CoordinatorListener {
     for (const digest of this.wanted.filter(isConcerned)) this.told.push(`disconnected ${nameOf(digest)}`)
   }
 
-  *holdings(): Iterable<WholeBlob> {
+  *wholeBlobs(): Iterable<WholeBlob> {
     yield* this.held
   }
 }

@@ -205,7 +205,7 @@ describe('without a scheduler', () => {
     expect(world.heard.at(-1)).toBe('join 02')
     for (const piece of all) world.assign(piece)
     expect((await reading).equals(content)).toBe(true)
-    expect([...world.downloads.holdings()]).toEqual([{ digest, size: content.byteLength }])
+    expect([...world.downloads.wholeBlobs()]).toEqual([{ digest, size: content.byteLength }])
   })
 
   it('begins nothing more of a lease when another scheduler is there, which hears what it has', async () => {

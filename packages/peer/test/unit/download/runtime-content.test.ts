@@ -48,7 +48,7 @@ describe('a blob that only containerd holds', () => {
   })
 
   it('is said again to a new scheduler, with its piece map when that is asked for', async () => {
-    expect([...world.downloads.holdings()]).toEqual([{ digest, size: content.byteLength }])
+    expect([...world.downloads.wholeBlobs()]).toEqual([{ digest, size: content.byteLength }])
     world.downloads.pieceMapWanted(digest)
     const map = `map ${content.byteLength} ${layout.count * 32}`
     await vi.waitFor(() => expect(world.heard).toEqual([`holding ${content.byteLength}`, map]))

@@ -198,9 +198,10 @@ export interface Welcome {
   /** Whether the scheduler understands PiecesDone. */
   readsBatches: boolean;
   /**
-   * For how long this run of the scheduler has been up, milliseconds. Nodes
-   * that have an older scheduler too let a new one get to know the nodes
-   * before they hand blobs over to it.
+   * For how long this scheduler has been there for nodes, milliseconds: since
+   * its start, since it last stood still so long that nodes gave it up, or
+   * since the last of them went. Nodes that have an older scheduler too let a
+   * new one get to know the nodes before they hand blobs over to it.
    */
   uptimeMs: number;
 }
