@@ -27,6 +27,8 @@ describe('commands that can not do what they are told', () => {
     [['peer', '--config', '/none.yaml'], /code 1(.|\n)*can not read the config file \/none\.yaml/],
     [['peer', '--set', 'lane.port=x'], /code 1(.|\n)*--set lane\.port: lane\.port must be integer \(found "x"\)/],
     [['peer', '--set', 'lane'], /code 1(.|\n)*write --set key=value/],
+    [['peer', '--set', 'schedulers=a'], /code 1(.|\n)*schedulers: "a" is not host:port; write for example/],
+    [['peer', '--set', 'schedulers=A:1,a:1'], /code 1(.|\n)*schedulers: a:1 is named twice/],
     [['up', '--nodes', '99'], /code 2(.|\n)*write a whole number from 1 to 9/],
     [['up', '--nodes', '9', '--seeds', '1'], /code 1(.|\n)*together can be at most 9/],
     [['pull', 'BAD'], /code 1(.|\n)*"BAD" is not an image reference/],

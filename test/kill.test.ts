@@ -97,7 +97,7 @@ describe(`a node killed at ${MOMENTS} random moments, seed ${SEED}`, () => {
     return {
       name,
       dataDir: join(folder, name),
-      scheduler: `127.0.0.1:${ports.grpc}`,
+      schedulers: [`127.0.0.1:${ports.grpc}`],
       workers: 1,
       mirror: { port: mirror, defaultRegistry: registryName },
       lane: { host, port: lane, advertiseHost, downloadSlots: IN_FLIGHT },

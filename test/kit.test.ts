@@ -110,7 +110,7 @@ describe('what shoal up prints', () => {
   const node = { ...service, name: 'n', mirrorUrl: 'http://m', lane: 'l', libp2p: '/ip4', adminUrl: 'http://a' }
   const up = {
     registry: { ...service, url: 'http://r', metricsUrl: 'http://m' },
-    scheduler: { ...service, grpc: 'g', adminUrl: 'http://a' },
+    schedulers: [{ ...service, name: 's', grpc: 'g', adminUrl: 'http://a' }],
     seeds: [node],
     peers: [node, node],
   }

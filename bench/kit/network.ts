@@ -44,7 +44,7 @@ export async function startPeer(
   const options = {
     name,
     dataDir: join(folder, name),
-    scheduler,
+    schedulers: [scheduler],
     mirror: { port, defaultRegistry: registry },
     lane: { host, port: lane },
     libp2p: { host, port: libp2p },

@@ -59,7 +59,7 @@ export async function startCluster(places: Places, folder: string, started: Meas
     const options = {
       name: place.name,
       dataDir: join(folder, place.name),
-      scheduler: `${scheduler.host}:${grpcPort}`,
+      schedulers: [`${scheduler.host}:${grpcPort}`],
       labels: { zone: `zone-${place.zone}` },
       mirror: { port, defaultRegistry: registryName },
       lane: { port: lane },

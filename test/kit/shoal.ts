@@ -22,16 +22,26 @@ export interface ShoalNode extends ShoalService {
   readonly adminUrl: string
 }
 
+/** A scheduler. */
+export interface ShoalScheduler extends ShoalService {
+  readonly name: string
+  /** `host:port`. */
+  readonly grpc: string
+  readonly adminUrl: string
+}
+
 /** What `shoal up --json` says when everything runs. */
 export interface ShoalUp {
   readonly registry: ShoalService & { readonly url: string; readonly metricsUrl: string }
-  readonly scheduler: ShoalService & { readonly grpc: string; readonly adminUrl: string }
+  readonly schedulers: readonly ShoalScheduler[]
   readonly seeds: readonly ShoalNode[]
   readonly peers: readonly ShoalNode[]
 }
 
 /** A running `shoal up`. */
 export interface Shoal extends ShoalUp {
+  /** The first of the schedulers. */
+  readonly scheduler: ShoalScheduler
   /** What its processes have written, bounded: for messages of failing tests. */
   output(): string
   /** Ends it as Ctrl-C does. Throws KitError `LEFT_BEHIND` unless it exits with 0 and no process remains. */
@@ -73,19 +83,20 @@ export async function startShoal(bed: TestBed, options: ShoalOptions): Promise<S
   bed.use({ stop })
   const [line] = await program.waitForLine(/^\{.*\}$/, { stream: 'stdout' })
   const up = parseShoalUp(line)
-  services = [up.registry, up.scheduler, ...up.seeds, ...up.peers].map((service) => service.pid)
-  return { ...up, output: () => program.output.text(), stop }
+  services = [up.registry, ...up.schedulers, ...up.seeds, ...up.peers].map((service) => service.pid)
+  return { ...up, scheduler: up.schedulers[0] as ShoalScheduler, output: () => program.output.text(), stop }
 }
 
 /** Reads the line that `shoal up --json` prints. Throws KitError `UNEXPECTED_ANSWER` that names what is missing. */
 export function parseShoalUp(line: string): ShoalUp {
   const up = JSON.parse(line) as Record<string, unknown>
   demand(up.registry, 'registry', ['url', 'metricsUrl', 'config'])
-  demand(up.scheduler, 'scheduler', ['grpc', 'adminUrl', 'config'])
-  for (const kind of ['seeds', 'peers']) {
-    const nodes = up[kind]
-    if (!Array.isArray(nodes)) throw new KitError('UNEXPECTED_ANSWER', `shoal up printed no ${kind}: ${line}`)
-    for (const node of nodes) demand(node, kind, ['name', 'mirrorUrl', 'lane', 'libp2p', 'adminUrl', 'config'])
+  const node = ['name', 'mirrorUrl', 'lane', 'libp2p', 'adminUrl', 'config']
+  const kinds = { schedulers: ['name', 'grpc', 'adminUrl', 'config'], seeds: node, peers: node }
+  for (const [kind, texts] of Object.entries(kinds)) {
+    const members = up[kind]
+    if (!Array.isArray(members)) throw new KitError('UNEXPECTED_ANSWER', `shoal up printed no ${kind}: ${line}`)
+    for (const member of members) demand(member, kind, texts)
   }
   return up as unknown as ShoalUp
 }

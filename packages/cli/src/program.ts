@@ -14,6 +14,15 @@ export interface ProgramContext {
   readonly stderr: Writable
 }
 
+interface UpFlags {
+  readonly nodes: number
+  readonly seeds: number
+  readonly schedulers: number
+  readonly data: string
+  readonly json: boolean
+  readonly logLevel: string
+}
+
 interface ConfigFlags {
   readonly config?: string
   readonly set: string[]
@@ -30,13 +39,14 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
 
   program
     .command('up')
-    .description('start a whole network on this machine: registry, scheduler, seeds and peers')
+    .description('start a whole network on this machine: registry, schedulers, seeds and peers')
     .option('--nodes <n>', 'how many peers', wholeNumber(1, 9), 3)
     .option('--seeds <n>', 'how many seeds', wholeNumber(0, 8), 1)
+    .option('--schedulers <n>', 'how many schedulers, which share the blobs', wholeNumber(1, 5), 1)
     .option('--data <dir>', 'folder for all data, configs and logs', './data')
     .option('--json', 'print one line of JSON with all addresses once ready', false)
     .option('--log-level <level>', 'what the services write into their log files', 'info')
-    .action(async (options: { nodes: number; seeds: number; data: string; json: boolean; logLevel: string }) => {
+    .action(async (options: UpFlags) => {
       const { up } = await import('./up/up.ts')
       await up({ ...options, program: file, environment }, { stdout, stderr })
     })

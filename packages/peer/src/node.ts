@@ -10,7 +10,9 @@ import {
 } from '@shoal/core/service'
 import { type Hello, NodeRole } from '@shoal/proto'
 import packageJson from '../package.json' with { type: 'json' }
-import { GrpcCoordinator } from './coordinator/grpc-coordinator.ts'
+import { createCoordinatorMetrics } from './coordinator/metrics.ts'
+import { schedulerAddresses } from './coordinator/options.ts'
+import { Schedulers } from './coordinator/schedulers.ts'
 import { Downloads } from './download/downloads.ts'
 import { createDownloadMetrics } from './download/metrics.ts'
 import { createLaneMetrics } from './lane/metrics.ts'
@@ -46,6 +48,7 @@ export type Role = 'peer' | 'seed'
 export async function createNode(role: Role, options: NodeOptions, log: Logger): Promise<Service> {
   checkStoreOptions(options.store)
   checkLimits(options.limits)
+  schedulerAddresses(options.schedulers)
   const dataDir = await prepareDataFolder(options.dataDir)
   const identity = await loadOrCreateIdentity(join(dataDir, 'identity.key'))
   const origins = {
@@ -69,7 +72,7 @@ class Node implements Service {
   readonly #scrubber: Scrubber
   readonly #swarm: Swarm
   readonly #downloads: Downloads
-  readonly #coordinator: GrpcCoordinator
+  readonly #schedulers: Schedulers
   readonly #mirror: Mirror
   readonly #admin: AdminServer
   readonly #lifecycle: Lifecycle
@@ -154,15 +157,17 @@ class Node implements Service {
       log: log.child({ room: 'swarm' }),
       metrics: createSwarmMetrics(metrics, () => this.#swarm.peerCount),
     })
-    this.#coordinator = new GrpcCoordinator(
-      { scheduler: options.scheduler },
+    this.#schedulers = new Schedulers(
+      { addresses: schedulerAddresses(options.schedulers) },
       {
         hello: () => this.#hello(),
         // The two name each other; the engine is made next.
         listener: () => this.#downloads,
         log: log.child({ room: 'coordinator' }),
+        now,
       },
     )
+    createCoordinatorMetrics(metrics, () => this.#schedulers.views().filter(({ isConnected }) => isConnected).length)
     const origin = new OriginClient(origins, {
       log: log.child({ room: 'origin' }),
       metrics: originMetrics,
@@ -171,7 +176,7 @@ class Node implements Service {
     this.#downloads = new Downloads(options.download, {
       store: this.#blobs,
       workers: this.#workers,
-      coordinator: this.#coordinator,
+      coordinator: this.#schedulers,
       metrics: createDownloadMetrics(metrics, () => this.#downloads.activeCount),
       log: log.child({ room: 'download' }),
       now,
@@ -217,7 +222,7 @@ class Node implements Service {
       { start: async () => this.#provideHeld(), stop: async () => {} },
       this.#downloads,
       this.#runtimeContent,
-      this.#coordinator,
+      this.#schedulers,
       this.#mirror,
       this.#admin,
     ])
@@ -273,7 +278,7 @@ class Node implements Service {
       role: this.#role,
       version: packageJson.version,
       addresses: this.addresses(),
-      scheduler: { address: this.#options.scheduler, isConnected: this.#coordinator.isConnected },
+      schedulers: this.#schedulers.views(),
       libp2pConnections: this.#swarm.peerCount,
       store: this.#store.summary(),
       containerdContent: this.#runtimeContent.view(),

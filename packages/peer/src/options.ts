@@ -1,5 +1,6 @@
 import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
+import { schedulersOption } from './coordinator/options.ts'
 import { downloadOptions } from './download/options.ts'
 import { limitsOptions } from './limits/options.ts'
 import { mirrorOptions } from './mirror/options.ts'
@@ -48,12 +49,7 @@ export const nodeOptions = (firstPort: number, dataDir: string) =>
     {
       name: Type.String({ default: '', maxLength: 255, description: 'name for people; empty: the host name' }),
       dataDir: Type.String({ minLength: 1, default: dataDir, description: 'folder for blobs, index and identity' }),
-      scheduler: Type.String({
-        minLength: 1,
-        maxLength: 261,
-        default: '127.0.0.1:7400',
-        description: "host:port of the scheduler's gRPC",
-      }),
+      schedulers: schedulersOption,
       labels: Type.Record(Type.String({ maxLength: 63 }), Type.String({ maxLength: 255 }), {
         default: {},
         description: 'placement, such as zone and rack',

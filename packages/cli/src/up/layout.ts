@@ -29,10 +29,17 @@ export interface NodeDoors {
 /** The registry as image references name it. */
 export const REGISTRY_NAME = `${HOST}:${REGISTRY_PORT}`
 export const REGISTRY_URL = `http://${REGISTRY_NAME}`
-export const SCHEDULER_GRPC = `${HOST}:${SCHEDULER_PORT}`
+
+/** How many processes there are of each kind, besides the registry. */
+export interface Counts {
+  /** At most 5: they go up from 7400 in twos. */
+  readonly schedulers: number
+  readonly seeds: number
+  readonly nodes: number
+}
 
 /** The network's processes, in the order in which they start. */
-export function layOut(folder: string, nodes: number, seeds: number, logLevel: string): Member[] {
+export function layOut(folder: string, counts: Counts, logLevel: string): Member[] {
   const log = { level: logLevel }
   const data = (name: string) => join(folder, name)
   const admin = (port: number) => ({ adminUrl: `http://${HOST}:${port}` })
@@ -43,20 +50,22 @@ export function layOut(folder: string, nodes: number, seeds: number, logLevel: s
       options: { port: REGISTRY_PORT, metrics: { port: REGISTRY_PORT + 1 }, dataDir: data('registry'), log },
       ...admin(REGISTRY_PORT + 1),
     },
-    {
-      name: 'scheduler',
-      service: 'scheduler',
-      options: { grpc: { port: SCHEDULER_PORT }, admin: { port: SCHEDULER_PORT + 1 }, log },
-      ...admin(SCHEDULER_PORT + 1),
-    },
   ]
+  const schedulers = Array.from({ length: counts.schedulers }, (_, i) => {
+    const port = SCHEDULER_PORT + 2 * i
+    return { name: i === 0 ? 'scheduler' : `scheduler-${i}`, port, grpc: `${HOST}:${port}` }
+  })
+  for (const { name, port } of schedulers) {
+    const options = { grpc: { port }, admin: { port: port + 1 }, log }
+    members.push({ name, service: 'scheduler', options, ...admin(port + 1) })
+  }
   const node = (service: 'seed' | 'peer', index: number, port: number): Member => ({
     name: `${service}-${index}`,
     service,
     options: {
       name: `${service}-${index}`,
       dataDir: data(`${service}-${index}`),
-      scheduler: SCHEDULER_GRPC,
+      schedulers: schedulers.map(({ grpc }) => grpc),
       mirror: { port, defaultRegistry: REGISTRY_NAME },
       lane: { host: HOST, port: port + 1 },
       libp2p: { host: HOST, port: port + 2 },
@@ -66,9 +75,15 @@ export function layOut(folder: string, nodes: number, seeds: number, logLevel: s
     },
     ...admin(port + 3),
   })
-  for (let i = 0; i < seeds; i++) members.push(node('seed', i, FIRST_SEED_PORT - 10 * i))
-  for (let i = 0; i < nodes; i++) members.push(node('peer', i, FIRST_PEER_PORT + 10 * i))
+  for (let i = 0; i < counts.seeds; i++) members.push(node('seed', i, FIRST_SEED_PORT - 10 * i))
+  for (let i = 0; i < counts.nodes; i++) members.push(node('peer', i, FIRST_PEER_PORT + 10 * i))
   return members
+}
+
+/** `host:port` of the gRPC of a scheduler of `layOut`. */
+export function grpcOf(member: Member): string {
+  const { grpc } = member.options as { grpc?: { port: number } }
+  return `${HOST}:${grpc?.port}`
 }
 
 /** Where a node of `layOut` listens. */

@@ -7,15 +7,13 @@ import { CliError } from '../errors.ts'
 import { untilToldToStop } from '../signals.ts'
 import { Child } from './child.ts'
 import { instructions, writeCertsD } from './instructions.ts'
-import { doorsOf, layOut, MAX_NODES, REGISTRY_URL, SCHEDULER_GRPC } from './layout.ts'
+import { type Counts, doorsOf, grpcOf, layOut, MAX_NODES, type Member, REGISTRY_URL } from './layout.ts'
 
 /** Flags of `shoal up`. */
-export interface UpOptions {
+export interface UpOptions extends Counts {
   /** The file of the program that runs the parts, and their environment. */
   readonly program: string
   readonly environment: Readonly<Record<string, string | undefined>>
-  readonly nodes: number
-  readonly seeds: number
   readonly data: string
   readonly json: boolean
   readonly logLevel: string
@@ -32,7 +30,8 @@ export async function up(options: UpOptions, output: { stdout: Writable; stderr:
   const stopping = new AbortController()
   const stopped = untilToldToStop().then((signal) => stopping.abort(signal))
   const folder = await prepareDataFolder(options.data)
-  output.stderr.write(`starting a registry, a scheduler, ${options.seeds} seed(s) and ${options.nodes} peer(s) …\n`)
+  const { schedulers, seeds, nodes } = options
+  output.stderr.write(`starting a registry, ${schedulers} scheduler(s), ${seeds} seed(s) and ${nodes} peer(s) …\n`)
   const children = await spawnAll(folder, options)
   try {
     await untilAllReady(children, stopping.signal)
@@ -45,8 +44,8 @@ export async function up(options: UpOptions, output: { stdout: Writable; stderr:
   } finally {
     stopping.abort()
     // In reverse of the start: nodes first, so that none sees its registry or scheduler go.
-    const nodes = children.filter(({ member }) => member.service === 'peer' || member.service === 'seed')
-    await Promise.all(nodes.map((child) => child.stop()))
+    const first = children.filter(({ member }) => member.service === 'peer' || member.service === 'seed')
+    await Promise.all(first.map((child) => child.stop()))
     await Promise.all(children.map((child) => child.stop()))
   }
 }
@@ -54,7 +53,7 @@ export async function up(options: UpOptions, output: { stdout: Writable; stderr:
 async function spawnAll(folder: string, options: UpOptions): Promise<Child[]> {
   await mkdir(join(folder, 'config'), { recursive: true })
   await mkdir(join(folder, 'log'), { recursive: true })
-  const members = layOut(folder, options.nodes, options.seeds, options.logLevel)
+  const members = layOut(folder, options, options.logLevel)
   const files = members.map(({ name }) => join(folder, 'config', `${name}.yaml`))
   for (const [i, member] of members.entries()) {
     await writeFileAtomic(files[i] as string, stringify(member.options))
@@ -83,36 +82,39 @@ async function untilAllReady(children: readonly Child[], signal: AbortSignal): P
 }
 
 function isConnected(node: unknown): boolean {
-  return (node as { scheduler?: { isConnected?: unknown } }).scheduler?.isConnected === true
+  const { schedulers } = node as { schedulers?: readonly { isConnected: unknown }[] }
+  return schedulers?.every((scheduler) => scheduler.isConnected === true) === true
 }
 
 async function describe(folder: string, children: readonly Child[]) {
-  const process_ = (service: string) => {
-    const child = children.find(({ member }) => member.service === service)
-    return { pid: child?.pid, config: child?.configFile, log: child?.logFile, adminUrl: child?.member.adminUrl }
-  }
-  const node = (child: Child) => ({
+  const those = (service: Member['service']) => children.filter(({ member }) => member.service === service)
+  const process_ = ({ pid, configFile: config, logFile: log }: Child) => ({ pid, config, log })
+  const scheduler = (child: Child) => ({
     name: child.member.name,
-    ...doorsOf(child.member),
-    pid: child.pid,
-    config: child.configFile,
-    log: child.logFile,
+    grpc: grpcOf(child.member),
+    adminUrl: child.member.adminUrl,
+    ...process_(child),
   })
-  const { adminUrl: metricsUrl, ...registry } = process_('registry')
+  const node = (child: Child) => ({ name: child.member.name, ...doorsOf(child.member), ...process_(child) })
+  const [registry] = those('registry').map((child) => ({
+    url: REGISTRY_URL,
+    metricsUrl: child.member.adminUrl,
+    ...process_(child),
+  }))
   const json = {
     data: folder,
-    registry: { url: REGISTRY_URL, metricsUrl, ...registry },
-    scheduler: { grpc: SCHEDULER_GRPC, ...process_('scheduler') },
-    seeds: children.filter(({ member }) => member.service === 'seed').map(node),
-    peers: children.filter(({ member }) => member.service === 'peer').map(node),
+    registry,
+    schedulers: those('scheduler').map(scheduler),
+    seeds: those('seed').map(node),
+    peers: those('peer').map(node),
   }
   const certsDs = await Promise.all(json.peers.map((peer) => writeCertsD(folder, peer.name, peer.mirrorUrl)))
   const nodes = [...json.seeds, ...json.peers]
   const rows = [
-    `registry   ${json.registry.url}   metrics ${json.registry.metricsUrl}/metrics`,
-    `scheduler  gRPC ${json.scheduler.grpc}   admin ${json.scheduler.adminUrl}/api/v1/nodes`,
+    `registry     ${registry?.url}   metrics ${registry?.metricsUrl}/metrics`,
+    ...json.schedulers.map((s) => `${s.name.padEnd(11)}  gRPC ${s.grpc}   admin ${s.adminUrl}/api/v1/nodes`),
     ...nodes.map(
-      (n) => `${n.name.padEnd(9)}  mirror ${n.mirrorUrl}   lane ${n.lane}   libp2p ${n.libp2p}   admin ${n.adminUrl}`,
+      (n) => `${n.name.padEnd(11)}  mirror ${n.mirrorUrl}   lane ${n.lane}   libp2p ${n.libp2p}   admin ${n.adminUrl}`,
     ),
   ]
   const [peer] = json.peers

@@ -24,7 +24,7 @@ describe('shoal config', () => {
     expect(printed).toContain('  level: debug # --set log.level\n')
     expect(printed).toContain('  port: 1234 # SHOAL_LANE_PORT\n')
     expect(printed).toContain('  zone: a # --set labels.zone\n')
-    expect(printed).toContain('scheduler: 127.0.0.1:7400 # default\n')
+    expect(printed).toContain('schedulers: # default\n  - 127.0.0.1:7400\n')
   })
 
   it('has its reference in docs/configuration.md as it is', async () => {

@@ -43,7 +43,7 @@ beforeEach(async () => {
   const values = {
     dataDir,
     workers: 1,
-    scheduler: '127.0.0.1:1',
+    schedulers: ['127.0.0.1:1'],
     mirror: local,
     lane: local,
     libp2p: local,

@@ -41,9 +41,11 @@ export function resolveConfig<S extends TObject>(schema: S, layers: readonly Con
     const path = error.instancePath.slice(1).replaceAll('/', '.')
     const found = JSON.stringify(Value.Pointer.Get(filled, error.instancePath))
     const source = sourceOf(path, sources)
+    const isListWanted = error.keyword === 'type' && error.params.type === 'array'
+    const hint = isListWanted ? `: write a list, such as ${path}: [${found?.slice(0, 80)}]` : ''
     throw invalid(
       source,
-      `${path === '' ? 'the whole' : path} ${error.message}${found === undefined ? '' : ` (found ${found.slice(0, 80)})`}`,
+      `${path === '' ? 'the whole' : path} ${error.message}${found === undefined ? '' : ` (found ${found.slice(0, 80)})`}${hint}`,
     )
   }
   return { values: filled as Static<S>, sources }

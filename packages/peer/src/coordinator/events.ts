@@ -9,7 +9,7 @@ export interface BlobOrigin {
 
 /** A node that holds pieces, as the scheduler introduced it. */
 export interface ParentNode {
-  /** Number on this stream. */
+  /** Number on the stream that the introduction came on; no other stream knows it. */
   readonly number: number
   /** libp2p peer id, text form. */
   readonly peerId: string
@@ -37,12 +37,15 @@ export interface OriginLease {
   readonly origin: BlobOrigin
 }
 
+/** A blob that a node holds whole. */
+export interface WholeBlob {
+  readonly digest: string
+  /** Bytes. */
+  readonly size: number
+}
+
 /** What a scheduler tells a node. Called in the order of the stream; must not throw. */
-export interface CoordinatorListener {
-  /** The stream is up: what the node holds and wants is to be said again. */
-  connected(): void
-  /** The stream is gone; it is being dialled again. */
-  disconnected(): void
+export interface CommandListener {
   assigned(assignment: PieceAssignment): void
   leased(lease: OriginLease): void
   /** No node can get the blob from the origin; use another way. */
@@ -52,19 +55,37 @@ export interface CoordinatorListener {
   bootstrap(multiaddrs: readonly string[]): void
 }
 
+/** What a node's schedulers tell it. Must not throw. */
+export interface CoordinatorListener extends CommandListener {
+  /** There is another scheduler for some blobs: what the node wants, or has of them in part, is to be said again. */
+  connected(isConcerned: (digest: string) => boolean): void
+  /**
+   * The scheduler of some blobs decides on them no longer. `connected` follows: now if another one is there, as
+   * `isConnected` says, else later.
+   */
+  disconnected(isConcerned: (digest: string) => boolean): void
+  /** Blobs that the node holds whole; asked when there is another scheduler for some. */
+  wholeBlobs(): Iterable<WholeBlob>
+}
+
 /** How urgent a blob is: a runtime waits for it, or a manifest announced it. */
 export type Urgency = 'interactive' | 'prefetch'
 
-/** What a node tells its scheduler. Calls are queued and sent in order; while there is no stream they do nothing. */
+/**
+ * What a node tells its schedulers, each of them what concerns it. Calls are queued and sent in order; while there is
+ * no scheduler they do nothing.
+ */
 export interface Coordinator {
-  /** Whether the stream is up and the scheduler has answered. */
+  /** Whether there is a scheduler: then every blob has one. */
   readonly isConnected: boolean
   holding(digest: string, size: number): void
+  /** The node has some of the blob, and does not wait for the rest: it fetches it, or did, for others. */
+  holdingPart(digest: string, size: number, have: Uint8Array): void
   withdrawn(digest: string): void
   /** The node wants the blob, and has some of it; said again when it has become more urgent. */
   join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array, urgency: Urgency): void
   leave(digest: string): void
-  /** A piece arrived from `parent`, right. */
+  /** A piece arrived from `parent`, right. Only the scheduler that assigned it hears from whom. */
   pieceDone(digest: string, piece: number, parent: ParentNode, durationUs: number): void
   /** A piece arrived from the origin and has this sha256. */
   pieceFetched(digest: string, piece: number, sha256: Uint8Array, durationUs: number): void

@@ -4,20 +4,28 @@ import {
   type ConnectRequest,
   type ConnectResponse,
   type Hello,
+  type LeaseFailed_Reason,
   type NodeCommand,
-  NodeRole,
+  type PieceFailed_Reason,
+  Priority,
   type Welcome,
 } from '@shoal/proto'
-import { type Event, EventQueue } from './event-queue.ts'
-import type { CoordinatorListener, ParentNode } from './events.ts'
+import type { Event } from './event-queue.ts'
+import { EventSender } from './event-sender.ts'
+import type { BlobOrigin, CommandListener, ParentNode, Urgency } from './events.ts'
+import { StreamNames } from './stream-names.ts'
 
-/** A node sends one message in this time at the most; the first after a while without any goes at once. */
-const TICK_MS = 5
-const MAX_QUEUED_EVENTS = 200_000
 const SHA256_BYTES = 32
+const NONE = Buffer.alloc(0)
 
 type Command = NonNullable<NodeCommand['command']>
 type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>
+
+/** What happens on a stream. */
+export interface StreamListener extends CommandListener {
+  /** The scheduler has answered; it has been there for nodes for `uptimeMs`. */
+  welcomed(uptimeMs: number): void
+}
 
 /** How a stream ended. */
 export interface StreamEnd {
@@ -26,46 +34,49 @@ export interface StreamEnd {
   readonly error: unknown
 }
 
-/** One stream to a scheduler, from hello to its end: its numbers for swarms and parents, and its queue of events. */
+/**
+ * One stream to a scheduler, from hello to its end. Events are dropped before the scheduler's answer; so are those of
+ * swarms that were never named on this stream, and what only another stream knows.
+ */
 export class SchedulerStream {
   /** Resolves when the stream is over. */
   readonly ended: Promise<StreamEnd>
   #isWelcome = false
-  readonly #call: Call
-  readonly #listener: CoordinatorListener
-  readonly #log: Logger
-  readonly #swarms = new Map<number, { digest: string; size: number }>()
-  readonly #numbers = new Map<string, number>()
-  readonly #parents = new Map<number, ParentNode>()
-  /** Events of swarms that were joined but not named yet. */
-  readonly #waiting = new Map<string, ((swarm: number) => Event)[]>()
-  readonly #queue = new EventQueue()
-  #readsBatches = false
-  #isBlocked = false
   #isOver = false
-  #flushedAt = Number.NEGATIVE_INFINITY
-  #flushTimer: NodeJS.Timeout | undefined
-  #flushImmediate: NodeJS.Immediate | undefined
+  readonly #call: Call
+  readonly #listener: StreamListener
+  readonly #log: Logger
+  readonly #names = new StreamNames()
+  /** Blobs that the node said it waits for. */
+  readonly #wanted = new Set<string>()
+  /** Events of swarms whose number was asked for and has not come yet. */
+  readonly #waiting = new Map<string, ((swarm: number) => Event)[]>()
+  /** Blobs whose piece digests the scheduler asked for. */
+  readonly #mapsWanted = new Set<string>()
+  readonly #sender: EventSender
 
-  constructor(call: Call, hello: Hello, listener: CoordinatorListener, log: Logger) {
+  constructor(call: Call, hello: Hello, listener: StreamListener, log: Logger) {
     this.#call = call
     this.#listener = listener
     this.#log = log
+    this.#sender = new EventSender(
+      (request) => call.write(request),
+      (queued) => {
+        log.error({ queued }, 'the scheduler does not read; dialling again')
+        this.cancel()
+      },
+    )
     call.write({ events: [{ event: { $case: 'hello', value: hello } }] })
     this.ended = new Promise((resolve) => {
       let error: unknown
       call.on('data', (response) => {
         for (const { command } of response.commands) if (command !== undefined) this.#apply(command)
       })
-      call.on('drain', () => {
-        this.#isBlocked = false
-        this.#planFlush()
-      })
+      call.on('drain', () => this.#sender.drained())
       const end = () => {
         if (this.#isOver) return
         this.#isOver = true
-        clearTimeout(this.#flushTimer)
-        clearImmediate(this.#flushImmediate)
+        this.#sender.stop()
         call.cancel()
         resolve({ wasWelcome: this.#isWelcome, error })
       }
@@ -82,84 +93,127 @@ export class SchedulerStream {
     return this.#isWelcome && !this.#isOver
   }
 
+  /** Events that wait to be sent. */
+  get queued(): number {
+    return this.#sender.queued
+  }
+
+  /** Whether the scheduler was told of the blob, or told us of it, and hears of its pieces. */
+  knows(digest: string): boolean {
+    return this.#waiting.has(digest) || this.#names.numberOf(digest) !== undefined
+  }
+
+  /** Whether the node told this scheduler that it waits for the blob, and not that it does so no longer. */
+  wants(digest: string): boolean {
+    return this.#wanted.has(digest)
+  }
+
   cancel(): void {
     this.#call.cancel()
   }
 
-  /** Queues an event; before the scheduler's answer it is dropped, as `connected` says everything anew. */
-  send(event: Event): void {
-    if (!this.isWelcome) return
-    if (event.$case === 'join') this.#waiting.set(event.value.digest, [])
-    if (event.$case === 'leave') this.#waiting.delete(event.value.digest)
-    this.#queue.push(event)
-    if (this.#queue.length > MAX_QUEUED_EVENTS) {
-      this.#log.error({ queued: this.#queue.length }, 'the scheduler does not read; dialling again')
-      this.#queue.clear()
-      this.cancel()
-      return
-    }
-    this.#planFlush()
+  holding(digest: string, size: number): void {
+    this.#send({ $case: 'holding', value: { digest, size } })
   }
 
-  /** Queues an event that names its swarm by number; waits for the number when the swarm was joined just now. */
-  sendInSwarm(digest: string, build: (swarm: number) => Event): void {
+  holdingPart(digest: string, size: number, have: Uint8Array): void {
+    this.#askForNumber(digest)
+    this.#send({ $case: 'holdingPart', value: { digest, size, have: Buffer.from(have) } })
+  }
+
+  withdrawn(digest: string): void {
+    this.#send({ $case: 'withdrawn', value: { digest } })
+  }
+
+  join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array, urgency: Urgency): void {
+    const priority = urgency === 'interactive' ? Priority.INTERACTIVE : Priority.PREFETCH
+    this.#wanted.add(digest)
+    this.#askForNumber(digest)
+    this.#send({ $case: 'join', value: { digest, size, origin: { ...origin }, have: Buffer.from(have), priority } })
+  }
+
+  leave(digest: string): void {
+    if (!this.knows(digest)) return
+    this.#wanted.delete(digest)
+    this.#send({ $case: 'leave', value: { digest } })
+  }
+
+  pieceDone(digest: string, piece: number, parent: ParentNode, durationUs: number): void {
+    const isOurs = this.#names.hasIntroduced(parent)
+    const from = isOurs ? { parent: parent.number, durationUs } : { parent: 0, durationUs: 0 }
+    this.#sendInSwarm(digest, (swarm) => ({ $case: 'pieceDone', value: { swarm, piece, sha256: NONE, ...from } }))
+  }
+
+  pieceFetched(digest: string, piece: number, sha256: Uint8Array, durationUs: number): void {
+    this.#sendInSwarm(digest, (swarm) => ({
+      $case: 'pieceDone',
+      value: { swarm, piece, parent: 0, sha256: Buffer.from(sha256), durationUs },
+    }))
+  }
+
+  pieceFailed(digest: string, piece: number, parent: ParentNode, reason: PieceFailed_Reason): void {
+    if (!this.#names.hasIntroduced(parent)) return
+    this.#sendInSwarm(digest, (swarm) => ({
+      $case: 'pieceFailed',
+      value: { swarm, piece, parent: parent.number, reason },
+    }))
+  }
+
+  leaseFailed(digest: string, reason: LeaseFailed_Reason): void {
+    this.#sendInSwarm(digest, (swarm) => ({ $case: 'leaseFailed', value: { swarm, reason } }))
+  }
+
+  pieceMap(digest: string, size: number, sha256s: Uint8Array): void {
+    if (!this.#mapsWanted.delete(digest)) return
+    this.#send({ $case: 'pieceMap', value: { digest, size, sha256s: Buffer.from(sha256s) } })
+  }
+
+  /** The number may be another than it was: events wait for the answer. */
+  #askForNumber(digest: string): void {
+    if (this.isWelcome && !this.#waiting.has(digest)) this.#waiting.set(digest, [])
+  }
+
+  #send(event: Event): void {
+    if (this.isWelcome) this.#sender.send(event)
+  }
+
+  #sendInSwarm(digest: string, build: (swarm: number) => Event): void {
     const waiting = this.#waiting.get(digest)
-    const swarm = this.#numbers.get(digest)
+    const swarm = this.#names.numberOf(digest)
     if (waiting !== undefined) waiting.push(build)
-    else if (swarm !== undefined) this.send(build(swarm))
-  }
-
-  #planFlush(): void {
-    if (this.#isBlocked || this.#isOver || this.#queue.length === 0) return
-    if (this.#flushTimer !== undefined || this.#flushImmediate !== undefined) return
-    const waitMs = this.#flushedAt + TICK_MS - performance.now()
-    if (waitMs <= 0) this.#flushImmediate = setImmediate(() => this.#flush())
-    else this.#flushTimer = setTimeout(() => this.#flush(), Math.ceil(waitMs))
-  }
-
-  #flush(): void {
-    this.#flushTimer = undefined
-    this.#flushImmediate = undefined
-    if (this.#isOver) return
-    this.#flushedAt = performance.now()
-    this.#isBlocked = !this.#call.write({ events: this.#queue.take(this.#readsBatches) })
-    this.#planFlush()
+    else if (swarm !== undefined) this.#send(build(swarm))
   }
 
   #apply(command: Command): void {
     if (command.$case === 'welcome') this.#welcome(command.value)
     else if (command.$case === 'swarm') this.#nameSwarm(command.value)
-    else if (command.$case === 'parent') this.#nameParent(command.value)
-    else if (command.$case === 'pieceMapWanted') this.#listener.pieceMapWanted(command.value.digest)
-    else if (!this.#applyInSwarm(command)) {
+    else if (command.$case === 'parent') this.#names.nameParent(command.value)
+    else if (command.$case === 'pieceMapWanted') {
+      this.#mapsWanted.add(command.value.digest)
+      this.#listener.pieceMapWanted(command.value.digest)
+    } else if (!this.#applyInSwarm(command)) {
       this.#log.error({ command: command.$case }, 'the scheduler named something unknown; dialling again')
       this.cancel()
     }
   }
 
-  #welcome({ bootstrap, readsBatches }: Welcome): void {
+  #welcome({ bootstrap, readsBatches, uptimeMs }: Welcome): void {
     this.#isWelcome = true
-    this.#readsBatches = readsBatches
-    this.#listener.connected()
+    this.#sender.readsBatches = readsBatches
+    this.#listener.welcomed(uptimeMs)
     this.#listener.bootstrap(bootstrap)
   }
 
   #nameSwarm({ digest, swarm, size }: { digest: string; swarm: number; size: number }): void {
-    this.#swarms.set(swarm, { digest, size })
-    this.#numbers.set(digest, swarm)
+    this.#names.nameSwarm(swarm, { digest, size })
     const waiting = this.#waiting.get(digest) ?? []
     this.#waiting.delete(digest)
-    for (const build of waiting) this.send(build(swarm))
-  }
-
-  #nameParent(value: { parent: number; peerId: string; laneHost: string; lanePort: number; role: NodeRole }): void {
-    const { parent: number, peerId, laneHost: host, lanePort: port } = value
-    this.#parents.set(number, { number, peerId, host, port, role: value.role === NodeRole.SEED ? 'seed' : 'peer' })
+    for (const build of waiting) this.#send(build(swarm))
   }
 
   /** Applies a command that names a swarm; false when what it names was never introduced. */
   #applyInSwarm(command: Exclude<Command, { $case: 'welcome' | 'swarm' | 'parent' | 'pieceMapWanted' }>): boolean {
-    const swarm = this.#swarms.get(command.value.swarm)
+    const swarm = this.#names.swarm(command.value.swarm)
     if (swarm === undefined) return false
     const { digest } = swarm
     if (command.$case === 'assignment') {
@@ -184,7 +238,7 @@ export class SchedulerStream {
   }
 
   #assign(digest: string, piece: number, number: number, sha256: Uint8Array): boolean {
-    const parent = this.#parents.get(number)
+    const parent = this.#names.parent(number)
     if (parent === undefined || sha256.byteLength !== SHA256_BYTES) return false
     this.#listener.assigned({ digest, piece, parent, sha256 })
     return true

@@ -125,16 +125,21 @@ export class Download {
     this.check()
   }
 
-  /** Tells the scheduler what is wanted and what is held; again on each new stream. */
+  /** Tells the schedulers what is wanted and what is held; again whenever another one is there. */
   join(): void {
-    if (this.#urgency === undefined || this.#isSwarmDistrusted || !this.#dependencies.coordinator.isConnected) return
+    const { coordinator } = this.#dependencies
+    if (this.#isSwarmDistrusted || !coordinator.isConnected) return
+    // Who leased is gone: whoever is there now leases what is missing anew, to this node or to another.
+    if (this.#disconnectedSinceMs !== undefined) this.#originFetch.revoke()
     this.#disconnectedSinceMs = undefined
     this.#hasSwarmFailed = false
     const { registry, repository } = this.origin
     const have = this.blob.have.toBytes()
-    this.#dependencies.coordinator.join(this.digest, this.blob.size, { registry, repository }, have, this.#urgency)
+    if (this.#urgency === undefined) coordinator.holdingPart(this.digest, this.blob.size, have)
+    else coordinator.join(this.digest, this.blob.size, { registry, repository }, have, this.#urgency)
   }
 
+  /** The scheduler that decided on the blob does so no longer. */
   schedulerGone(): void {
     this.#disconnectedSinceMs ??= this.#dependencies.now()
     this.#hasLease = false

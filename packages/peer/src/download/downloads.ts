@@ -1,6 +1,6 @@
 import { ShoalError, type Startable, systemErrorCode, tryParseDigest } from '@shoal/core'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
-import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
+import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency, WholeBlob } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { type StoreError, storeIoError } from '../store/errors.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
@@ -123,7 +123,7 @@ export class Downloads implements Startable, CoordinatorListener {
   }
 
   /** A whole blob turned up on this node without a download: others are told. */
-  found({ digest, size }: { readonly digest: string; readonly size: number }): void {
+  found({ digest, size }: WholeBlob): void {
     const download = this.#active.get(digest)
     if (download === undefined) {
       if (size > 0) this.#dependencies.coordinator.holding(digest, size)
@@ -154,17 +154,19 @@ export class Downloads implements Startable, CoordinatorListener {
     }
   }
 
-  connected(): void {
-    const { coordinator, store } = this.#dependencies
-    for (const { digest, size } of store.complete()) {
-      const isGrowing = this.#active.get(digest)?.blob.have.isComplete === false
-      if (size > 0 && !isGrowing) coordinator.holding(digest, size)
-    }
-    for (const download of this.#active.values()) download.join()
+  connected(isConcerned: (digest: string) => boolean): void {
+    for (const [digest, download] of this.#active) if (isConcerned(digest)) download.join()
   }
 
-  disconnected(): void {
-    for (const download of this.#active.values()) download.schedulerGone()
+  disconnected(isConcerned: (digest: string) => boolean): void {
+    for (const [digest, download] of this.#active) if (isConcerned(digest)) download.schedulerGone()
+  }
+
+  *wholeBlobs(): Iterable<WholeBlob> {
+    for (const { digest, size } of this.#dependencies.store.complete()) {
+      const isGrowing = this.#active.get(digest)?.blob.have.isComplete === false
+      if (size > 0 && !isGrowing) yield { digest, size }
+    }
   }
 
   assigned(assignment: PieceAssignment): void {

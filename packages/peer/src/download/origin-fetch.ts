@@ -70,6 +70,11 @@ export class OriginFetch {
     this.#pump()
   }
 
+  /** Takes back what leases allowed; what is on its way goes on. */
+  revoke(): void {
+    this.#allowed = []
+  }
+
   /** Allows every missing piece, or no longer; leases stay. */
   allowAll(mayFetchAll: boolean): void {
     this.#mayFetchAll = mayFetchAll

@@ -66,8 +66,7 @@ export function checkHello(hello: Hello, address: string): NodeIntroduction {
 export function checkJoin(join: Join): JoinInfo {
   checkDigest('join.digest', join.digest)
   checkSize('join.size', join.size)
-  const have = HaveSet.fromBytes(join.have, new PieceLayout(join.size).count)
-  if (have === undefined) throw violation('join.have names pieces that a blob of this size does not have')
+  const have = checkHave('join.have', join.have, join.size)
   const { origin } = join
   if (origin === undefined || !isRegistryHost(origin.registry) || !isRepositoryName(origin.repository)) {
     throw violation('join.origin must be a registry (host or host:port) and a repository name')
@@ -81,6 +80,13 @@ export function checkJoin(join: Join): JoinInfo {
     origin: { registry: origin.registry, repository: origin.repository },
     priority,
   }
+}
+
+/** @param size bytes of the blob, checked */
+export function checkHave(field: string, have: Uint8Array, size: number): HaveSet {
+  const set = HaveSet.fromBytes(have, new PieceLayout(size).count)
+  if (set === undefined) throw violation(`${field} names pieces that a blob of this size does not have`)
+  return set
 }
 
 export function checkDigest(field: string, digest: string): void {

@@ -11,6 +11,7 @@ import { checkHello, violation } from './checks.ts'
 import { Directory } from './directory.ts'
 import { applyEvent } from './events.ts'
 import { deliver } from './orders.ts'
+import { Presence } from './presence.ts'
 import { type Call, closeCall, Session, type SessionEvents } from './session.ts'
 import { Ticker } from './ticker.ts'
 
@@ -33,6 +34,7 @@ export class Coordinator {
   readonly traffic = new Traffic(() => performance.now())
   /** Identifies this run. */
   readonly id = randomUUID()
+  readonly #presence = new Presence(() => performance.now())
   readonly #options: CoordinatorOptions
   readonly #metrics: SchedulerMetrics
   readonly #log: Logger
@@ -130,6 +132,7 @@ export class Coordinator {
   /** Ends all streams. */
   stop(): void {
     this.#isStopped = true
+    this.#presence.stop()
     this.#ticker.stop()
     for (const call of this.#greeting) call.end()
     for (const session of [...this.#directory.all]) this.#end(session)
@@ -146,7 +149,8 @@ export class Coordinator {
     const session = new Session(call, this.#nextNumber++, index, introduction, this.#sessionEvents)
     const bootstrap = this.#directory.bootstrap()
     this.#directory.add(session)
-    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, readsBatches: true } })
+    const uptimeMs = Math.round(this.#presence.ms)
+    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, readsBatches: true, uptimeMs } })
     const { id: peerId, name, role, version } = introduction
     this.#log.info({ peerId, name, role, version, address: session.address }, 'node connected')
     return session
@@ -154,6 +158,7 @@ export class Coordinator {
 
   #end(session: Session, error?: SchedulerError): void {
     if (!this.#directory.delete(session)) return
+    if (this.#directory.all.length === 0) this.#presence.deserted()
     const { id: peerId, name } = session.introduction
     if (error === undefined) this.#log.info({ peerId, name }, 'node disconnected')
     else {

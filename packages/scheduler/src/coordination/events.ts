@@ -1,7 +1,7 @@
 import type { NodeEvent } from '@shoal/proto'
 import type { SchedulingCore } from '../core/core.ts'
 import { GONE, ORIGIN } from '../core/events.ts'
-import { checkDigest, checkJoin, checkSha256, checkSize, violation } from './checks.ts'
+import { checkDigest, checkHave, checkJoin, checkSha256, checkSize, violation } from './checks.ts'
 import { leaseFailureOf, pieceFailureOf } from './reasons.ts'
 import type { Session } from './session.ts'
 
@@ -20,15 +20,21 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       checkSize('holding.size', event.value.size)
       core.holding(node, event.value.digest, event.value.size)
       return
+    case 'holdingPart': {
+      const { digest, size } = event.value
+      checkDigest('holding_part.digest', digest)
+      checkSize('holding_part.size', size)
+      const swarm = core.holdingPart(node, digest, size, checkHave('holding_part.have', event.value.have, size))
+      nameSwarm(session, swarm, digest, size)
+      return
+    }
     case 'withdrawn':
       checkDigest('withdrawn.digest', event.value.digest)
       core.withdrawn(node, event.value.digest)
       return
     case 'join': {
       const join = checkJoin(event.value)
-      const swarm = core.join(node, join)
-      session.swarms.add(swarm)
-      session.tell({ $case: 'swarm', value: { digest: join.digest, swarm, size: join.sizeBytes } })
+      nameSwarm(session, core.join(node, join), join.digest, join.sizeBytes)
       return
     }
     case 'leave':
@@ -39,7 +45,8 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       const { swarm, piece, parent } = event.value
       checkSwarm(core, session, swarm)
       const sha256 = checkSha256('piece_done.sha256', event.value.sha256)
-      if (parent === 0) core.pieceDone(node, swarm, piece, ORIGIN, sha256)
+      if (parent === 0 && sha256 === undefined) core.pieceHeld(node, swarm, piece)
+      else if (parent === 0) core.pieceDone(node, swarm, piece, ORIGIN, sha256)
       else core.pieceDone(node, swarm, piece, numbers.indexOf(parent) ?? GONE, undefined, event.value.durationUs / 1000)
       return
     }
@@ -81,6 +88,11 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
     case undefined:
       throw violation('an event is empty, or of a kind that this scheduler does not know')
   }
+}
+
+function nameSwarm(session: Session, swarm: number, digest: string, size: number): void {
+  session.swarms.add(swarm)
+  session.tell({ $case: 'swarm', value: { digest, swarm, size } })
 }
 
 /** A number that was a swarm's once is fine: the node could not know yet that the swarm is gone. */

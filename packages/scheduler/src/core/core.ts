@@ -1,9 +1,9 @@
-import { PieceLayout } from '@shoal/core'
+import { type HaveSet, PieceLayout } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
 import { arrived } from './arrival.ts'
 import { hasBit } from './bitset.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
-import { type JoinInfo, ORIGIN } from './events.ts'
+import { GONE, type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
 import { Hedging } from './hedging.ts'
 import { endLease, leasedPieceDone } from './lease.ts'
@@ -37,6 +37,11 @@ const FRUITLESS_RUNS = 3
 /** Blobs that one node may hold, and pieces of blobs that it may want at once. */
 const MOST_HOLDINGS = 200_000
 const MOST_PIECES_WANTED = 2 ** 20
+/**
+ * A new swarm whose first node has a part of the blob was another scheduler's until now: its other nodes come with what
+ * they have within this time, before anything counts as missing.
+ */
+const HANDOVER_MS = 250
 /** A blob of 1 TiB. */
 const MOST_PIECES = 2 ** 16
 
@@ -126,32 +131,16 @@ export class SchedulingCore {
    * `LIMIT_EXCEEDED`.
    */
   join(index: number, info: JoinInfo): number {
-    const state = this.#state
-    const node = state.nodes.get(index)
-    const pieces = new PieceLayout(info.sizeBytes).count
-    if (pieces > MOST_PIECES || node.piecesWanted + pieces > MOST_PIECES_WANTED) {
-      throw new SchedulerError(
-        'LIMIT_EXCEEDED',
-        `a blob may have at most ${MOST_PIECES} pieces, and what a node waits for at once ${MOST_PIECES_WANTED}`,
-      )
-    }
-    const blob = this.#blob(info.digest, info.sizeBytes)
-    if (blob.sizeBytes !== info.sizeBytes) {
-      const nothing = this.#nextSwarm++
-      state.commands.failures.push({ node: index, swarm: nothing, reason: 'size_mismatch' })
-      state.commands.closed.push(nothing)
-      return nothing
-    }
-    const swarm = activate(state, blob, this.#nextSwarm)
-    if (swarm.id === this.#nextSwarm) this.#nextSwarm++
-    const peer = peerFor(state, swarm, node)
-    if (!info.have.isComplete) {
+    return this.#enter(index, info.digest, info.sizeBytes, info.have, (swarm, peer) => {
+      if (info.have.isComplete) return
       swarm.origins[peer] = info.origin
-      want(state, swarm, peer, info.priority)
-    }
-    if (info.have.held > 0) holderCame(swarm)
-    holdExactly(state, swarm, peer, info.have)
-    return swarm.id
+      want(this.#state, swarm, peer, info.priority)
+    })
+  }
+
+  /** The node says what it has of the blob; whether it wants it stays as it is. Returns and throws what `join` does. */
+  holdingPart(index: number, digest: string, sizeBytes: number, have: HaveSet): number {
+    return this.#enter(index, digest, sizeBytes, have, () => {})
   }
 
   /** The node does not want the blob any more, and gives back a lease of it. */
@@ -197,6 +186,24 @@ export class SchedulingCore {
     countPiece(state, swarm, peer, piece, parent)
     hold(state, swarm, peer, piece)
     arrived(this.#state, swarm, peer, piece, parent, durationMs)
+    if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
+    leaveIfUseless(state, swarm, peer)
+  }
+
+  /**
+   * The node has the piece, from a node that it was not told here to fetch it from.
+   * @throws SchedulerError `PROTOCOL_VIOLATION` when the swarm has no such piece
+   */
+  pieceHeld(index: number, swarmId: number, piece: number): void {
+    const state = this.#state
+    const swarm = state.swarms.get(swarmId)
+    if (swarm === undefined) return
+    checkPiece(swarm, piece)
+    const peer = peerFor(state, swarm, state.nodes.get(index))
+    hold(state, swarm, peer, piece)
+    // The digest of the piece may be unknown here: then the node is one to ask.
+    holderCame(swarm)
+    arrived(state, swarm, peer, piece, GONE, 0)
     if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
     leaveIfUseless(state, swarm, peer)
   }
@@ -348,6 +355,41 @@ export class SchedulingCore {
       swarm.fruitless = fruitless
     }
     settle(state, swarm)
+  }
+
+  #enter(
+    index: number,
+    digest: string,
+    sizeBytes: number,
+    have: HaveSet,
+    entered: (swarm: Swarm, peer: number) => void,
+  ): number {
+    const state = this.#state
+    const node = state.nodes.get(index)
+    const pieces = new PieceLayout(sizeBytes).count
+    if (pieces > MOST_PIECES || node.piecesWanted + pieces > MOST_PIECES_WANTED) {
+      throw new SchedulerError(
+        'LIMIT_EXCEEDED',
+        `a blob may have at most ${MOST_PIECES} pieces, and what a node waits for at once ${MOST_PIECES_WANTED}`,
+      )
+    }
+    const blob = this.#blob(digest, sizeBytes)
+    if (blob.sizeBytes !== sizeBytes) {
+      const nothing = this.#nextSwarm++
+      state.commands.failures.push({ node: index, swarm: nothing, reason: 'size_mismatch' })
+      state.commands.closed.push(nothing)
+      return nothing
+    }
+    const swarm = activate(state, blob, this.#nextSwarm)
+    if (swarm.id === this.#nextSwarm) {
+      this.#nextSwarm++
+      if (have.held > 0) swarm.leasesFrom = state.now + HANDOVER_MS
+    }
+    const peer = peerFor(state, swarm, node)
+    entered(swarm, peer)
+    if (have.held > 0) holderCame(swarm)
+    holdExactly(state, swarm, peer, have)
+    return swarm.id
   }
 
   #blob(digest: string, sizeBytes: number): Blob {

@@ -11,11 +11,13 @@ import { refreshReceiver, refreshSender } from './transfers.ts'
 
 /**
  * Sees that every piece that no live node can give is being fetched from the origin by exactly one node. Candidates
- * are the live seeds, the least loaded first (ties by rendezvous hash, so that several schedulers agree), then the
- * nodes that wait, each with its own client's credentials; each once, until a lease succeeds or all have failed.
+ * are the live seeds, those first that have some of the blob (another scheduler had them fetch it, and they still may),
+ * then the least loaded (ties by rendezvous hash, so that several schedulers agree), then the nodes that wait, each with
+ * its own client's credentials, the least loaded first and of those the one that has the most: it may have had the lease
+ * from another scheduler. Each once, until a lease succeeds or all have failed.
  */
 export function leaseMissing(state: State, swarm: Swarm): void {
-  if (swarm.wanting === 0 || !hasMissing(swarm)) return
+  if (swarm.wanting === 0 || state.now < swarm.leasesFrom || !hasMissing(swarm)) return
   const holder = swarm.lease ?? grant(state, swarm)
   if (holder !== undefined) extend(state, swarm, holder)
   else failWaiting(state, swarm, [...swarm.refusals.values()].at(-1) ?? 'unavailable')
@@ -130,7 +132,7 @@ function nextCandidate(state: State, swarm: Swarm): Node | undefined {
   let best: Node | undefined
   for (const node of isUnseen ? [] : state.nodes.seeds) {
     if (node.isBanned || refusals.has(node.index)) continue
-    if (best === undefined || isBefore(node, best, swarm.digest)) best = node
+    if (best === undefined || isBefore(swarm, node, best)) best = node
   }
   if (best !== undefined) return best
   for (const [index, peer] of swarm.peerOf) {
@@ -138,15 +140,24 @@ function nextCandidate(state: State, swarm: Swarm): Node | undefined {
     if (!swarm.peers.is(peer, WANTS) || node.isBanned || refusals.has(index)) continue
     if (isUnseen && node.info.role === 'seed') continue
     if (best === undefined || node.leases < best.leases) best = node
+    else if (node.leases === best.leases && heldBy(swarm, node) > heldBy(swarm, best)) best = node
   }
   return best
 }
 
-function isBefore(a: Node, b: Node, digest: string): boolean {
+function isBefore(swarm: Swarm, a: Node, b: Node): boolean {
+  const hasBegun = heldBy(swarm, a) > 0
+  if (hasBegun !== heldBy(swarm, b) > 0) return hasBegun
   if (a.leases !== b.leases) return a.leases < b.leases
-  const x = rendezvousHash(digest, a.info.id)
-  const y = rendezvousHash(digest, b.info.id)
+  const x = rendezvousHash(swarm.digest, a.info.id)
+  const y = rendezvousHash(swarm.digest, b.info.id)
   return x === y ? a.info.id < b.info.id : x > y
+}
+
+/** Pieces of the swarm that a node holds. */
+function heldBy(swarm: Swarm, node: Node): number {
+  const peer = swarm.peerAt(node.index)
+  return peer === -1 ? 0 : (swarm.peers.haveCount[peer] as number)
 }
 
 /** Mixed (murmur3's finalizer) so that names that differ in the last letter spread. */

@@ -74,6 +74,8 @@ export class Swarm {
   /** Some node gets nothing at all although it could: the swarm goes before others of its priority. */
   isStarved = false
   lease: Lease | undefined
+  /** Nothing is leased before this time. */
+  leasesFrom = Number.NEGATIVE_INFINITY
   /** Nodes that had the lease in vain since the last success or failure, and why. */
   readonly refusals = new Map<number, LeaseFailure>()
   readonly inquiry: MapInquiry = { node: -1, askedAt: 0, asked: new Set(), isExhausted: false }

@@ -42,6 +42,7 @@ describe('config', () => {
     [{ admin: { port: 70000 } }, 'admin.port must be <= 65535'],
     [{ log: { level: 'loud' } }, 'log.level'],
     [{ admin: 3 }, 'admin must be object'],
+    [{ names: 'x' }, 'names must be array (found "x"): write a list, such as names: ["x"]'],
     [[], 'it must be a mapping'],
   ])('refuses %j and says what to do', (values, message) => {
     expect(() => from(values)).toThrow(message)

@@ -152,7 +152,7 @@ describe('without a scheduler', () => {
     world.assign(0)
     await vi.waitFor(() => expect(world.heard).toHaveLength(2))
     world.isConnected = false
-    world.downloads.disconnected()
+    world.downloads.disconnected(() => true)
     world.nowMs += 999
     await new Promise((resolve) => setImmediate(resolve))
     expect(world.originRequests).toEqual([])
@@ -196,11 +196,43 @@ describe('without a scheduler', () => {
     await vi.waitFor(() => expect(world.heard).toHaveLength(1))
     world.assign(1)
     await vi.waitFor(() => expect(world.heard).toHaveLength(2))
-    world.downloads.disconnected()
-    world.downloads.connected()
+    const isOther = (which: string) => which !== digest
+    world.downloads.disconnected(isOther)
+    world.downloads.connected(isOther)
+    expect(world.heard).toHaveLength(2)
+    world.downloads.disconnected((which) => which === digest)
+    world.downloads.connected((which) => which === digest)
     expect(world.heard.at(-1)).toBe('join 02')
     for (const piece of all) world.assign(piece)
     expect((await reading).equals(content)).toBe(true)
+    expect([...world.downloads.wholeBlobs()]).toEqual([{ digest, size: content.byteLength }])
+  })
+
+  it('begins nothing more of a lease when another scheduler is there, which hears what it has', async () => {
+    const release: (() => void)[] = []
+    const fetchFromOrigin = world.fetchFromOrigin.bind(world)
+    world.fetchFromOrigin = async (wanted, onPiece) => {
+      await new Promise<void>((resolve) => release.push(resolve))
+      return fetchFromOrigin(wanted, onPiece)
+    }
+    const lease = { digest, size: content.byteLength, origin: source, pieceCount: 1 }
+    for (const firstPiece of [0, 2, 4]) world.downloads.leased({ ...lease, firstPiece })
+    await vi.waitFor(() => expect(release).toHaveLength(2))
+    release[0]?.()
+    await vi.waitFor(() => expect(world.heard).toEqual(['fetched 0']))
+    await vi.waitFor(() => expect(release).toHaveLength(3))
+    world.downloads.leased({ ...lease, firstPiece: 5 })
+    await new Promise((resolve) => setImmediate(resolve))
+    world.downloads.disconnected(() => true)
+    world.downloads.connected(() => true)
+    expect(world.heard.slice(1)).toEqual(['part 01'])
+    for (const go of release) go()
+    await vi.waitFor(() => expect(world.heard.slice(2).sort()).toEqual(['fetched 2', 'fetched 4']))
+    world.downloads.leased({ ...lease, firstPiece: 1 })
+    await vi.waitFor(() => expect(release).toHaveLength(4))
+    release[3]?.()
+    await vi.waitFor(() => expect(world.heard.at(-1)).toBe('fetched 1'))
+    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([0, 2, 4, 1])
   })
 })
 

@@ -59,6 +59,7 @@ function silentCoordinator(): Coordinator {
   return {
     isConnected: false,
     holding: hear('holding'),
+    holdingPart: hear('holdingPart'),
     withdrawn: hear('withdrawn'),
     join: hear('join'),
     leave: hear('leave'),

@@ -48,11 +48,10 @@ describe('a blob that only containerd holds', () => {
   })
 
   it('is said again to a new scheduler, with its piece map when that is asked for', async () => {
-    world.downloads.connected()
+    expect([...world.downloads.wholeBlobs()]).toEqual([{ digest, size: content.byteLength }])
     world.downloads.pieceMapWanted(digest)
-    const held = `holding ${content.byteLength}`
     const map = `map ${content.byteLength} ${layout.count * 32}`
-    await vi.waitFor(() => expect(world.heard).toEqual([held, held, map]))
+    await vi.waitFor(() => expect(world.heard).toEqual([`holding ${content.byteLength}`, map]))
   })
 
   it('is answered for when a lease or an assignment of it comes', () => {

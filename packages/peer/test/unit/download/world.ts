@@ -175,6 +175,7 @@ export class World implements PieceWorkers {
         return world.isConnected
       },
       holding: hear('holding'),
+      holdingPart: (_digest, _size, have) => void this.heard.push(`part ${Buffer.from(have).toString('hex')}`),
       withdrawn: hear('withdrawn'),
       join: (_digest, _size, _origin, have, urgency) => {
         const words = ['join', Buffer.from(have).toString('hex'), urgency === 'prefetch' ? urgency : undefined]

@@ -153,6 +153,15 @@ export class Cluster {
     return swarm
   }
 
+  holdingPart(member: Member, pieces: number, digest: string, have: readonly number[]): void {
+    const set = new HaveSet(new PieceLayout(sizeOf(pieces)).count)
+    for (const piece of have) set.add(piece)
+    this.core.setTime(this.now)
+    const swarm = this.core.holdingPart(member.index, digest, sizeOf(pieces), set)
+    this.#digests.set(swarm, { digest, pieces })
+    member.held.set(digest, new Set(have))
+  }
+
   holding(member: Member, pieces: number, digest = DIGEST): void {
     this.core.setTime(this.now)
     this.core.holding(member.index, digest, sizeOf(pieces))

@@ -154,6 +154,23 @@ describe('events that do not fit', () => {
     expect(peer.received).toBe(39)
   })
 
+  it('as a piece that another scheduler had assigned, of unknown digest: its holder is asked, and gives it on', () => {
+    const cluster = new Cluster()
+    const [holder, peer] = [cluster.up('holder'), cluster.up('peer')]
+    cluster.join(holder, 4)
+    const swarm = cluster.join(peer, 4)
+    for (const piece of [0, 1, 2, 3]) {
+      holder.held.get(DIGEST)?.add(piece)
+      cluster.core.pieceHeld(holder.index, swarm, piece)
+    }
+    expect(() => cluster.core.pieceHeld(holder.index, swarm, 4)).toThrow('no piece 4')
+    cluster.core.pieceHeld(holder.index, 999, 0)
+    cluster.run()
+    expect(cluster.hasAll(peer, swarm)).toBe(true)
+    expect(cluster.originReads.size).toBe(0)
+    expect(cluster.core.counters.bytes).toEqual({ origin: 0, seed: 0, peer: sizeOf(4) })
+  })
+
   it('as a join of a blob held whole, twice, with less, or with another size', () => {
     const { cluster, holders, peer, swarm } = holdersAndPeer(2, 4)
     const [a] = holders as [(typeof holders)[0]]

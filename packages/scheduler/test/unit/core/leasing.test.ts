@@ -28,12 +28,50 @@ describe('leases', () => {
     expect(new Set(leasedTo(cluster)).size).toBe(2)
   })
 
+  it.each([0, 1])('go to the seed that has some of the blob already, be it the busier one: seed %i', (which) => {
+    const { cluster, seeds, peers } = withSeeds(2, 1)
+    const [peer, seed] = [peers[0], seeds[which]] as [(typeof peers)[0], (typeof seeds)[0]]
+    cluster.join(peer, 40, OTHER_DIGEST)
+    cluster.holdingPart(seed, 40, DIGEST, [0, 1, 2])
+    cluster.tick()
+    cluster.join(peer, 40, DIGEST)
+    cluster.run()
+    const leases = cluster.trace.filter((t) => t.kind === 'lease').map((t) => t.fields)
+    expect(leases.map(([node, , first, count]) => [node, first, count])).toContainEqual([seed.index, 3, 37])
+  })
+
+  it('wait for the nodes that bring a swarm from another scheduler, and go to the one that has the most', () => {
+    const { cluster, peers } = withSeeds(0, 3)
+    const [first, second, lessee] = peers as [(typeof peers)[0], (typeof peers)[0], (typeof peers)[0]]
+    cluster.join(first, 40, DIGEST, [1])
+    cluster.tick()
+    cluster.now += 200
+    cluster.join(second, 40, DIGEST, [2, 3])
+    cluster.tick()
+    const swarm = cluster.join(lessee, 40, DIGEST, [1, 2, 3, 4, 5])
+    cluster.run()
+    expect(leasedTo(cluster)).toEqual([lessee.index, lessee.index])
+    expect(cluster.originReads.size).toBe(35)
+    expect(peers.every((peer) => cluster.hasAll(peer, swarm))).toBe(true)
+  })
+
+  it('stay with a seed that says only then what it has of the blob already', () => {
+    const { cluster, seeds, peers } = withSeeds(1, 1)
+    const [seed, peer] = [seeds[0], peers[0]] as [(typeof seeds)[0], (typeof peers)[0]]
+    const swarm = cluster.join(peer, 40)
+    cluster.tick()
+    cluster.holdingPart(seed, 40, DIGEST, [0, 1, 2])
+    cluster.run()
+    expect(leasedTo(cluster)).toEqual([seed.index])
+    expect(cluster.hasAll(peer, swarm)).toBe(true)
+  })
+
   it('cover only what no live node holds, in contiguous runs', () => {
     const { cluster, peers } = withSeeds(1, 2)
     const [a, b] = peers as [(typeof peers)[0], (typeof peers)[0]]
     cluster.join(a, 10, DIGEST, [2, 3])
     const swarm = cluster.join(b, 10, DIGEST, [7])
-    cluster.tick()
+    cluster.run(600_000, () => leasedTo(cluster).length > 0)
     const runs = cluster.trace.filter((t) => t.kind === 'lease').map((t) => t.fields.slice(2))
     expect(runs).toEqual([
       [0, 2],

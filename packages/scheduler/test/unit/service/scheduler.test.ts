@@ -15,6 +15,7 @@ describe('the life of a swarm', () => {
       schedulerId,
       bootstrap: [`/ip4/127.0.0.1/tcp/7412/p2p/${peerIds[0]}`],
       readsBatches: true,
+      uptimeMs: expect.any(Number),
     })
     const { swarm } = await peer.next('swarm')
     expect(await seed.next('swarm')).toEqual({ digest: DIGEST, swarm, size: SIZE })
@@ -53,6 +54,24 @@ describe('the life of a swarm', () => {
     const late = connect(2).hello().join(DIGEST, SIZE)
     expect(await late.next('parent')).toMatchObject({ peerId: peerIds[1], laneHost: '127.0.0.1', lanePort: 7411 })
     expect(seed.commands.filter((command) => command.$case === 'pieceMapWanted')).toEqual([])
+  })
+
+  it('takes over nodes that hold parts: names the swarm, asks for digests, hears of pieces it did not assign', async () => {
+    const holder = connect(0).hello()
+    holder.say({ $case: 'holdingPart', value: { digest: DIGEST, size: SIZE, have: Buffer.from([0b111]) } })
+    const { swarm } = await holder.next('swarm')
+    holder.say({ $case: 'pieceDone', value: { swarm, piece: 3, parent: 0, sha256: Buffer.alloc(0), durationUs: 0 } })
+    const peer = connect(1).hello().join(DIGEST, SIZE)
+    await holder.next('pieceMapWanted')
+    holder.say({ $case: 'pieceMap', value: { digest: DIGEST, size: SIZE, sha256s: MAP } })
+    const pieces = []
+    for (let i = 0; i < 4; i++) {
+      const { piece, parent } = await peer.next('assignment')
+      pieces.push(piece)
+      peer.say({ $case: 'pieceDone', value: { swarm, piece, parent, sha256: Buffer.alloc(0), durationUs: 9 } })
+    }
+    expect(pieces.sort()).toEqual([0, 1, 2, 3])
+    expect(holder.commands.some((command) => command.$case === 'lease')).toBe(false)
   })
 
   it('asks a holder for the piece digests', async () => {

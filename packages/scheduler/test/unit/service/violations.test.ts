@@ -99,6 +99,13 @@ describe('what a node may not say', () => {
       'join.have',
     ],
     [
+      'a part with a long have',
+      { $case: 'holdingPart', value: { digest: DIGEST, size: SIZE, have: Buffer.alloc(2) } },
+      'holding_part.have',
+    ],
+    ['a part of size 0', { $case: 'holdingPart', value: { digest: DIGEST, size: 0, have: none } }, 'holding_part.size'],
+    ['a part of no blob', { $case: 'holdingPart', value: { digest: 'x', size: 1, have: none } }, 'holding_part.digest'],
+    [
       'a join of size 0',
       { $case: 'join', value: { digest: DIGEST, size: 0, have: none, origin, priority: 0 } },
       'join.size',

@@ -115,6 +115,9 @@ export interface NodeEvent {
      * said reads_batches.
      */
     { $case: "piecesDone"; value: PiecesDone }
+    | //
+    /** Pieces of a blob that the node holds without waiting for the rest. */
+    { $case: "holdingPart"; value: HoldingPart }
     | undefined;
 }
 
@@ -126,7 +129,10 @@ export interface NodeCommand {
     /** First command of a stream. */
     { $case: "welcome"; value: Welcome }
     | //
-    /** Answer to Join, and sent before the first command of a swarm. */
+    /**
+     * Answer to Join and HoldingPart, and sent before the first command of a
+     * swarm.
+     */
     { $case: "swarm"; value: Swarm }
     | //
     /** Fetch this piece from this parent. */
@@ -191,6 +197,13 @@ export interface Welcome {
   bootstrap: string[];
   /** Whether the scheduler understands PiecesDone. */
   readsBatches: boolean;
+  /**
+   * For how long this scheduler has been there for nodes, milliseconds: since
+   * its start, since it last stood still so long that nodes gave it up, or
+   * since the last of them went. Nodes that have an older scheduler too let a
+   * new one get to know the nodes before they hand blobs over to it.
+   */
+  uptimeMs: number;
 }
 
 /** Origin says where a blob can be fetched when no node holds it. */
@@ -209,7 +222,20 @@ export interface Holding {
   size: number;
 }
 
-/** Withdrawn takes a Holding back. */
+/**
+ * HoldingPart says which pieces of a blob the node holds and has verified.
+ * Whether it waits for the blob, and what it was told to fetch, stays as it is.
+ */
+export interface HoldingPart {
+  /** OCI digest. */
+  digest: string;
+  /** Size in bytes, at least 1. */
+  size: number;
+  /** As in Join. */
+  have: Buffer;
+}
+
+/** Withdrawn takes a Holding, or a HoldingPart, back. */
 export interface Withdrawn {
   /** OCI digest. */
   digest: string;
@@ -250,15 +276,25 @@ export interface Leave {
   digest: string;
 }
 
-/** PieceDone reports a verified piece. */
+/**
+ * PieceDone reports a verified piece. Without parent and sha256 the piece came
+ * from a node that this scheduler did not assign: another scheduler did, or an
+ * earlier run of this one.
+ */
 export interface PieceDone {
   /** Number from Swarm. */
   swarm: number;
   /** Piece index. */
   piece: number;
-  /** Number of the parent that sent it; 0: it came from the origin. */
+  /**
+   * Number of the parent that sent it; 0: it came from the origin, or from a
+   * node that has no number on this stream.
+   */
   parent: number;
-  /** The piece's sha256, 32 bytes; set when it came from the origin. */
+  /**
+   * The piece's sha256, 32 bytes; set when it came from the origin, and only
+   * then.
+   */
   sha256: Buffer;
   /** From request to verified, microseconds. */
   durationUs: number;
@@ -586,6 +622,9 @@ export const NodeEvent: MessageFns<NodeEvent> = {
       case "piecesDone":
         PiecesDone.encode(message.event.value, writer.uint32(90).fork()).join();
         break;
+      case "holdingPart":
+        HoldingPart.encode(message.event.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -689,6 +728,14 @@ export const NodeEvent: MessageFns<NodeEvent> = {
             }
 
             message.event = { $case: "piecesDone", value: PiecesDone.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.event = { $case: "holdingPart", value: HoldingPart.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1058,7 +1105,7 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { schedulerId: "", bootstrap: [], readsBatches: false };
+  return { schedulerId: "", bootstrap: [], readsBatches: false, uptimeMs: 0 };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -1071,6 +1118,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.readsBatches !== false) {
       writer.uint32(24).bool(message.readsBatches);
+    }
+    if (message.uptimeMs !== 0) {
+      writer.uint32(32).uint64(message.uptimeMs);
     }
     return writer;
   },
@@ -1110,6 +1160,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.readsBatches = reader.bool();
+            continue;
+          }
+          case 4: {
+            if (tag !== 32) {
+              break;
+            }
+
+            message.uptimeMs = longToNumber(reader.uint64());
             continue;
           }
         }
@@ -1224,6 +1282,74 @@ export const Holding: MessageFns<Holding> = {
             }
 
             message.size = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseHoldingPart(): HoldingPart {
+  return { digest: "", size: 0, have: Buffer.alloc(0) };
+}
+
+export const HoldingPart: MessageFns<HoldingPart> = {
+  encode(message: HoldingPart, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.digest !== "") {
+      writer.uint32(10).string(message.digest);
+    }
+    if (message.size !== 0) {
+      writer.uint32(16).uint64(message.size);
+    }
+    if (message.have.length !== 0) {
+      writer.uint32(26).bytes(message.have);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): HoldingPart {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseHoldingPart();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.digest = reader.string();
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.size = longToNumber(reader.uint64());
+            continue;
+          }
+          case 3: {
+            if (tag !== 26) {
+              break;
+            }
+
+            message.have = Buffer.from(reader.bytes());
             continue;
           }
         }
