@@ -3,11 +3,14 @@ import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { type StoreError, storeIoError } from '../store/errors.ts'
+import type { Holdings, HoldingsSource, Wanted } from '../swarm/holders.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
 import { Download, type DownloadOptions } from './download.ts'
 import { DownloadWorkers } from './download-workers.ts'
 import { DownloadError } from './errors.ts'
 import { FallbackReader } from './fallback-reader.ts'
+import { FetchesForOthers } from './fetches-for-others.ts'
+import { holdingsOf, holdingsToCome } from './holdings.ts'
 import { PassThroughReader } from './pass-through.ts'
 import type { BlobReader } from './reader.ts'
 import { isFileGone, isStoreFailure } from './store-failure.ts'
@@ -27,10 +30,10 @@ export interface BlobRequest {
 }
 
 /**
- * The download engine: one download per blob however many clients ask, readers in order, and the scheduler's
- * commands handed to the download they are for.
+ * The download engine: one download per blob however many clients ask, readers in order, the scheduler's commands
+ * handed to the download they are for, and answers to nodes that ask each other while there is no scheduler.
  */
-export class Downloads implements Startable, CoordinatorListener {
+export class Downloads implements Startable, CoordinatorListener, HoldingsSource {
   readonly #options: DownloadOptions
   readonly #dependencies: DownloadDependencies
   readonly #origin: OriginBlobs
@@ -45,6 +48,9 @@ export class Downloads implements Startable, CoordinatorListener {
   /** What the worker threads do for downloads, also for those that have ended. */
   readonly #work = new Set<Promise<unknown>>()
   readonly #stopping = new AbortController()
+  readonly #forOthers: FetchesForOthers
+  /** Since when there is no scheduler; undefined while there is one. */
+  #schedulerGoneMs: number | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor(
@@ -59,6 +65,16 @@ export class Downloads implements Startable, CoordinatorListener {
     this.#dependencies = dependencies
     this.#origin = dependencies.origin
     this.#bootstrap = dependencies.bootstrap
+    const { log, now, origin } = dependencies
+    this.#schedulerGoneMs = now()
+    this.#forOthers = new FetchesForOthers({
+      begin: (digest, size, { registry, repository }) =>
+        this.#begin({ digest, size, source: { registry, repository } }),
+      blobSize: (digest, source, signal) => origin.blobSize(digest, source, signal),
+      log,
+      now,
+      signal: this.#stopping.signal,
+    })
   }
 
   get activeCount(): number {
@@ -155,6 +171,7 @@ export class Downloads implements Startable, CoordinatorListener {
   }
 
   connected(): void {
+    this.#schedulerGoneMs = undefined
     const { coordinator, store } = this.#dependencies
     for (const { digest, size } of store.complete()) {
       const isGrowing = this.#active.get(digest)?.blob.have.isComplete === false
@@ -164,13 +181,14 @@ export class Downloads implements Startable, CoordinatorListener {
   }
 
   disconnected(): void {
+    this.#schedulerGoneMs ??= this.#dependencies.now()
     for (const download of this.#active.values()) download.schedulerGone()
   }
 
   assigned(assignment: PieceAssignment): void {
     const download = this.#active.get(assignment.digest)
     if (download !== undefined) {
-      void download.assigned(assignment)
+      download.assigned(assignment)
       return
     }
     const { digest, piece, parent } = assignment
@@ -210,8 +228,28 @@ export class Downloads implements Startable, CoordinatorListener {
     )
   }
 
+  async holdings(digest: string): Promise<Holdings | undefined> {
+    const { store } = this.#dependencies
+    const blob = store.find(digest)
+    const sizeToCome = this.#forOthers.sizeOf(digest)
+    if (blob === undefined) return sizeToCome === undefined ? undefined : holdingsToCome(sizeToCome)
+    const pieceMap = await store.pieceMap(digest)
+    return holdingsOf(blob, pieceMap, sizeToCome !== undefined || this.#isFetching(digest))
+  }
+
+  fetchForOthers(digest: string, wanted: Wanted): void {
+    const active = this.#active.get(digest)
+    if (this.#dependencies.store.find(digest)?.isComplete) return
+    if (active === undefined) this.#forOthers.begin(digest, wanted)
+    else active.fetchForOthers({ registry: wanted.registry, repository: wanted.repository }, wanted.firstPiece)
+  }
+
   bootstrap(multiaddrs: readonly string[]): void {
     this.#bootstrap(multiaddrs)
+  }
+
+  #isFetching(digest: string): boolean {
+    return this.#active.get(digest)?.isFetchingFromOrigin === true
   }
 
   async #openStored(request: BlobRequest): Promise<BlobReader> {
@@ -311,9 +349,10 @@ export class Downloads implements Startable, CoordinatorListener {
     const blob = await this.#partialBlob(digest, source, size)
     this.#stopping.signal.throwIfAborted()
     const isDistrusted = (this.#distrusted.get(digest) ?? 0) > now()
-    const { workers, store } = this.#dependencies
+    const { coordinator, workers, store } = this.#dependencies
+    const goneMs = coordinator.isConnected ? undefined : (this.#schedulerGoneMs ?? now())
     const failed = (error: StoreError) => this.#storeFailed(download, error)
-    const download: Download = new Download(blob, source, isDistrusted, this.#options, {
+    const download: Download = new Download(blob, source, isDistrusted, goneMs, this.#options, {
       ...this.#dependencies,
       workers: new DownloadWorkers(digest, { workers, store, failed, underWay: this.#work }),
     })

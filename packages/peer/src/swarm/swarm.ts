@@ -2,6 +2,7 @@ import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
 import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { multiaddr } from '@multiformats/multiaddr'
@@ -9,6 +10,9 @@ import { type Logger, listenError, pause, type Startable, withDeadline } from '@
 import type { Identity } from '@shoal/core/service'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import { contentIdOf } from './content-id.ts'
+import { nearestTo, placeOf } from './distance.ts'
+import type { Holder, HolderFinder, HoldingsSource, Wanted } from './holders.ts'
+import { HoldingsExchange } from './holdings-exchange.ts'
 import type { SwarmMetrics } from './metrics.ts'
 import { Pace } from './pace.ts'
 
@@ -17,6 +21,8 @@ const DIAL_DEADLINE_MS = 10_000
 const PROVIDE_DEADLINE_MS = 30_000
 const PROVIDE_PARALLEL = 4
 const MAX_PROVIDE_QUEUE = 100_000
+/** Blobs of which it is remembered that the DHT was told. */
+const MAX_PROVIDED = 100_000
 /**
  * A record costs this node and each neighbour that takes it some milliseconds of CPU, more than a small blob itself.
  * An image's layers go at once; of thousands of blobs the records follow in the background.
@@ -30,32 +36,46 @@ export interface SwarmOptions {
   readonly bootstrap: readonly string[]
 }
 
-/** A node that says it holds a blob whole. */
-export interface Provider {
-  readonly peerId: string
-  readonly multiaddrs: readonly string[]
-}
-
 /**
- * The libp2p node: who this node is, over Noise, and who holds what, in a kad-dht of the cluster's own. Server mode
- * and the pass-through mapper are set because kad-dht by default keeps private addresses out of its tables.
+ * The libp2p node: who this node is, over Noise; who holds what, in a kad-dht of the cluster's own and by asking each
+ * other. Server mode and the pass-through mapper are set because kad-dht by default keeps private addresses out of its
+ * tables.
  */
-export class Swarm implements Startable {
+export class Swarm implements Startable, HolderFinder {
   readonly #options: SwarmOptions
   readonly #identity: Identity
   readonly #log: Logger
   readonly #metrics: SwarmMetrics
+  readonly #exchange: HoldingsExchange
   #node: Libp2p | undefined
   readonly #queue = new Set<string>()
+  /** Blobs of which the DHT is or was told; it tells again by itself. */
+  readonly #provided = new Set<string>()
   readonly #pace = new Pace(PROVIDE_PACE)
   #providing = 0
   #stopping = new AbortController()
 
-  constructor(options: SwarmOptions, dependencies: { identity: Identity; log: Logger; metrics: SwarmMetrics }) {
+  constructor(
+    options: SwarmOptions,
+    dependencies: {
+      identity: Identity
+      /** What other nodes may ask of this one. */
+      source: HoldingsSource
+      /** Where this node's lane is; an empty host: where it is connected from. */
+      lane: () => { host: string; port: number }
+      log: Logger
+      metrics: SwarmMetrics
+    },
+  ) {
     this.#options = options
     this.#identity = dependencies.identity
     this.#log = dependencies.log
     this.#metrics = dependencies.metrics
+    this.#exchange = new HoldingsExchange(dependencies)
+  }
+
+  get peerId(): string {
+    return this.#identity.peerId
   }
 
   /** Addresses on which it listens, as multiaddrs that end in the peer id. */
@@ -94,6 +114,7 @@ export class Swarm implements Startable {
       },
     })
     try {
+      await this.#exchange.serveOn(node)
       await node.start()
     } catch (cause) {
       await node.stop()
@@ -106,6 +127,7 @@ export class Swarm implements Startable {
   async stop(): Promise<void> {
     this.#stopping.abort()
     this.#queue.clear()
+    this.#provided.clear()
     const node = this.#node
     this.#node = undefined
     await node?.stop()
@@ -120,23 +142,48 @@ export class Swarm implements Startable {
     }
   }
 
-  /** Says in the DHT that this node holds the blob whole; in the background, tried again while nobody is there. */
+  /** Says in the DHT that this node holds some of the blob; in the background, tried again while nobody is there. */
   provide(digest: string): void {
-    if (this.#queue.size >= MAX_PROVIDE_QUEUE) return
+    if (this.#queue.size >= MAX_PROVIDE_QUEUE || this.#provided.has(digest)) return
     this.#queue.add(digest)
+    this.#provided.add(digest)
+    const [oldest] = this.#provided
+    if (this.#provided.size > MAX_PROVIDED && oldest !== undefined) this.#provided.delete(oldest)
     this.#pump()
   }
 
-  /** Nodes that said they hold the blob whole; at most `limit`. */
-  async findProviders(digest: string, limit: number, signal: AbortSignal): Promise<Provider[]> {
-    const providers: Provider[] = []
-    if (this.#node === undefined) return providers
-    for await (const { id, multiaddrs } of this.#node.contentRouting.findProviders(contentIdOf(digest), { signal })) {
-      if (id.toString() === this.#identity.peerId) continue
-      providers.push({ peerId: id.toString(), multiaddrs: multiaddrs.map((address) => address.toString()) })
-      if (providers.length >= limit) break
+  async *find(digest: string, signal: AbortSignal): AsyncGenerator<string> {
+    if (this.#node === undefined) return
+    for await (const { id } of this.#node.contentRouting.findProviders(contentIdOf(digest), { signal })) {
+      const peerId = id.toString()
+      if (peerId !== this.peerId) yield peerId
     }
-    return providers
+  }
+
+  /** When the DHT does not say in time, the nodes that are connected have to do. */
+  async nearest(digest: string, count: number, signal: AbortSignal): Promise<readonly string[]> {
+    const node = this.#node
+    if (node === undefined) return []
+    const key = contentIdOf(digest).multihash.bytes
+    const ids = new Map([[node.peerId.toString(), node.peerId]])
+    try {
+      for await (const { id } of node.peerRouting.getClosestPeers(key, { signal })) ids.set(id.toString(), id)
+    } catch (error) {
+      this.#log.debug({ digest, err: error }, 'the DHT did not say which nodes are nearest')
+    }
+    if (ids.size === 1) for (const id of node.getPeers()) ids.set(id.toString(), id)
+    const candidates = [...ids].map(([peerId, id]) => ({ peerId, place: placeOf(id.toMultihash().bytes) }))
+    return nearestTo(placeOf(key), candidates, count).map(({ peerId }) => peerId)
+  }
+
+  async ask(
+    peerId: string,
+    blob: { readonly digest: string; readonly size: number },
+    wanted: Wanted | undefined,
+    signal: AbortSignal,
+  ): Promise<Holder | undefined> {
+    if (this.#node === undefined) return undefined
+    return this.#exchange.ask(this.#node, peerIdFromString(peerId), blob, wanted, signal)
   }
 
   async #dial(text: string): Promise<void> {
