@@ -32,7 +32,7 @@ export const downloadOptions = Type.Object(
     }),
     rendezvousMs: Type.Integer({
       minimum: 100,
-      default: 1500,
+      default: 2000,
       description: 'how long a download hopes for these nodes before it goes to the origin on its own',
     }),
   },

@@ -1,7 +1,7 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
-import { kadDHT, passthroughMapper } from '@libp2p/kad-dht'
+import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
@@ -15,9 +15,13 @@ import type { Holder, HolderFinder, HoldingsSource, Wanted } from './holders.ts'
 import { HoldingsExchange } from './holdings-exchange.ts'
 import type { SwarmMetrics } from './metrics.ts'
 import { Pace } from './pace.ts'
+import { Walks } from './walks.ts'
 
 const DHT_PROTOCOL = '/shoal/kad/1.0.0'
 const DIAL_DEADLINE_MS = 10_000
+/** A node that is connected to nobody dials all that it was ever told again after this. */
+const REJOIN_MS = 5000
+const MAX_ADDRESSES = 256
 const PROVIDE_DEADLINE_MS = 30_000
 const PROVIDE_PARALLEL = 4
 const MAX_PROVIDE_QUEUE = 100_000
@@ -47,7 +51,11 @@ export class Swarm implements Startable, HolderFinder {
   readonly #log: Logger
   readonly #metrics: SwarmMetrics
   readonly #exchange: HoldingsExchange
-  #node: Libp2p | undefined
+  readonly #walks = new Walks()
+  /** Addresses to start from, the newest last. */
+  readonly #addresses = new Set<string>()
+  #rejoining: NodeJS.Timeout | undefined
+  #node: Libp2p<{ dht: KadDHT }> | undefined
   readonly #queue = new Set<string>()
   /** Blobs of which the DHT is or was told; it tells again by itself. */
   readonly #provided = new Set<string>()
@@ -122,10 +130,14 @@ export class Swarm implements Startable, HolderFinder {
     }
     this.#node = node
     this.bootstrap(this.#options.bootstrap)
+    this.#rejoining = setInterval(() => {
+      if (this.peerCount === 0) for (const address of this.#addresses) this.#tryDial(address)
+    }, REJOIN_MS)
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
+    clearInterval(this.#rejoining)
     this.#queue.clear()
     this.#provided.clear()
     const node = this.#node
@@ -133,12 +145,16 @@ export class Swarm implements Startable, HolderFinder {
     await node?.stop()
   }
 
-  /** Dials nodes to learn of others; those that do not answer are left out. */
+  /** Dials nodes to learn of others; those that do not answer are tried again when this node knows nobody. */
   bootstrap(addresses: readonly string[]): void {
-    for (const text of addresses) {
-      void this.#dial(text).catch((error: unknown) => {
-        this.#log.debug({ address: text, err: error }, 'a libp2p address can not be dialled')
-      })
+    for (const address of addresses) {
+      this.#addresses.delete(address)
+      this.#addresses.add(address)
+      this.#tryDial(address)
+    }
+    for (const oldest of this.#addresses) {
+      if (this.#addresses.size <= MAX_ADDRESSES) break
+      this.#addresses.delete(oldest)
     }
   }
 
@@ -153,27 +169,35 @@ export class Swarm implements Startable, HolderFinder {
   }
 
   async *find(digest: string, signal: AbortSignal): AsyncGenerator<string> {
-    if (this.#node === undefined) return
-    for await (const { id } of this.#node.contentRouting.findProviders(contentIdOf(digest), { signal })) {
-      const peerId = id.toString()
-      if (peerId !== this.peerId) yield peerId
+    const node = this.#node
+    if (node === undefined) return
+    const answered = this.#walks.begin(digest, performance.now())
+    const found = new Set([this.peerId])
+    for await (const event of node.services.dht.findProviders(contentIdOf(digest), { signal })) {
+      if (event.name === 'PEER_RESPONSE') answered.add(event.from.toString())
+      if (event.name !== 'PROVIDER') continue
+      for (const { id, multiaddrs } of event.providers) {
+        const peerId = id.toString()
+        if (found.has(peerId)) continue
+        found.add(peerId)
+        if (multiaddrs.length > 0) await node.peerStore.merge(id, { multiaddrs }, { signal })
+        yield peerId
+      }
     }
   }
 
-  /** When the DHT does not say in time, the nodes that are connected have to do. */
+  /** Of those that answer on a walk towards the digest, and those that are connected anyway. */
   async nearest(digest: string, count: number, signal: AbortSignal): Promise<readonly string[]> {
     const node = this.#node
     if (node === undefined) return []
-    const key = contentIdOf(digest).multihash.bytes
-    const ids = new Map([[node.peerId.toString(), node.peerId]])
-    try {
-      for await (const { id } of node.peerRouting.getClosestPeers(key, { signal })) ids.set(id.toString(), id)
-    } catch (error) {
-      this.#log.debug({ digest, err: error }, 'the DHT did not say which nodes are nearest')
-    }
-    if (ids.size === 1) for (const id of node.getPeers()) ids.set(id.toString(), id)
-    const candidates = [...ids].map(([peerId, id]) => ({ peerId, place: placeOf(id.toMultihash().bytes) }))
-    return nearestTo(placeOf(key), candidates, count).map(({ peerId }) => peerId)
+    const answered = this.#walks.recent(digest, performance.now()) ?? (await this.#walk(digest, signal))
+    const ids = new Set([this.peerId, ...answered, ...node.getPeers().map((id) => id.toString())])
+    const candidates = [...ids].map((peerId) => ({
+      peerId,
+      place: placeOf(peerIdFromString(peerId).toMultihash().bytes),
+    }))
+    const target = placeOf(contentIdOf(digest).multihash.bytes)
+    return nearestTo(target, candidates, count).map(({ peerId }) => peerId)
   }
 
   async ask(
@@ -184,6 +208,22 @@ export class Swarm implements Startable, HolderFinder {
   ): Promise<Holder | undefined> {
     if (this.#node === undefined) return undefined
     return this.#exchange.ask(this.#node, peerIdFromString(peerId), blob, wanted, signal)
+  }
+
+  /** Who answers when the DHT is walked towards the digest, as far as `signal` lets it come. */
+  async #walk(digest: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
+    try {
+      for await (const _ of this.find(digest, signal));
+    } catch (error) {
+      this.#log.debug({ digest, err: error }, 'the DHT could not be walked to the end')
+    }
+    return this.#walks.recent(digest, performance.now()) ?? new Set()
+  }
+
+  #tryDial(address: string): void {
+    void this.#dial(address).catch((error: unknown) => {
+      this.#log.debug({ address, err: error }, 'a libp2p address can not be dialled')
+    })
   }
 
   async #dial(text: string): Promise<void> {

@@ -53,6 +53,19 @@ describe('swarm', () => {
     )
   })
 
+  it('finds a node to start from that comes up later', { timeout: 30_000 }, async () => {
+    const late = await make('late')
+    await late.start()
+    const addresses = late.multiaddrs
+    const port = Number(/tcp\/(\d+)/.exec(addresses[0] ?? '')?.[1])
+    await late.stop()
+    const early = await make('early', 0, addresses)
+    await early.start()
+    const again = await make('late', port)
+    await again.start()
+    await vi.waitFor(() => expect(early.peerCount).toBe(1), { timeout: 25_000 })
+  })
+
   it('says which port is in use', async () => {
     const first = await make('d')
     await first.start()
