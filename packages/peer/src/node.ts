@@ -154,7 +154,7 @@ class Node implements Service {
       // The two name each other; the engine is made below.
       source: {
         holdings: (digest) => this.#downloads.holdings(digest),
-        fetchForOthers: (digest, wanted) => this.#downloads.fetchForOthers(digest, wanted),
+        fetchForOthers: (digest, wanted, asker) => this.#downloads.fetchForOthers(digest, wanted, asker),
       },
       lane: () => ({ host: options.lane.advertiseHost, port: this.#workers.lanePort }),
       log: log.child({ room: 'swarm' }),

@@ -5,6 +5,7 @@ import type { StoredBlob } from '../store/blob.ts'
 import { AssignedPieces } from './assigned-pieces.ts'
 import type { DownloadDependencies, OriginSource } from './dependencies.ts'
 import { DownloadError } from './errors.ts'
+import { type WishOutcome, wishOutcomeOf } from './fetches-for-others.ts'
 import { HolderFetch } from './holder-fetch.ts'
 import {
   type LadderOptions,
@@ -74,7 +75,8 @@ export class Download {
   #urgency: Urgency | undefined
   #hasLease = false
   #hasSwarmFailed = false
-  #isAsked: 'no' | 'fetches' | 'failed' = 'no'
+  /** What came of others' wish that it be fetched from the origin; undefined: they have none. */
+  #wish: WishOutcome | undefined
   #isBegun = false
   #isFinishing = false
   #outcome: DownloadOutcome | undefined
@@ -227,13 +229,14 @@ export class Download {
     this.#finishIfWhole()
   }
 
-  /** Fetches the blob from the origin, from `firstPiece` on, because other nodes asked this one to. */
-  fetchForOthers(origin: BlobOrigin, firstPiece: number): void {
-    if (this.#outcome !== undefined || this.#isAsked !== 'no') return
-    this.#isAsked = 'fetches'
+  /** Fetches the blob from the origin, from `firstPiece` on, because other nodes asked this one to; what came of it. */
+  fetchForOthers(origin: BlobOrigin, firstPiece: number): WishOutcome {
+    if (this.#outcome !== undefined || this.#wish !== undefined) return this.#wish ?? 'failed'
+    this.#wish = 'fetches'
     this.#originFetch.addSource({ ...origin, ...this.#credentialsFor(origin) })
     this.#fetchFrom(firstPiece)
     this.#finishIfWhole()
+    return this.#wish
   }
 
   swarmFailed(reason: LeaseFailed_Reason): void {
@@ -387,8 +390,8 @@ export class Download {
       this.#hasLease = false
       coordinator.leaseFailed(this.digest, leaseFailureReason(error))
     }
-    const isOnlyAsked = this.#urgency === undefined && this.#isAsked === 'fetches'
-    if (this.#isAsked === 'fetches') this.#isAsked = 'failed'
+    const isOnlyAsked = this.#urgency === undefined && this.#wish === 'fetches'
+    if (this.#wish === 'fetches') this.#wish = wishOutcomeOf(error)
     if (isOnlyAsked) this.#finish(this.#originError(error))
     if (this.#standing.rung !== 'origin' || this.#flights.count > 0) return
     const standing = standingAfterOriginFailed(this.#standing, { ...this.#view(), hasHope: this.#holderFetch.hasHope })

@@ -4,6 +4,7 @@ import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency } from 
 import type { StoredBlob } from '../store/blob.ts'
 import { type StoreError, storeIoError } from '../store/errors.ts'
 import type { Holdings, HoldingsSource, Wanted } from '../swarm/holders.ts'
+import { ChosenFetchers } from './chosen-fetchers.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
 import { Download, type DownloadOptions } from './download.ts'
 import { DownloadWorkers } from './download-workers.ts'
@@ -49,6 +50,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   readonly #work = new Set<Promise<unknown>>()
   readonly #stopping = new AbortController()
   readonly #forOthers: FetchesForOthers
+  readonly #chosen = new ChosenFetchers()
   /** Since when there is no scheduler; undefined while there is one. */
   #schedulerGoneMs: number | undefined
   #timer: NodeJS.Timeout | undefined
@@ -229,27 +231,30 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   }
 
   async holdings(digest: string): Promise<Holdings | undefined> {
-    const { store } = this.#dependencies
+    const { now, store } = this.#dependencies
     const blob = store.find(digest)
     const sizeToCome = this.#forOthers.sizeOf(digest)
-    if (blob === undefined) return sizeToCome === undefined ? undefined : holdingsToCome(sizeToCome)
-    const pieceMap = await store.pieceMap(digest)
-    return holdingsOf(blob, pieceMap, sizeToCome !== undefined || this.#isFetching(digest))
+    const isFetching = sizeToCome !== undefined || this.#active.get(digest)?.isFetchingFromOrigin === true
+    const chosen = this.#chosen.of(digest, now())
+    const prospects = { isFetching, ...(chosen === undefined ? {} : { fetcher: chosen.peerId }) }
+    if (blob !== undefined) return holdingsOf(blob, await store.pieceMap(digest), prospects)
+    const size = sizeToCome ?? chosen?.size
+    return size === undefined ? undefined : holdingsToCome(size, prospects)
   }
 
-  fetchForOthers(digest: string, wanted: Wanted): void {
+  async fetchForOthers(digest: string, wanted: Wanted, asker: string): Promise<void> {
+    const { registry, repository, firstPiece, size } = wanted
     const active = this.#active.get(digest)
     if (this.#dependencies.store.find(digest)?.isComplete) return
-    if (active === undefined) this.#forOthers.begin(digest, wanted)
-    else active.fetchForOthers({ registry: wanted.registry, repository: wanted.repository }, wanted.firstPiece)
+    const outcome =
+      active === undefined
+        ? await this.#forOthers.begin(digest, wanted)
+        : active.fetchForOthers({ registry, repository }, firstPiece)
+    if (outcome === 'refused') this.#chosen.choose(digest, { peerId: asker, size }, this.#dependencies.now())
   }
 
   bootstrap(multiaddrs: readonly string[]): void {
     this.#bootstrap(multiaddrs)
-  }
-
-  #isFetching(digest: string): boolean {
-    return this.#active.get(digest)?.isFetchingFromOrigin === true
   }
 
   async #openStored(request: BlobRequest): Promise<BlobReader> {

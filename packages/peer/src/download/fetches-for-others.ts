@@ -1,13 +1,27 @@
 import type { Logger } from '@shoal/core'
+import { LeaseFailed_Reason } from '@shoal/proto'
 import type { Wanted } from '../swarm/holders.ts'
 import type { OriginBlobs } from './dependencies.ts'
 import type { Download } from './download.ts'
+import { leaseFailureReason } from './reasons.ts'
 
 /** Blobs that are fetched on behalf of others at once. */
 const MAX_UNDER_WAY = 16
 /** A blob that could not be fetched is not tried again for others before this. */
 const REFUSE_MS = 30_000
 const MAX_REFUSED = 1000
+
+/**
+ * What came of a wish: `fetches` it; `refused` by the origin, so that a node with other credentials might get it;
+ * `failed` otherwise.
+ */
+export type WishOutcome = 'fetches' | 'refused' | 'failed'
+
+interface UnderWay {
+  /** Bytes of the whole blob, as it was asked for. */
+  readonly size: number
+  readonly begun: Promise<WishOutcome>
+}
 
 /**
  * Blobs that this node fetches from their origin because others asked it to, there being no scheduler to lease them. As
@@ -20,10 +34,8 @@ export class FetchesForOthers {
   readonly #log: Logger
   readonly #now: () => number
   readonly #signal: AbortSignal
-  /** Digest → bytes of the whole blob. */
-  readonly #underWay = new Map<string, number>()
-  /** Digest → until when it is not tried. */
-  readonly #refused = new Map<string, number>()
+  readonly #underWay = new Map<string, UnderWay>()
+  readonly #gaveUp = new Map<string, { readonly outcome: WishOutcome; readonly untilMs: number }>()
 
   constructor(dependencies: {
     /** The download of the blob, begun if there is none. */
@@ -42,37 +54,55 @@ export class FetchesForOthers {
 
   /** Bytes of the blob when it is being fetched for others. */
   sizeOf(digest: string): number | undefined {
-    return this.#underWay.get(digest)
+    return this.#underWay.get(digest)?.size
   }
 
-  /** Begins to fetch a blob, unless that is under way, failed a short while ago, or would be too much. */
-  begin(digest: string, wanted: Wanted): void {
-    const isRefused = (this.#refused.get(digest) ?? Number.NEGATIVE_INFINITY) > this.#now()
-    if (isRefused || this.#underWay.has(digest) || this.#underWay.size >= MAX_UNDER_WAY) return
-    this.#underWay.set(digest, wanted.size)
-    void this.#fetch(digest, wanted).finally(() => this.#underWay.delete(digest))
+  /**
+   * Begins to fetch a blob, unless that is under way, did not work a short while ago, or would be too much. Resolves
+   * when it is known what comes of it; never rejects.
+   */
+  async begin(digest: string, wanted: Wanted): Promise<WishOutcome> {
+    const underWay = this.#underWay.get(digest)
+    if (underWay !== undefined) return underWay.begun
+    const before = this.#gaveUp.get(digest)
+    if (before !== undefined && before.untilMs > this.#now()) return before.outcome
+    if (this.#underWay.size >= MAX_UNDER_WAY) return 'failed'
+    const begun = this.#fetch(digest, wanted)
+    this.#underWay.set(digest, { size: wanted.size, begun })
+    return begun
   }
 
-  async #fetch(digest: string, wanted: Wanted): Promise<void> {
+  async #fetch(digest: string, wanted: Wanted): Promise<WishOutcome> {
     const { registry, repository } = wanted
     try {
       const size = await this.#blobSize(digest, { registry, repository }, this.#signal)
       const download = await this.#begin(digest, size, wanted)
       this.#log.info({ digest, registry, repository }, 'fetching from the origin on behalf of other nodes')
-      download.fetchForOthers({ registry, repository }, wanted.firstPiece)
-      // Why it failed is logged with the download.
-      if ((await download.ended) !== 'complete') this.#refuse(digest)
+      void download.ended.then((end) => {
+        // Why it failed is logged with the download.
+        if (end === 'complete') this.#underWay.delete(digest)
+        else this.#giveUp(digest, end.cause)
+      })
+      return download.fetchForOthers({ registry, repository }, wanted.firstPiece)
     } catch (error) {
-      if (this.#signal.aborted) return
-      this.#refuse(digest)
-      this.#log.warn({ digest, registry, repository, err: error }, 'a blob can not be fetched on behalf of other nodes')
+      const fields = { digest, registry, repository, err: error }
+      if (!this.#signal.aborted) this.#log.warn(fields, 'a blob can not be fetched on behalf of other nodes')
+      return this.#giveUp(digest, error)
     }
   }
 
-  #refuse(digest: string): void {
-    this.#refused.delete(digest)
-    this.#refused.set(digest, this.#now() + REFUSE_MS)
-    const [oldest] = this.#refused.keys()
-    if (this.#refused.size > MAX_REFUSED && oldest !== undefined) this.#refused.delete(oldest)
+  #giveUp(digest: string, error: unknown): WishOutcome {
+    const outcome = wishOutcomeOf(error)
+    this.#underWay.delete(digest)
+    this.#gaveUp.delete(digest)
+    this.#gaveUp.set(digest, { outcome, untilMs: this.#now() + REFUSE_MS })
+    const [oldest] = this.#gaveUp.keys()
+    if (this.#gaveUp.size > MAX_REFUSED && oldest !== undefined) this.#gaveUp.delete(oldest)
+    return outcome
   }
+}
+
+/** What a failure of the origin means for those on whose behalf it was asked. */
+export function wishOutcomeOf(error: unknown): WishOutcome {
+  return leaseFailureReason(error) === LeaseFailed_Reason.UNAUTHORIZED ? 'refused' : 'failed'
 }

@@ -13,10 +13,17 @@ const FETCHERS = 2
 /** Holders that are asked in one round. */
 const MAX_ASKED = 24
 const REFRESH_MS = 1000
-/** The DHT is asked again for holders after this, and in each round in which there is no hope. */
+/** The DHT is asked again for holders after this, and twice as late, up to the maximum, after it named none. */
 const LOOKUP_MS = 3000
+const MAX_LOOKUP_MS = 30_000
 const ASK_DEADLINE_MS = 2000
 const SHA256_BYTES = 32
+
+/** A node that is asked to fetch from the origin for all, beginning at a piece. */
+interface Fetcher {
+  readonly peerId: string
+  readonly firstPiece: number
+}
 
 /** What happens to pieces fetched from holders. */
 export interface HolderFetchListener {
@@ -24,7 +31,7 @@ export interface HolderFetchListener {
   fetched(piece: number, sha256: Uint8Array): void
   /** A piece did not come; its flight has ended. `isWrong`: the holder sent wrong bytes, and is left for good. */
   failed(piece: number, peerId: string, code: string, isWrong: boolean): void
-  /** This node is one of the nearest to the digest: it is to fetch from the origin, from `firstPiece` on, for all. */
+  /** This node is to fetch from the origin for all, from `firstPiece` on: it is near the digest, or was chosen. */
   elected(firstPiece: number): void
   /** The search has ended, or hope may be gone. */
   changed(): void
@@ -50,13 +57,17 @@ export class HolderFetch {
   }
   readonly #known = new KnownHolders()
   /** Who is to fetch from the origin for all, and from which piece on. */
-  #fetchers: readonly { readonly peerId: string; readonly firstPiece: number }[] = []
+  #fetchers: readonly Fetcher[] = []
+  /** Whom the origin does not refuse, by word of those. */
+  readonly #chosen = new Set<string>()
   #mayFetch = false
   #inFlight = 0
   #round: Promise<void> | undefined
   #isMeeting = false
+  #isElected = false
   #hasLookedUp = false
-  #lookedUpMs = Number.NEGATIVE_INFINITY
+  #lookUpAtMs = Number.NEGATIVE_INFINITY
+  #lookUpWaitMs = LOOKUP_MS
   #askedMs = Number.NEGATIVE_INFINITY
 
   /** @param origin where the fetchers of a rendezvous are sent to */
@@ -98,8 +109,10 @@ export class HolderFetch {
     if (mayFetch === this.#mayFetch) return
     this.#mayFetch = mayFetch
     this.#fetchers = []
+    this.#chosen.clear()
     this.#hasLookedUp = false
-    this.#lookedUpMs = Number.NEGATIVE_INFINITY
+    this.#lookUpAtMs = Number.NEGATIVE_INFINITY
+    this.#lookUpWaitMs = LOOKUP_MS
     this.#askedMs = Number.NEGATIVE_INFINITY
     this.tick()
   }
@@ -132,7 +145,7 @@ export class HolderFetch {
     this.#fetchers = ids.map((peerId, rank) => ({ peerId, firstPiece: Math.floor((count * rank) / ids.length) }))
     if (signal.aborted) return
     const own = this.#fetchers.find(({ peerId }) => peerId === finder.peerId)
-    if (own !== undefined) this.#dependencies.listener.elected(own.firstPiece)
+    if (own !== undefined) this.#elect(own.firstPiece)
     await Promise.all(this.#fetchers.map(({ peerId }) => this.#ask(peerId)))
   }
 
@@ -149,28 +162,33 @@ export class HolderFetch {
 
   /** One round: all known holders, those to meet, and, when it is time, those that the DHT names. */
   async #askAll(): Promise<void> {
-    const { finder, log, now, signal } = this.#dependencies
-    const { digest } = this.#blob
     const asking = new Map<string, Promise<void>>()
     const ask = (peerId: string) => {
       if (!asking.has(peerId) && asking.size < MAX_ASKED) asking.set(peerId, this.#ask(peerId))
     }
-    const isLookupDue = !this.hasHope || now() - this.#lookedUpMs >= LOOKUP_MS
     for (const { peerId } of this.#fetchers) ask(peerId)
+    for (const peerId of this.#chosen) ask(peerId)
     for (const peerId of this.#known.ids) ask(peerId)
-    if (isLookupDue) {
-      this.#lookedUpMs = now()
-      try {
-        for await (const peerId of finder.find(digest, withDeadline(this.#options.holdersMs, signal))) {
-          ask(peerId)
-          if (asking.size >= MAX_ASKED) break
-        }
-      } catch (error) {
-        log.debug({ digest, err: error }, 'the DHT did not name all holders of a blob in time')
-      }
-    }
+    if (this.#dependencies.now() >= this.#lookUpAtMs) await this.#lookUp(ask)
     await Promise.all(asking.values())
     this.#hasLookedUp = true
+  }
+
+  /** Has the DHT name holders, as far as it comes in time. */
+  async #lookUp(found: (peerId: string) => void): Promise<void> {
+    const { finder, log, now, signal } = this.#dependencies
+    const { digest } = this.#blob
+    let count = 0
+    try {
+      for await (const peerId of finder.find(digest, withDeadline(this.#options.holdersMs, signal))) {
+        found(peerId)
+        if (++count >= MAX_ASKED) break
+      }
+    } catch (error) {
+      log.debug({ digest, err: error }, 'the DHT did not name all holders of a blob in time')
+    }
+    this.#lookUpWaitMs = count > 0 ? LOOKUP_MS : Math.min(MAX_LOOKUP_MS, 2 * this.#lookUpWaitMs)
+    this.#lookUpAtMs = now() + this.#lookUpWaitMs
   }
 
   /** Asks one node what it holds; never rejects. */
@@ -180,9 +198,11 @@ export class HolderFetch {
     if (peerId === finder.peerId || this.#known.isBarred(peerId)) return
     try {
       const deadline = withDeadline(ASK_DEADLINE_MS, signal)
-      const holder = await finder.ask(peerId, { digest, size }, this.#wantedOf(peerId), deadline)
+      const fetcher = this.#blob.have.isComplete ? undefined : this.#fetchers.find((one) => one.peerId === peerId)
+      const holder = await finder.ask(peerId, { digest, size }, this.#wanted(fetcher), deadline)
       if (holder === undefined) this.#known.forget(peerId)
       else this.#known.update(holder)
+      if (fetcher !== undefined) await this.#follow(fetcher, holder?.fetcher)
     } catch (error) {
       this.#known.forget(peerId)
       log.debug({ digest, peer: peerId, err: error }, 'a node does not say what it holds')
@@ -190,11 +210,24 @@ export class HolderFetch {
     this.#pump()
   }
 
-  #wantedOf(peerId: string): Wanted | undefined {
-    const fetcher = this.#fetchers.find((one) => one.peerId === peerId)
-    if (fetcher === undefined || this.#blob.have.isComplete) return undefined
+  #wanted(fetcher: Fetcher | undefined): Wanted | undefined {
+    if (fetcher === undefined) return undefined
     const { registry, repository } = this.#origin
     return { size: this.#blob.size, registry, repository, firstPiece: fetcher.firstPiece }
+  }
+
+  /** The origin refuses the blob to `fetcher`, which has chosen another node, perhaps this one, in its place. */
+  async #follow(fetcher: Fetcher, chosen: string | undefined): Promise<void> {
+    if (chosen === undefined || this.#chosen.has(chosen) || this.#chosen.size >= MAX_ASKED) return
+    this.#chosen.add(chosen)
+    if (chosen === this.#dependencies.finder.peerId) this.#elect(fetcher.firstPiece)
+    else await this.#ask(chosen)
+  }
+
+  #elect(firstPiece: number): void {
+    if (this.#isElected) return
+    this.#isElected = true
+    this.#dependencies.listener.elected(firstPiece)
   }
 
   #pump(): void {

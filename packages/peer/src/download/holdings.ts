@@ -4,11 +4,14 @@ import type { Holdings } from '../swarm/holders.ts'
 
 const SHA256_BYTES = 32
 
+/** What is to be told of a blob besides what is held of it. */
+type Prospects = Pick<Holdings, 'isFetching' | 'fetcher'>
+
 /**
  * What a node may tell others of a blob.
  * @param pieceMap sha256 of each piece, 32 bytes each, zero where not known
  */
-export function holdingsOf(blob: StoredBlob, pieceMap: Uint8Array | undefined, isFetching: boolean): Holdings {
+export function holdingsOf(blob: StoredBlob, pieceMap: Uint8Array | undefined, prospects: Prospects): Holdings {
   const { count } = blob.layout
   const have = new HaveSet(count)
   const sha256s = new Uint8Array(count * SHA256_BYTES)
@@ -18,11 +21,11 @@ export function holdingsOf(blob: StoredBlob, pieceMap: Uint8Array | undefined, i
     have.add(piece)
     sha256s.set(sha256, piece * SHA256_BYTES)
   }
-  return { size: blob.size, have, sha256s, isFetching }
+  return { size: blob.size, have, sha256s, ...prospects }
 }
 
-/** What a node tells of a blob of `size` bytes of which it holds nothing yet but which it is about to fetch. */
-export function holdingsToCome(size: number): Holdings {
+/** What a node tells of a blob of `size` bytes of which it holds nothing. */
+export function holdingsToCome(size: number, prospects: Prospects): Holdings {
   const { count } = new PieceLayout(size)
-  return { size, have: new HaveSet(count), sha256s: new Uint8Array(count * SHA256_BYTES), isFetching: true }
+  return { size, have: new HaveSet(count), sha256s: new Uint8Array(count * SHA256_BYTES), ...prospects }
 }

@@ -68,10 +68,10 @@ export class KnownHolders {
     return holders
   }
 
-  /** Whether some node holds a piece for which `isMissing`, or is fetching from the origin. */
+  /** Whether some node holds a piece for which `isMissing`, is fetching from the origin, or names one that is to. */
   hasAny(count: number, isMissing: (piece: number) => boolean): boolean {
     for (const { view } of this.#known.values()) {
-      if (view.isFetching) return true
+      if (view.isFetching || view.fetcher !== undefined) return true
       for (let piece = 0; piece < count; piece++) if (view.have.has(piece) && isMissing(piece)) return true
     }
     return false

@@ -20,6 +20,8 @@ export interface Holdings {
   readonly sha256s: Uint8Array
   /** Whether the node is fetching the blob from its origin: more pieces will come. */
   readonly isFetching: boolean
+  /** Peer id of who is to fetch it on behalf of all, as the origin refuses it to the node. */
+  readonly fetcher?: string
 }
 
 /** What another node holds of a blob, and where its lane is. */
@@ -55,6 +57,9 @@ export interface HolderFinder {
 export interface HoldingsSource {
   /** What this node holds of the blob; undefined when it has nothing to do with it. */
   holdings(digest: string): Promise<Holdings | undefined>
-  /** Another node wants this one to fetch the blob from its origin on behalf of all; must not throw. */
-  fetchForOthers(digest: string, wanted: Wanted): void
+  /**
+   * Another node, `asker`, wants this one to fetch the blob from its origin on behalf of all. Resolves when it is known
+   * what comes of it; never rejects.
+   */
+  fetchForOthers(digest: string, wanted: Wanted, asker: string): Promise<void>
 }

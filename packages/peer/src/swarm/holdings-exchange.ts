@@ -1,5 +1,5 @@
 import type { Connection, PeerId, Stream } from '@libp2p/interface'
-import { type Logger, withDeadline } from '@shoal/core'
+import { type Logger, pause, withDeadline } from '@shoal/core'
 import type { Libp2p } from 'libp2p'
 import type { Holder, HoldingsSource, Wanted } from './holders.ts'
 import {
@@ -17,6 +17,8 @@ import { readMessage } from './stream-message.ts'
 const PROTOCOL = '/shoal/holdings/1.0.0'
 /** For one question and its answer, at the side that answers. */
 const SERVE_DEADLINE_MS = 5000
+/** How long an answer waits for what comes of a wish: the origin is asked whether it gives the blob. */
+const WISH_MS = 1000
 /** Streams of one connection at once. */
 const MAX_STREAMS = 32
 /** Questions that are being answered at once, of all nodes. */
@@ -90,7 +92,7 @@ export class HoldingsExchange {
     }
     this.#served++
     try {
-      const outcome = await this.#answer(stream, withDeadline(SERVE_DEADLINE_MS))
+      const outcome = await this.#answer(stream, peerId, withDeadline(SERVE_DEADLINE_MS))
       this.#metrics.questions.inc({ outcome })
     } catch (error) {
       this.#metrics.questions.inc({ outcome: 'broken' })
@@ -101,14 +103,19 @@ export class HoldingsExchange {
     }
   }
 
-  async #answer(stream: Stream, signal: AbortSignal): Promise<'answered' | 'malformed'> {
+  async #answer(stream: Stream, peerId: string, signal: AbortSignal): Promise<'answered' | 'malformed'> {
     const question = parseQuestion(await readMessage(stream, MAX_QUESTION_BYTES, signal))
     if (question === undefined) {
       stream.abort(new Error('not a question for holdings'))
       return 'malformed'
     }
     const { digest, wanted } = question
-    if (wanted !== undefined) this.#source.fetchForOthers(digest, wanted)
+    if (wanted !== undefined) {
+      // The asker is told what came of its wish, if that is known soon.
+      const known = new AbortController()
+      const wish = this.#source.fetchForOthers(digest, wanted, peerId).finally(() => known.abort())
+      await Promise.race([wish, pause(WISH_MS, known.signal)])
+    }
     const holdings = await this.#source.holdings(digest)
     const answer = encodeAnswer(holdings === undefined ? undefined : { holdings, ...this.#lane() })
     await sendWhole(stream, answer, signal)

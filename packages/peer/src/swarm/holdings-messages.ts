@@ -10,6 +10,7 @@ const SHA256_BYTES = 32
 const MAX_HOST_CHARACTERS = 255
 /** The largest answer. */
 export const MAX_ANSWER_BYTES = MAX_PIECES * SHA256_BYTES + MAX_PIECES / 8 + 1024
+const PEER_ID = /^[A-Za-z0-9]{1,128}$/
 const HOST = /^[A-Za-z0-9][A-Za-z0-9.:_-]*$/
 
 /** What a node asks another about a blob. */
@@ -62,6 +63,7 @@ export function encodeAnswer(answer: HoldingsAnswer | undefined): Uint8Array {
     isFetching: holdings.isFetching,
     laneHost: host,
     lanePort: port,
+    fetcher: holdings.fetcher ?? '',
   }).finish()
 }
 
@@ -71,7 +73,8 @@ export function parseAnswer(bytes: Uint8Array, size: number): HoldingsAnswer | u
   const message = tryDecode(() => swarm.HoldingsResponse.decode(bytes))
   const layout = layoutOf(size)
   if (message === undefined || layout === undefined || message.size !== size) return undefined
-  const { laneHost: host, lanePort: port, isFetching } = message
+  const { laneHost: host, lanePort: port, isFetching, fetcher } = message
+  if (fetcher !== '' && !PEER_ID.test(fetcher)) return undefined
   if (host.length > MAX_HOST_CHARACTERS || (host !== '' && !HOST.test(host)) || port < 1 || port > 65_535)
     return undefined
   const have = HaveSet.fromBytes(message.have, layout.count)
@@ -83,7 +86,8 @@ export function parseAnswer(bytes: Uint8Array, size: number): HoldingsAnswer | u
     sha256s.set(message.sha256s.subarray(at, at + SHA256_BYTES), piece * SHA256_BYTES)
     at += SHA256_BYTES
   }
-  return { holdings: { size, have, sha256s, isFetching }, host, port }
+  const holdings = { size, have, sha256s, isFetching, ...(fetcher === '' ? {} : { fetcher }) }
+  return { holdings, host, port }
 }
 
 /** How a blob of this size is cut; undefined for one of which nodes do not tell each other. */

@@ -151,7 +151,7 @@ describe.skipIf(whyNoTmpfs() !== undefined)('downloads on a full disk', () => {
         log,
         now: () => performance.now(),
         random: Math.random,
-        finder: new MemoryNetwork().join('self', { holdings: async () => undefined, fetchForOthers: () => {} }),
+        finder: new MemoryNetwork().join('self', { holdings: async () => undefined, fetchForOthers: async () => {} }),
         begun: () => {},
         published: () => {},
         origin: {

@@ -16,6 +16,8 @@ class Other {
   readonly held = new Set<number>()
   readonly wanted: Wanted[] = []
   isFetching = false
+  /** Whom it has chosen to fetch in its place. */
+  fetcher: string | undefined
   /** Called when it is asked to fetch from the origin. */
   fetch = () => {}
   readonly #world: World
@@ -26,8 +28,11 @@ class Other {
     this.peerId = peerId
     world.parents.set(peerId, content)
     const finder = world.network.join(peerId, {
-      holdings: async () => (this.held.size === 0 && !this.isFetching ? undefined : this.#holdings()),
-      fetchForOthers: (_digest, what) => {
+      holdings: async () => {
+        const hasNothing = this.held.size === 0 && !this.isFetching && this.fetcher === undefined
+        return hasNothing ? undefined : this.#holdings()
+      },
+      fetchForOthers: async (_digest, what) => {
         this.wanted.push(what)
         this.fetch()
       },
@@ -53,7 +58,8 @@ class Other {
       const bytes = content.subarray(layout.offset(piece), layout.offset(piece) + layout.length(piece))
       sha256s.set(createHash('sha256').update(bytes).digest(), piece * 32)
     }
-    return { size: content.byteLength, have, sha256s, isFetching: this.isFetching }
+    const prospects = { isFetching: this.isFetching, ...(this.fetcher === undefined ? {} : { fetcher: this.fetcher }) }
+    return { size: content.byteLength, have, sha256s, ...prospects }
   }
 }
 
@@ -95,6 +101,28 @@ describe('a download without a scheduler', () => {
     growing.hold([1, 2])
     later(999)
     growing.hold(all)
+    later()
+    expect((await reading).equals(content)).toBe(true)
+  })
+
+  it('asks the DHT again, less and less often while it names nobody', async () => {
+    const find = vi.spyOn(world.finder, 'find')
+    world.network.nearest = ['a']
+    const fetching = new Other(world, 'a', [])
+    fetching.fetch = () => {
+      fetching.isFetching = true
+    }
+    const reading = world.read()
+    await vi.waitFor(() => expect(fetching.wanted).toHaveLength(1))
+    const lookups: number[] = []
+    for (let seconds = 1; seconds <= 14; seconds++) {
+      const asked = world.finder.asked.length
+      later()
+      await vi.waitFor(() => expect(world.finder.asked.length).toBeGreaterThan(asked))
+      lookups.push(find.mock.calls.length)
+    }
+    expect(lookups.at(-1)).toBe(2)
+    fetching.hold(all)
     later()
     expect((await reading).equals(content)).toBe(true)
   })
@@ -181,6 +209,34 @@ describe('a download without a scheduler', () => {
     expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'no_scheduler' })).toBe(1)
   })
 
+  it('fetches from the origin when one of the nearest, which may not, has chosen it', async () => {
+    const other = new Other(world, 'a', [])
+    world.network.nearest = ['a']
+    other.fetch = () => {
+      other.fetcher = 'self'
+    }
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(await metric('shoal_node_ladder_steps_total', { rung: 'origin' })).toBeUndefined()
+  })
+
+  it('takes the pieces from the node that was chosen', async () => {
+    world.originBytes = undefined
+    const near = new Other(world, 'a', [])
+    const chosen = new Other(world, 'b', [])
+    world.network.nearest = ['a']
+    near.fetch = () => {
+      near.fetcher = 'b'
+      chosen.isFetching = true
+      chosen.hold(all.slice(0, 2))
+    }
+    const reading = world.read()
+    await vi.waitFor(() => expect(chosen.sent).toBe(2))
+    chosen.hold(all)
+    later()
+    expect((await reading).equals(content)).toBe(true)
+    expect(chosen.wanted).toEqual([])
+  })
+
   it('tells why the origin refused when nobody else could', async () => {
     world.originBytes = undefined
     world.originError = new OriginError('UNAUTHORIZED', 'no credentials')
@@ -241,7 +297,7 @@ describe('a node that is asked to fetch for others', () => {
   const look = () => asker.ask('self', request, undefined)
 
   beforeEach(() => {
-    asker = world.network.join('asker', { holdings: async () => undefined, fetchForOthers: () => {} })
+    asker = world.network.join('asker', { holdings: async () => undefined, fetchForOthers: async () => {} })
   })
 
   it('says nothing of a blob that nobody wants it to fetch', async () => {
@@ -263,21 +319,38 @@ describe('a node that is asked to fetch for others', () => {
 
   it('believes the origin about the size', async () => {
     const size = content.byteLength + 7
-    expect(await asker.ask('self', { digest, size }, { ...wanted, size })).toMatchObject({ isFetching: true })
+    expect(await asker.ask('self', { digest, size }, { ...wanted, size })).toBeUndefined()
     await vi.waitFor(() => expect(world.published).toEqual([digest]))
-    expect(await asker.ask('self', { digest, size }, undefined)).toBeUndefined()
+    expect(await look()).toMatchObject({ size: content.byteLength })
   })
 
   it('makes no room for what the origin does not give it, and does not try again for a while', async () => {
     world.originSize = new OriginError('UNAUTHORIZED', 'no')
-    await ask()
-    await vi.waitFor(async () => expect(await look()).toBeUndefined())
+    expect(await ask()).toMatchObject({ isFetching: false })
     world.originSize = content.byteLength
-    expect(await ask()).toBeUndefined()
+    later(3001)
+    expect(await ask()).toMatchObject({ isFetching: false })
     expect(world.store.find(digest)).toBeUndefined()
     later(30_000)
     expect(await ask()).toMatchObject({ isFetching: true })
     await vi.waitFor(() => expect(world.published).toEqual([digest]))
+  })
+
+  it('chooses the first that asked when the origin refuses it, and another when that one is gone', async () => {
+    world.isPrivate = true
+    const second = world.network.join('second', { holdings: async () => undefined, fetchForOthers: async () => {} })
+    expect(await ask()).toMatchObject({ isFetching: false, fetcher: 'asker', size: content.byteLength })
+    expect(await second.ask('self', request, wanted)).toMatchObject({ isFetching: false, fetcher: 'asker' })
+    expect(await look()).toMatchObject({ fetcher: 'asker' })
+    later(3001)
+    expect(await look()).toBeUndefined()
+    expect(await second.ask('self', request, wanted)).toMatchObject({ fetcher: 'second' })
+    expect(world.store.find(digest)).toBeUndefined()
+  })
+
+  it('chooses nobody when the origin is away', async () => {
+    world.originSize = new OriginError('UNAVAILABLE', 'away')
+    expect(await ask()).toBeUndefined()
   })
 
   it('ends a fetch that the origin refuses half-way', async () => {
@@ -305,22 +378,30 @@ describe('a node that is asked to fetch for others', () => {
 })
 
 describe('several nodes without a scheduler', () => {
-  it('pull a cold blob at once, and the origin gives away two copies at the most', async () => {
+  it.each([
+    ['a public', false],
+    ['a private', true],
+  ])('pull a cold blob of %s origin at once, which gives away two copies at the most', async (_, isPrivate) => {
     const network = new MemoryNetwork()
-    const names = ['n0', 'n1', 'n2', 'n3', 'n4']
+    const names = ['n0', 'n1', 'n2', 'n3', 'n4', 'idle0', 'idle1']
+    // Those that nobody pulls through are nearest: they have no credentials of a client.
+    network.nearest = isPrivate ? ['idle0', 'idle1'] : []
     const worlds = await Promise.all(names.map((name) => World.open(undefined, '', network, name)))
     try {
       for (const one of worlds) {
         one.isConnected = false
+        one.isPrivate = isPrivate
         one.nowMs = 5000
         for (const name of names) one.parents.set(name, content)
       }
-      const readings = Promise.all(worlds.map((one) => one.read()))
+      const authorization = isPrivate ? 'Basic c2VjcmV0' : undefined
+      const readings = Promise.all(worlds.slice(0, 5).map((one) => one.read(undefined, authorization)))
       const ticking = setInterval(() => {
         for (const one of worlds) one.nowMs += 1000
-      }, 100)
+      }, 250)
       for (const bytes of await readings.finally(() => clearInterval(ticking))) expect(bytes.equals(content)).toBe(true)
-      const pieces = worlds.flatMap((one) => one.originRequests).reduce((sum, { pieceCount }) => sum + pieceCount, 0)
+      const requests = worlds.flatMap((one) => one.originRequests)
+      const pieces = requests.reduce((sum, { pieceCount }) => sum + pieceCount, 0)
       expect(pieces).toBeGreaterThanOrEqual(layout.count)
       expect(pieces).toBeLessThanOrEqual(2 * layout.count)
       expect(worlds.filter((one) => one.originRequests.length > 0).length).toBeLessThanOrEqual(2)

@@ -10,6 +10,7 @@ import type { GrowingBlob, OriginRequest, PieceWorkers } from '../../../src/down
 import { Downloads } from '../../../src/download/downloads.ts'
 import { createDownloadMetrics } from '../../../src/download/metrics.ts'
 import type { PieceRequest } from '../../../src/lane/piece-fetch.ts'
+import { OriginError } from '../../../src/origin/errors.ts'
 import { NodeBlobs } from '../../../src/runtime-content/node-blobs.ts'
 import type { RuntimeContent } from '../../../src/runtime-content/runtime-content.ts'
 import type { BlobStore } from '../../../src/store/store.ts'
@@ -51,6 +52,9 @@ export class World implements PieceWorkers {
   readonly registry = new Registry()
   /** What the origin serves; undefined: it fails with `originError`. */
   originBytes: Buffer | undefined = content
+  /** Whether the origin refuses who comes without credentials. */
+  isPrivate = false
+  /** What the origin fails with. */
   originError: unknown = new Error('the origin is away')
   originRequests: OriginRequest[] = []
   /** Pieces that were asked of other nodes: `PIECE PEER`. */
@@ -87,7 +91,7 @@ export class World implements PieceWorkers {
     this.network = network
     this.finder = network.join(self, {
       holdings: (which) => this.downloads.holdings(which),
-      fetchForOthers: (which, wanted) => this.downloads.fetchForOthers(which, wanted),
+      fetchForOthers: (which, wanted, asker) => this.downloads.fetchForOthers(which, wanted, asker),
     })
     const log = createLogger('test', 'silent')
     this.store = makeStore(dataDir, {}, { hasher: this }).store
@@ -117,7 +121,8 @@ export class World implements PieceWorkers {
         this.finder.provide(which)
       },
       origin: {
-        blobSize: async () => {
+        blobSize: async (_digest, { authorization }) => {
+          if (this.isPrivate && authorization === undefined) throw new OriginError('UNAUTHORIZED', 'who are you?')
           if (this.originSize instanceof Error) throw this.originSize
           return this.originSize
         },
@@ -161,6 +166,7 @@ export class World implements PieceWorkers {
 
   async fetchFromOrigin(wanted: OriginRequest, onPiece: (piece: number, sha256: Uint8Array) => void) {
     this.originRequests.push(wanted)
+    if (this.isPrivate && wanted.source.authorization === undefined) throw new OriginError('UNAUTHORIZED', 'who?')
     if (this.originBytes === undefined) throw this.originError
     for (let piece = wanted.firstPiece; piece < wanted.firstPiece + wanted.pieceCount; piece++) {
       const bytes = pieceOf(this.originBytes, piece)
@@ -192,8 +198,9 @@ export class World implements PieceWorkers {
   }
 
   /** Reads the whole blob as a client would. */
-  async read(range = { start: 0, end: content.byteLength - 1 }): Promise<Buffer> {
-    const reader = await this.downloads.open(request)
+  async read(range = { start: 0, end: content.byteLength - 1 }, authorization?: string): Promise<Buffer> {
+    const own = authorization === undefined ? source : { ...source, authorization }
+    const reader = await this.downloads.open({ ...request, source: own })
     const chunks: Buffer[] = []
     try {
       for await (const chunk of reader.read(range, AbortSignal.timeout(10_000))) chunks.push(Buffer.from(chunk))

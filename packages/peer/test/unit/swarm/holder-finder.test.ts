@@ -24,12 +24,17 @@ const signal = () => AbortSignal.timeout(10_000)
 /** What the nodes of a network hold, and what they were asked to fetch. */
 class Held {
   readonly byNode = new Map<string, Holdings>()
-  readonly wanted: [name: string, digest: string, wanted: Wanted][] = []
+  readonly wanted: [name: string, digest: string, wanted: Wanted, asker: string][] = []
+  /** When it is known what comes of a wish. */
+  whenKnown: Promise<void> = Promise.resolve()
 
   sourceOf(name: string) {
     return {
       holdings: async (which: string) => (which === digest ? this.byNode.get(name) : undefined),
-      fetchForOthers: (which: string, wanted: Wanted) => void this.wanted.push([name, which, wanted]),
+      fetchForOthers: async (which: string, wanted: Wanted, asker: string) => {
+        this.wanted.push([name, which, wanted, asker])
+        await this.whenKnown
+      },
     }
   }
 }
@@ -122,7 +127,19 @@ describe.each([
   it('hands on what a node is wanted to fetch', async () => {
     const wanted = { size, registry: 'origin:5000', repository: 'app', firstPiece: 14 }
     await node(0).ask(node(2).peerId, { digest, size }, wanted, signal())
-    expect(held.wanted).toEqual([['c', digest, wanted]])
+    expect(held.wanted).toEqual([['c', digest, wanted, node(0).peerId]])
+  })
+
+  it('answers a wish when it is known what comes of it', async () => {
+    const known = Promise.withResolvers<void>()
+    held.whenKnown = known.promise.then(() => {
+      held.byNode.set('c', { ...holdingsOf(size, []), fetcher: 'somebody' })
+    })
+    const wanted = { size, registry: 'origin:5000', repository: 'app', firstPiece: 0 }
+    const asking = node(0).ask(node(2).peerId, { digest, size }, wanted, signal())
+    await vi.waitFor(() => expect(held.wanted).toHaveLength(1))
+    known.resolve()
+    expect(await asking).toMatchObject({ fetcher: 'somebody', isFetching: false })
   })
 
   it('has all nodes agree on which of them are nearest', async () => {

@@ -84,6 +84,15 @@ describe('an answer about holdings', () => {
     )
   })
 
+  it('names who is to fetch the blob', () => {
+    const named = {
+      ...answer,
+      holdings: { ...holdingsOf(7 * MIB, []), fetcher: '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA' },
+    }
+    expect(parseAnswer(encodeAnswer(named), 7 * MIB)?.holdings.fetcher).toBe(named.holdings.fetcher)
+    expect(parseAnswer(encodeAnswer(answer), 7 * MIB)?.holdings).not.toHaveProperty('fetcher')
+  })
+
   it('of nothing is no answer', () => {
     expect(encodeAnswer(undefined)).toHaveLength(0)
     expect(parseAnswer(new Uint8Array(0), 7 * MIB)).toBeUndefined()
@@ -101,6 +110,8 @@ describe('an answer about holdings', () => {
     ['a host that is a URL', { laneHost: 'http://10.0.0.1/' }],
     ['a host that is too long', { laneHost: 'a'.repeat(256) }],
     ['another size', { size: 6 * MIB }],
+    ['a fetcher that is a path', { fetcher: '../a' }],
+    ['a fetcher that is too long', { fetcher: 'a'.repeat(129) }],
   ])('is refused with %s', (_, change) => {
     expect(parseAnswer(swarm.HoldingsResponse.encode({ ...right, ...change }).finish(), 7 * MIB)).toBeUndefined()
   })

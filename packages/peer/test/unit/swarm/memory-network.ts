@@ -65,16 +65,19 @@ export class MemoryFinder implements HolderFinder {
     this.asked.push(wanted === undefined ? peerId : `${peerId} wanted ${wanted.firstPiece}`)
     const node = this.#network.nodes.get(peerId)
     if (node === undefined || this.#network.silent.has(peerId)) throw new Error(`${peerId} does not answer`)
-    const bytes = await node.#answer(encodeQuestion(wanted === undefined ? { digest } : { digest, wanted }))
+    const bytes = await node.#answer(
+      encodeQuestion(wanted === undefined ? { digest } : { digest, wanted }),
+      this.peerId,
+    )
     const answer = parseAnswer(bytes, size)
     if (answer === undefined) return undefined
     return { ...answer.holdings, peerId, host: answer.host, port: answer.port }
   }
 
-  async #answer(bytes: Uint8Array): Promise<Uint8Array> {
+  async #answer(bytes: Uint8Array, asker: string): Promise<Uint8Array> {
     const question = parseQuestion(bytes)
     if (question === undefined) throw new Error('not a question')
-    if (question.wanted !== undefined) this.#source.fetchForOthers(question.digest, question.wanted)
+    if (question.wanted !== undefined) await this.#source.fetchForOthers(question.digest, question.wanted, asker)
     const holdings = await this.#source.holdings(question.digest)
     return encodeAnswer(holdings === undefined ? undefined : { holdings, host: this.#host, port: 1 })
   }

@@ -9,7 +9,7 @@ import type { HoldingsSource } from '../../../src/swarm/holders.ts'
 import { createSwarmMetrics } from '../../../src/swarm/metrics.ts'
 import { Swarm } from '../../../src/swarm/swarm.ts'
 
-const nothing: HoldingsSource = { holdings: async () => undefined, fetchForOthers: () => {} }
+const nothing: HoldingsSource = { holdings: async () => undefined, fetchForOthers: async () => {} }
 
 describe('swarm', () => {
   let folder: string

@@ -65,6 +65,11 @@ export interface HoldingsResponse {
   laneHost: string;
   /** Port of the node's lane. */
   lanePort: number;
+  /**
+   * The origin refuses the blob to this node: the node with this peer id, which
+   * asked for it too, is to fetch it on behalf of all. Empty: nobody.
+   */
+  fetcher: string;
 }
 
 function createBaseHoldingsRequest(): HoldingsRequest {
@@ -204,7 +209,15 @@ export const Wanted: MessageFns<Wanted> = {
 };
 
 function createBaseHoldingsResponse(): HoldingsResponse {
-  return { size: 0, have: Buffer.alloc(0), sha256s: Buffer.alloc(0), isFetching: false, laneHost: "", lanePort: 0 };
+  return {
+    size: 0,
+    have: Buffer.alloc(0),
+    sha256s: Buffer.alloc(0),
+    isFetching: false,
+    laneHost: "",
+    lanePort: 0,
+    fetcher: "",
+  };
 }
 
 export const HoldingsResponse: MessageFns<HoldingsResponse> = {
@@ -226,6 +239,9 @@ export const HoldingsResponse: MessageFns<HoldingsResponse> = {
     }
     if (message.lanePort !== 0) {
       writer.uint32(48).uint32(message.lanePort);
+    }
+    if (message.fetcher !== "") {
+      writer.uint32(58).string(message.fetcher);
     }
     return writer;
   },
@@ -289,6 +305,14 @@ export const HoldingsResponse: MessageFns<HoldingsResponse> = {
             }
 
             message.lanePort = reader.uint32();
+            continue;
+          }
+          case 7: {
+            if (tag !== 58) {
+              break;
+            }
+
+            message.fetcher = reader.string();
             continue;
           }
         }
