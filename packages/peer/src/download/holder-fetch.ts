@@ -12,7 +12,9 @@ import { pieceRequestOf } from './piece-request.ts'
 const FETCHERS = 2
 /** Holders that are asked in one round. */
 const MAX_ASKED = 24
+/** Holders are asked again after this; sooner when nothing is on its way from them. */
 const REFRESH_MS = 1000
+const IDLE_REFRESH_MS = 500
 /** The DHT is asked again for holders after this, and twice as late, up to the maximum, after it named none. */
 const LOOKUP_MS = 3000
 const MAX_LOOKUP_MS = 30_000
@@ -130,7 +132,8 @@ export class HolderFetch {
   tick(): void {
     if (!this.#mayFetch || this.#dependencies.signal.aborted) return
     this.#pump()
-    if (this.#round !== undefined || this.#dependencies.now() - this.#askedMs < REFRESH_MS) return
+    const refreshMs = this.#inFlight > 0 ? REFRESH_MS : IDLE_REFRESH_MS
+    if (this.#round !== undefined || this.#dependencies.now() - this.#askedMs < refreshMs) return
     this.#askedMs = this.#dependencies.now()
     this.#round = this.#askAll().finally(() => {
       this.#round = undefined
@@ -204,7 +207,7 @@ export class HolderFetch {
       else this.#known.update(holder)
       if (fetcher !== undefined) await this.#follow(fetcher, holder?.fetcher)
     } catch (error) {
-      this.#known.forget(peerId)
+      this.#known.askFailed(peerId)
       log.debug({ digest, peer: peerId, err: error }, 'a node does not say what it holds')
     }
     this.#pump()

@@ -20,6 +20,8 @@ class KnownHolder implements PieceHolder {
   isFree = true
   inFlight = 0
   failures = 0
+  /** Questions in a row that it did not answer. */
+  silences = 0
   restUntilMs = Number.NEGATIVE_INFINITY
 
   constructor(view: Holder) {
@@ -52,13 +54,23 @@ export class KnownHolders {
     const { peerId } = view
     if (this.#barred.has(peerId)) return
     const known = this.#known.get(peerId)
-    if (known !== undefined) known.view = view
-    else if (this.#known.size < MAX_KNOWN) this.#known.set(peerId, new KnownHolder(view))
+    if (known !== undefined) {
+      known.view = view
+      known.silences = 0
+    } else if (this.#known.size < MAX_KNOWN) {
+      this.#known.set(peerId, new KnownHolder(view))
+    }
   }
 
-  /** The node holds nothing, or did not answer. */
+  /** The node holds nothing. */
   forget(peerId: string): void {
     this.#known.delete(peerId)
+  }
+
+  /** The node did not answer; what it said before stands for a while, as it may just be asked by many. */
+  askFailed(peerId: string): void {
+    const known = this.#known.get(peerId)
+    if (known !== undefined && ++known.silences >= MAX_FAILURES) this.#known.delete(peerId)
   }
 
   /** All that are not barred, each with whether it may be asked for a piece now. */
