@@ -2,16 +2,18 @@ import { createHash } from 'node:crypto'
 import { readFile, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { loadOrCreateIdentity } from '@shoal/core/service'
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, expect, test } from 'vitest'
 import { parse, stringify } from 'yaml'
 import { freePort, http, httpExpect } from './kit/http.ts'
 import { buildArtifact } from './kit/images.ts'
+import { describeWith } from './kit/missing.ts'
 import { nodeMetric, originBytes, receivedBytes, registryName } from './kit/network.ts'
 import { type Launched, launch } from './kit/process.ts'
 import { SHOAL_PROGRAM } from './kit/program.ts'
 import { pullImage } from './kit/pull-image.ts'
 import { pushLayout } from './kit/push-layout.ts'
 import { randomContent } from './kit/random-content.ts'
+import { RIVAL_LOGIN, startRivalRegistry } from './kit/rival-registry.ts'
 import { type Shoal, type ShoalNode, startShoal } from './kit/shoal.ts'
 import { createTestBed } from './kit/test-bed.ts'
 
@@ -20,14 +22,13 @@ const MIB = 1024 * 1024
 interface NodeView {
   readonly addresses: { readonly libp2p: string }
   readonly libp2pConnections: number
-  readonly scheduler: { readonly isConnected: boolean }
 }
 
 async function viewOf({ adminUrl }: { readonly adminUrl: string }): Promise<NodeView> {
   return JSON.parse((await httpExpect(`${adminUrl}/api/v1/node`, [200])).body.toString())
 }
 
-describe('nodes without a scheduler', () => {
+describeWith(['docker-registry'], 'nodes without a scheduler', () => {
   const bed = createTestBed()
   let shoal: Shoal
   let launched: Launched[] = []
@@ -46,15 +47,12 @@ describe('nodes without a scheduler', () => {
     return { content, digest }
   }
 
-  const killScheduler = async () => {
-    process.kill(shoal.scheduler.pid, 'SIGKILL')
-    for (const node of [...shoal.seeds, ...shoal.peers]) {
-      await expect.poll(async () => (await viewOf(node)).scheduler.isConnected, { timeout: 15_000 }).toBe(false)
-    }
-  }
-
   /** Starts more peers, which know each other and `others` by their libp2p addresses alone, and waits until all met. */
-  const startFresh = async (count: number, others: readonly ShoalNode[]) => {
+  const startFresh = async (
+    count: number,
+    others: readonly ShoalNode[],
+    origins: Record<string, { url: string }> = {},
+  ) => {
     const options = parse(await readFile(shoal.peers[0]?.config ?? '', 'utf8'))
     const known = (await Promise.all(others.map(viewOf))).map(({ addresses }) => addresses.libp2p)
     const folder = await bed.folder('fresh')
@@ -77,6 +75,7 @@ describe('nodes without a scheduler', () => {
           lane: { ...options.lane, port: lane },
           libp2p: { ...options.libp2p, port: libp2p, bootstrap: known },
           admin: { ...options.admin, port: admin },
+          origins: { ...options.origins, ...origins },
           // However slow the machine: what nodes do for each other is to be seen, not how long they wait.
           download: { holdersMs: 20_000, rendezvousMs: 20_000 },
         }
@@ -100,7 +99,7 @@ describe('nodes without a scheduler', () => {
       const isProvided = async () => (await nodeMetric(peer, 'shoal_swarm_provided_total')) >= blobs.size
       await expect.poll(isProvided, { timeout: 30_000 }).toBe(true)
     }
-    await killScheduler()
+    process.kill(shoal.scheduler.pid, 'SIGKILL')
     const [fresh = { mirrorUrl: '', adminUrl: '' }] = await startFresh(1, shoal.peers)
     // While it lives, the origin is asked whether the client may read the blob; that stands for some minutes.
     const url = `${fresh.mirrorUrl}/v2/held/blobs/${digest}?ns=${namespace}`
@@ -126,7 +125,7 @@ describe('nodes without a scheduler', () => {
   test('peers that pull a cold blob at once cost the origin no copy each', async () => {
     shoal = await startShoal(bed, { nodes: 1 })
     const namespace = registryName(shoal)
-    await killScheduler()
+    process.kill(shoal.scheduler.pid, 'SIGKILL')
     const peers = await startFresh(6, [])
     await push('cold', 60 * MIB)
     const before = await originBytes(shoal)
@@ -138,5 +137,26 @@ describe('nodes without a scheduler', () => {
     expect(copies).toBeLessThanOrEqual(3)
     const fromPeers = (await Promise.all(peers.map(receivedBytes))).reduce((sum, { peer }) => sum + peer, 0)
     expect(fromPeers).toBeGreaterThanOrEqual(3 * blobBytes)
+  })
+
+  test('behind a private registry a peer that may read a cold blob fetches it for all', async () => {
+    shoal = await startShoal(bed, { nodes: 1 })
+    process.kill(shoal.scheduler.pid, 'SIGKILL')
+    const closed = await startRivalRegistry(bed, { withLogin: true })
+    const authorization = `Basic ${Buffer.from(`${RIVAL_LOGIN.username}:${RIVAL_LOGIN.password}`).toString('base64')}`
+    const content = Buffer.concat([...randomContent('private', 40 * MIB)])
+    const layout = await buildArtifact(await bed.folder('private'), [content])
+    await pushLayout(closed.url, 'private', '1', layout, { authorization })
+    const peers = await startFresh(5, [], { [closed.host]: { url: closed.url } })
+    // Nobody pulls through the last two: should they be nearest, they can not fetch it themselves.
+    const pulls = await Promise.all(
+      peers
+        .slice(0, 3)
+        .map(({ mirrorUrl }) => pullImage(mirrorUrl, 'private', '1', { namespace: closed.host, authorization })),
+    )
+    const blobBytes = pulls[0]?.blobBytes ?? 0
+    const fromOrigin = (await Promise.all(peers.map(receivedBytes))).reduce((sum, { origin }) => sum + origin, 0)
+    expect(fromOrigin).toBeGreaterThanOrEqual(blobBytes)
+    expect(fromOrigin).toBeLessThanOrEqual(2 * blobBytes)
   })
 })

@@ -320,7 +320,7 @@ export class Download {
     metrics.pieceFailures.inc({ reason })
     if (!isWrong) return
     metrics.piecesRejected.inc({ reason })
-    log.warn({ digest: this.digest, piece, parent, reason }, 'a parent sent a wrong piece; reported')
+    log.warn({ digest: this.digest, piece, parent, reason }, 'a node sent a wrong piece; it is avoided')
   }
 
   /** Records a verified piece, ends its flight, wakes its readers; false when the store could not. */
