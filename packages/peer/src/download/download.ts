@@ -231,8 +231,10 @@ export class Download {
 
   /** Fetches the blob from the origin, from `firstPiece` on, because other nodes asked this one to; what came of it. */
   fetchForOthers(origin: BlobOrigin, firstPiece: number): WishOutcome {
-    if (this.#outcome !== undefined || this.#wish !== undefined) return this.#wish ?? 'failed'
+    const hasFailed = this.#wish !== undefined && this.#wish !== 'fetches'
+    if (this.#outcome !== undefined || hasFailed) return this.#wish ?? 'failed'
     this.#wish = 'fetches'
+    if (this.#originFetch.isRunning) return this.#wish
     this.#originFetch.addSource({ ...origin, ...this.#credentialsFor(origin) })
     this.#fetchFrom(firstPiece)
     this.#finishIfWhole()

@@ -17,12 +17,6 @@ const MAX_REFUSED = 1000
  */
 export type WishOutcome = 'fetches' | 'refused' | 'failed'
 
-interface UnderWay {
-  /** Bytes of the whole blob, as it was asked for. */
-  readonly size: number
-  readonly begun: Promise<WishOutcome>
-}
-
 /**
  * Blobs that this node fetches from their origin because others asked it to, there being no scheduler to lease them. As
  * for a lease, it uses its own credentials or none, asks only origins that it may ask, and nothing is believed of the
@@ -34,7 +28,9 @@ export class FetchesForOthers {
   readonly #log: Logger
   readonly #now: () => number
   readonly #signal: AbortSignal
-  readonly #underWay = new Map<string, UnderWay>()
+  /** Blobs whose download is being begun, with their bytes as they were asked for. */
+  readonly #beginning = new Map<string, { readonly size: number; readonly outcome: Promise<WishOutcome> }>()
+  readonly #begun = new Set<Download>()
   readonly #gaveUp = new Map<string, { readonly outcome: WishOutcome; readonly untilMs: number }>()
 
   constructor(dependencies: {
@@ -52,24 +48,28 @@ export class FetchesForOthers {
     this.#signal = dependencies.signal
   }
 
-  /** Bytes of the blob when it is being fetched for others. */
+  /** Bytes of the blob while its download is being begun. */
   sizeOf(digest: string): number | undefined {
-    return this.#underWay.get(digest)?.size
+    return this.#beginning.get(digest)?.size
   }
 
   /**
-   * Begins to fetch a blob, unless that is under way, did not work a short while ago, or would be too much. Resolves
-   * when it is known what comes of it; never rejects.
+   * Begins to fetch a blob of which there is no download, unless that did not work a short while ago, or would be too
+   * much. Resolves when it is known what comes of it; never rejects.
    */
   async begin(digest: string, wanted: Wanted): Promise<WishOutcome> {
-    const underWay = this.#underWay.get(digest)
-    if (underWay !== undefined) return underWay.begun
+    const beginning = this.#beginning.get(digest)
+    if (beginning !== undefined) return beginning.outcome
     const before = this.#gaveUp.get(digest)
     if (before !== undefined && before.untilMs > this.#now()) return before.outcome
-    if (this.#underWay.size >= MAX_UNDER_WAY) return 'failed'
-    const begun = this.#fetch(digest, wanted)
-    this.#underWay.set(digest, { size: wanted.size, begun })
-    return begun
+    if (this.#underWay() >= MAX_UNDER_WAY) return 'failed'
+    const outcome = this.#fetch(digest, wanted)
+    this.#beginning.set(digest, { size: wanted.size, outcome })
+    return outcome
+  }
+
+  #underWay(): number {
+    return this.#beginning.size + [...this.#begun].filter((download) => download.isFetchingFromOrigin).length
   }
 
   async #fetch(digest: string, wanted: Wanted): Promise<WishOutcome> {
@@ -78,22 +78,24 @@ export class FetchesForOthers {
       const size = await this.#blobSize(digest, { registry, repository }, this.#signal)
       const download = await this.#begin(digest, size, wanted)
       this.#log.info({ digest, registry, repository }, 'fetching from the origin on behalf of other nodes')
+      this.#begun.add(download)
       void download.ended.then((end) => {
+        this.#begun.delete(download)
         // Why it failed is logged with the download.
-        if (end === 'complete') this.#underWay.delete(digest)
-        else this.#giveUp(digest, end.cause)
+        if (end !== 'complete') this.#giveUp(digest, end.cause)
       })
       return download.fetchForOthers({ registry, repository }, wanted.firstPiece)
     } catch (error) {
       const fields = { digest, registry, repository, err: error }
       if (!this.#signal.aborted) this.#log.warn(fields, 'a blob can not be fetched on behalf of other nodes')
       return this.#giveUp(digest, error)
+    } finally {
+      this.#beginning.delete(digest)
     }
   }
 
   #giveUp(digest: string, error: unknown): WishOutcome {
     const outcome = wishOutcomeOf(error)
-    this.#underWay.delete(digest)
     this.#gaveUp.delete(digest)
     this.#gaveUp.set(digest, { outcome, untilMs: this.#now() + REFUSE_MS })
     const [oldest] = this.#gaveUp.keys()

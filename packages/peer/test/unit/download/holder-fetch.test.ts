@@ -317,6 +317,15 @@ describe('a node that is asked to fetch for others', () => {
     expect(Buffer.from(holder?.sha256s.subarray(0, 32) ?? [])).toEqual(createHash('sha256').update(first).digest())
   })
 
+  it('fetches the rest of a blob of which it had a lease', async () => {
+    world.downloads.leased({ digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: 1 })
+    await vi.waitFor(() => expect(world.heard).toEqual(['fetched 0']))
+    await vi.waitFor(async () => expect(await look()).toMatchObject({ isFetching: false }))
+    expect(await ask()).toMatchObject({ isFetching: true })
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([0, 1])
+  })
+
   it('believes the origin about the size', async () => {
     const size = content.byteLength + 7
     expect(await asker.ask('self', { digest, size }, { ...wanted, size })).toBeUndefined()
