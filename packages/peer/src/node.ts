@@ -154,6 +154,12 @@ class Node implements Service {
     })
     this.#swarm = new Swarm(options.libp2p, {
       identity,
+      // The two name each other; the engine is made below.
+      source: {
+        holdings: (digest) => this.#downloads.holdings(digest),
+        fetchForOthers: (digest, wanted, asker) => this.#downloads.fetchForOthers(digest, wanted, asker),
+      },
+      lane: () => ({ host: options.lane.advertiseHost, port: this.#workers.lanePort }),
       log: log.child({ room: 'swarm' }),
       metrics: createSwarmMetrics(metrics, () => this.#swarm.peerCount),
     })
@@ -177,10 +183,13 @@ class Node implements Service {
       store: this.#blobs,
       workers: this.#workers,
       coordinator: this.#schedulers,
+      finder: this.#swarm,
       metrics: createDownloadMetrics(metrics, () => this.#downloads.activeCount),
       log: log.child({ room: 'download' }),
       now,
+      random: Math.random,
       isHeldBack: () => limits.isHoldingBack,
+      begun: (digest) => this.#swarm.provide(digest),
       published: (digest) => this.#swarm.provide(digest),
       origin: {
         blobSize: async (digest, source, signal) => (await origin.headBlob({ ...source, digest, signal })).size,

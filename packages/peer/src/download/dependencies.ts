@@ -2,6 +2,7 @@ import type { DigestAlgorithm, Logger } from '@shoal/core'
 import type { BlobOrigin, Coordinator } from '../coordinator/events.ts'
 import type { PieceRequest } from '../lane/piece-fetch.ts'
 import type { StoredBlob } from '../store/blob.ts'
+import type { HolderFinder } from '../swarm/holders.ts'
 import type { DownloadMetrics } from './metrics.ts'
 
 /** Where a blob may be fetched from its origin, and with what credentials. */
@@ -92,12 +93,18 @@ export interface DownloadDependencies {
   readonly store: PieceStore
   readonly workers: PieceWorkers
   readonly coordinator: Coordinator
+  /** The way to nodes that hold a blob when no scheduler names them. */
+  readonly finder: HolderFinder
   readonly metrics: DownloadMetrics
   readonly log: Logger
   /** Milliseconds of a clock that does not step back. */
   readonly now: () => number
+  /** 0 ≤ x < 1; spreads what many nodes ask of others. */
+  readonly random: () => number
   /** Whether the node's own rate limits hold transfers into it back just now; left out: it has none. */
   readonly isHeldBack?: () => boolean
+  /** Called when the first piece of a blob of several came: others may ask for it from now on. */
+  readonly begun: (digest: string) => void
   /** Called when a blob is whole and published. */
   readonly published: (digest: string) => void
 }

@@ -1,23 +1,37 @@
-import { parseDigest, ShoalError } from '@shoal/core'
-import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
-import type { OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
+import { parseDigest } from '@shoal/core'
+import { LeaseFailed_Reason } from '@shoal/proto'
+import type { BlobOrigin, OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
+import { AssignedPieces } from './assigned-pieces.ts'
 import type { DownloadDependencies, OriginSource } from './dependencies.ts'
 import { DownloadError } from './errors.ts'
-import { type FallbackReason, fallbackReason } from './fallback.ts'
+import { type WishOutcome, wishOutcomeOf } from './fetches-for-others.ts'
+import { HolderFetch } from './holder-fetch.ts'
+import {
+  type LadderOptions,
+  type LadderView,
+  nextStanding,
+  type Rung,
+  type Standing,
+  standingAfterOriginFailed,
+} from './ladder.ts'
 import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
-import { leaseFailureReason, pieceFailureReason } from './reasons.ts'
+import { leaseFailureReason } from './reasons.ts'
 
-/** Further parents of a piece that are remembered. */
-const MOST_CHANCES = 2
+/** What the log says when a download moves to a rung. */
+const STEPS: Readonly<Record<Rung, string>> = {
+  scheduler: 'the scheduler is back; waiting for its assignments',
+  holders: 'fetching from holders that the DHT names',
+  rendezvous: 'no holder found; the nodes nearest to the digest are to fetch from the origin',
+  origin: 'fetching from the origin directly',
+}
 
 /** Bounds of a download's waits; see options.ts. */
-export interface DownloadOptions {
+export interface DownloadOptions extends LadderOptions {
   readonly originStreams: number
-  readonly schedulerGraceMs: number
-  readonly patienceMs: number
+  readonly holderStreams: number
 }
 
 /** Verified bytes by who sent them. */
@@ -32,8 +46,8 @@ export type DownloadOutcome = 'complete' | DownloadError
 
 /**
  * One blob on its way to this node. The scheduler assigns pieces to fetch from parents and leases pieces to fetch
- * from the origin; when it is gone, or nothing comes, the download fetches what is missing from the origin itself.
- * Held pieces stay held whichever way they came. Ends once: whole and verified, or failed.
+ * from the origin; when it is gone, or nothing comes, the download goes down the ladder (ladder.ts) on its own. Held
+ * pieces stay held whichever way they came. Ends once: whole and verified, or failed.
  */
 export class Download {
   readonly blob: StoredBlob
@@ -46,9 +60,9 @@ export class Download {
   readonly #dependencies: DownloadDependencies
   readonly #flights: PieceFlights
   readonly #waiters = new PieceWaiters()
-  /** Further parents of pieces that are on their way, for when that fails. */
-  readonly #secondChances = new Map<number, PieceAssignment[]>()
+  readonly #assigned: AssignedPieces
   readonly #originFetch: OriginFetch
+  readonly #holderFetch: HolderFetch
   readonly #stopping = new AbortController()
   readonly #isSwarmDistrusted: boolean
   /** The blob is one piece, and its digest the piece's: nothing else needs to be hashed. */
@@ -56,11 +70,14 @@ export class Download {
   readonly #beganMs: number
   #lastProgressMs: number
   #disconnectedSinceMs: number | undefined
+  #standing: Standing
   /** Undefined: nobody on this node wants it. */
   #urgency: Urgency | undefined
   #hasLease = false
   #hasSwarmFailed = false
-  #fallback: FallbackReason | undefined
+  /** What came of others' wish that it be fetched from the origin; undefined: they have none. */
+  #wish: WishOutcome | undefined
+  #isBegun = false
   #isFinishing = false
   #outcome: DownloadOutcome | undefined
   #end: (outcome: DownloadOutcome) => void = () => {}
@@ -68,11 +85,15 @@ export class Download {
   readonly #progress = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   #wholeHash: Promise<string> | undefined
 
-  /** @param isSwarmDistrusted the swarm's bytes had another digest: fetch from the origin only */
+  /**
+   * @param isSwarmDistrusted the swarm's bytes had another digest: fetch from the origin only
+   * @param disconnectedSinceMs since when the scheduler is gone; undefined while it is there
+   */
   constructor(
     blob: StoredBlob,
     source: OriginSource,
     isSwarmDistrusted: boolean,
+    disconnectedSinceMs: number | undefined,
     options: DownloadOptions,
     dependencies: DownloadDependencies,
   ) {
@@ -85,6 +106,8 @@ export class Download {
     this.#flights = new PieceFlights(blob)
     this.#beganMs = dependencies.now()
     this.#lastProgressMs = this.#beganMs
+    this.#disconnectedSinceMs = disconnectedSinceMs
+    this.#standing = { rung: 'scheduler', sinceMs: this.#beganMs }
     this.ended = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -96,18 +119,52 @@ export class Download {
         workers: dependencies.workers,
         signal: this.#stopping.signal,
         listener: {
-          fetched: (piece, sha256) => this.#fetched(piece, sha256),
+          fetched: (piece, sha256) => this.#fetched(piece, sha256, 'origin'),
           failed: (error) => this.#originFailed(error),
         },
       },
     )
+    const { coordinator, finder, log, now, random, workers } = dependencies
+    const { signal } = this.#stopping
+    this.#assigned = new AssignedPieces(blob, this.#flights, {
+      workers,
+      coordinator,
+      now,
+      signal,
+      listener: {
+        fetched: (piece, sha256, role) => this.#keep(piece, sha256, role),
+        failed: (piece, peerId, code, isWrong) => this.#pieceFailed(piece, peerId, code, isWrong),
+      },
+    })
+    this.#holderFetch = new HolderFetch(blob, source, this.#flights, options, {
+      workers,
+      finder,
+      log,
+      now,
+      random,
+      signal,
+      listener: {
+        fetched: (piece, sha256) => this.#fetched(piece, sha256, 'peer'),
+        failed: (piece, peerId, code, isWrong) => {
+          this.#pieceFailed(piece, peerId, code, isWrong)
+          this.#assigned.takeSecondChance(piece)
+        },
+        elected: (firstPiece) => this.#fetchFrom(firstPiece),
+        changed: () => this.check(),
+      },
+    })
   }
 
   get digest(): string {
     return this.blob.digest
   }
 
-  /** Somebody on this node wants the blob: joins the swarm, or goes to the origin when there is none. */
+  /** Whether pieces are on their way from the origin. */
+  get isFetchingFromOrigin(): boolean {
+    return this.#originFetch.isRunning
+  }
+
+  /** Somebody on this node wants the blob: joins the swarm, or takes the next way when there is none. */
   want(urgency: Urgency): void {
     if (this.#outcome !== undefined || this.#urgency === urgency || this.#urgency === 'interactive') return
     const isFirst = this.#urgency === undefined
@@ -118,7 +175,6 @@ export class Download {
 
   #begin(): void {
     this.#lastProgressMs = this.#dependencies.now()
-    if (!this.#dependencies.coordinator.isConnected) this.#disconnectedSinceMs = this.#lastProgressMs
     this.#finishIfWhole()
     if (this.#isFinishing) return
     this.join()
@@ -130,7 +186,11 @@ export class Download {
     const { coordinator } = this.#dependencies
     if (this.#isSwarmDistrusted || !coordinator.isConnected) return
     // Who leased is gone: whoever is there now leases what is missing anew, to this node or to another.
-    if (this.#disconnectedSinceMs !== undefined) this.#originFetch.revoke()
+    // What other nodes wish goes on.
+    if (this.#disconnectedSinceMs !== undefined) {
+      this.#lastProgressMs = this.#dependencies.now()
+      if (this.#wish === undefined) this.#originFetch.revoke()
+    }
     this.#disconnectedSinceMs = undefined
     this.#hasSwarmFailed = false
     const { registry, repository } = this.origin
@@ -157,60 +217,15 @@ export class Download {
   }
 
   /** Fetches an assigned piece. */
-  async assigned(assignment: PieceAssignment): Promise<void> {
-    const { piece, parent } = assignment
-    const { coordinator, metrics, workers, now } = this.#dependencies
-    if (this.blob.have.has(piece)) {
-      coordinator.pieceDone(this.digest, piece, parent, 0)
-      return
-    }
-    if (piece >= this.blob.layout.count || this.#outcome !== undefined) {
-      coordinator.pieceFailed(this.digest, piece, parent, PieceFailed_Reason.LOCAL)
-      return
-    }
-    // On its way already: its arrival is reported whoever sent it, and frees this assignment too.
-    if (!this.#flights.isOpen(piece)) {
-      this.#secondChances.set(piece, [...(this.#secondChances.get(piece) ?? []), assignment].slice(-MOST_CHANCES))
-      return
-    }
-    this.#flights.begin(piece)
-    const request = {
-      digest: this.digest,
-      piece,
-      offset: this.blob.layout.offset(piece),
-      length: this.blob.layout.length(piece),
-      sha256: assignment.sha256,
-      file: this.blob.file,
-      isNewFile: this.blob.isOnePiece,
-      parent,
-    }
-    try {
-      const beganMs = now()
-      await workers.fetchPiece(request, this.#stopping.signal)
-      if (!(await this.#keep(piece, assignment.sha256, parent.role))) return
-      coordinator.pieceDone(this.digest, piece, parent, Math.round((now() - beganMs) * 1000))
-    } catch (error) {
-      this.#flights.end(piece)
-      if (this.#stopping.signal.aborted) return
-      const code = error instanceof ShoalError ? error.code : 'local'
-      metrics.pieceFailures.inc({ reason: code })
-      if (code === 'corrupt' || code === 'protocol') {
-        metrics.piecesRejected.inc({ reason: code })
-        const fields = { digest: this.digest, piece, parent: parent.peerId, reason: code }
-        this.#dependencies.log.warn(fields, 'a parent sent a wrong piece; reported')
-      }
-      coordinator.pieceFailed(this.digest, piece, parent, pieceFailureReason(error))
-      const [second, ...others] = this.#secondChances.get(piece) ?? []
-      this.#secondChances.set(piece, others)
-      if (second !== undefined) await this.assigned(second)
-    }
+  assigned(assignment: PieceAssignment): void {
+    void this.#assigned.fetch(assignment)
   }
 
   /** Fetches leased pieces from the origin and says again those that are held. */
   leased(lease: OriginLease): void {
     if (this.#outcome !== undefined) return
     this.#hasLease = true
-    this.#originFetch.addSource({ ...lease.origin, ...this.#credentialsFor(lease) })
+    this.#originFetch.addSource({ ...lease.origin, ...this.#credentialsFor(lease.origin) })
     const end = Math.min(this.blob.layout.count, lease.firstPiece + lease.pieceCount)
     for (let piece = lease.firstPiece; piece < end; piece++) {
       const sha256 = this.blob.pieceDigests?.subarray(piece * 32, piece * 32 + 32)
@@ -222,37 +237,34 @@ export class Download {
     this.#finishIfWhole()
   }
 
+  /** Fetches the blob from the origin, from `firstPiece` on, because other nodes asked this one to; what came of it. */
+  fetchForOthers(origin: BlobOrigin, firstPiece: number): WishOutcome {
+    const hasFailed = this.#wish !== undefined && this.#wish !== 'fetches'
+    if (this.#outcome !== undefined || hasFailed) return this.#wish ?? 'failed'
+    this.#wish = 'fetches'
+    if (this.#originFetch.isRunning) return this.#wish
+    this.#originFetch.addSource({ ...origin, ...this.#credentialsFor(origin) })
+    this.#fetchFrom(firstPiece)
+    this.#finishIfWhole()
+    return this.#wish
+  }
+
   swarmFailed(reason: LeaseFailed_Reason): void {
     this.#dependencies.log.warn({ digest: this.digest, reason }, 'no node could get the blob from the origin')
     this.#hasSwarmFailed = true
     this.check()
   }
 
-  /** Goes to the origin, or back to the swarm, when it is time. Called a few times a second. */
+  /** Moves on the ladder when it is time, and fetches what that allows. Called a few times a second. */
   check(): void {
     if (this.#urgency === undefined || this.#outcome !== undefined || this.#isFinishing) return
     // Pieces that are slow because we hold them back are no reason to go and load the origin.
     if (this.#flights.count > 0 && this.#dependencies.isHeldBack?.() === true) {
       this.#lastProgressMs = this.#dependencies.now()
     }
-    const reason = fallbackReason(
-      {
-        nowMs: this.#dependencies.now(),
-        lastProgressMs: this.#lastProgressMs,
-        disconnectedSinceMs: this.#disconnectedSinceMs,
-        hasSwarmFailed: this.#hasSwarmFailed,
-        isSwarmDistrusted: this.#isSwarmDistrusted,
-      },
-      this.#options,
-    )
-    // Its own progress must not end a fallback that was begun because nothing else came.
-    if (reason === undefined && this.#fallback === 'no_progress' && this.#originFetch.isRunning) return
-    if (reason !== undefined && this.#fallback === undefined) {
-      this.#dependencies.metrics.fallbacks.inc({ reason })
-      this.#dependencies.log.warn({ digest: this.digest, reason }, 'fetching from the origin directly')
-    }
-    this.#fallback = reason
-    this.#originFetch.allowAll(reason !== undefined)
+    this.#stand(nextStanding(this.#standing, this.#view(), this.#options))
+    this.#holderFetch.tick()
+    this.#originFetch.allowAll(this.#standing.rung === 'origin')
   }
 
   /** Ends the download without a result; what is held stays held. */
@@ -269,15 +281,56 @@ export class Download {
     return this.blob.have.has(piece) && piece !== this.blob.layout.count - 1
   }
 
-  #credentialsFor(lease: OriginLease): { authorization?: string } {
-    const isSame = this.origin.registry === lease.origin.registry && this.origin.repository === lease.origin.repository
+  #view(): LadderView {
+    return {
+      nowMs: this.#dependencies.now(),
+      lastProgressMs: this.#lastProgressMs,
+      disconnectedSinceMs: this.#disconnectedSinceMs,
+      hasSwarmFailed: this.#hasSwarmFailed,
+      isSwarmDistrusted: this.#isSwarmDistrusted,
+      isSearching: this.#holderFetch.isSearching,
+      hasHope: this.#holderFetch.hasHope || this.#originFetch.isRunning,
+    }
+  }
+
+  #stand(standing: Standing): void {
+    const { rung, reason } = standing
+    const hasMoved = rung !== this.#standing.rung
+    this.#standing = standing
+    if (!hasMoved) return
+    const { log, metrics } = this.#dependencies
+    metrics.ladderSteps.inc({ rung })
+    if (rung === 'origin' && reason !== undefined) metrics.fallbacks.inc({ reason })
+    log[rung === 'origin' ? 'warn' : 'info']({ digest: this.digest, reason }, STEPS[rung])
+    this.#holderFetch.allow(rung !== 'scheduler' && !this.#isSwarmDistrusted && !this.#hasSwarmFailed)
+    if (rung === 'rendezvous') this.#holderFetch.meet()
+  }
+
+  /** Allows every missing piece from the origin, those from `firstPiece` on first. */
+  #fetchFrom(firstPiece: number): void {
+    const { count } = this.blob.layout
+    this.#originFetch.allow({ firstPiece, pieceCount: count - firstPiece })
+    if (firstPiece > 0) this.#originFetch.allow({ firstPiece: 0, pieceCount: firstPiece })
+  }
+
+  #credentialsFor({ registry, repository }: BlobOrigin): { authorization?: string } {
+    const isSame = this.origin.registry === registry && this.origin.repository === repository
     return isSame && this.origin.authorization !== undefined ? { authorization: this.origin.authorization } : {}
   }
 
-  #fetched(piece: number, sha256: Uint8Array): void {
-    void this.#keep(piece, sha256, 'origin').then((isKept) => {
+  /** A piece came on another way than by an assignment: the scheduler, if there is one, is told that it is here. */
+  #fetched(piece: number, sha256: Uint8Array, source: keyof BytesBySource): void {
+    void this.#keep(piece, sha256, source).then((isKept) => {
       if (isKept) this.#dependencies.coordinator.pieceFetched(this.digest, piece, sha256, 0)
     })
+  }
+
+  #pieceFailed(piece: number, parent: string, reason: string, isWrong: boolean): void {
+    const { log, metrics } = this.#dependencies
+    metrics.pieceFailures.inc({ reason })
+    if (!isWrong) return
+    metrics.piecesRejected.inc({ reason })
+    log.warn({ digest: this.digest, piece, parent, reason }, 'a node sent a wrong piece; it is avoided')
   }
 
   /** Records a verified piece, ends its flight, wakes its readers; false when the store could not. */
@@ -289,7 +342,7 @@ export class Download {
       return false
     } finally {
       this.#flights.end(piece)
-      this.#secondChances.delete(piece)
+      this.#assigned.forget(piece)
     }
     Atomics.add(this.#progress, 0, 1)
     Atomics.notify(this.#progress, 0)
@@ -298,6 +351,8 @@ export class Download {
     this.bytes[source] += length
     this.#dependencies.metrics.pieceBytes.inc({ source }, length)
     this.#lastProgressMs = this.#dependencies.now()
+    if (!this.#isBegun && !this.blob.isOnePiece) this.#dependencies.begun(this.digest)
+    this.#isBegun = true
     if (this.#isReadable(piece)) this.#waiters.release(piece)
     this.#finishIfWhole()
     return true
@@ -345,12 +400,19 @@ export class Download {
       this.#hasLease = false
       coordinator.leaseFailed(this.digest, leaseFailureReason(error))
     }
-    if (this.#fallback === undefined) return
-    this.#fallback = undefined
-    if (this.#flights.count > 0) return
+    const isOnlyAsked = this.#urgency === undefined && this.#wish === 'fetches'
+    if (this.#wish === 'fetches') this.#wish = wishOutcomeOf(error)
+    if (isOnlyAsked) this.#finish(this.#originError(error))
+    if (this.#standing.rung !== 'origin' || this.#flights.count > 0) return
+    const standing = standingAfterOriginFailed(this.#standing, { ...this.#view(), hasHope: this.#holderFetch.hasHope })
+    if (standing === undefined) this.#finish(this.#originError(error))
+    else this.#stand(standing)
+  }
+
+  #originError(cause: unknown): DownloadError {
     const { registry, repository } = this.origin
     const message = `can not fetch ${this.digest} of ${repository} from ${registry}`
-    this.#finish(new DownloadError('ORIGIN_FAILED', message, { cause: error }))
+    return new DownloadError('ORIGIN_FAILED', message, { cause })
   }
 
   #finish(outcome: DownloadOutcome): void {

@@ -3,11 +3,15 @@ import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency, WholeBlob } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { type StoreError, storeIoError } from '../store/errors.ts'
+import type { Holdings, HoldingsSource, Wanted } from '../swarm/holders.ts'
+import { ChosenFetchers } from './chosen-fetchers.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
 import { Download, type DownloadOptions } from './download.ts'
 import { DownloadWorkers } from './download-workers.ts'
 import { DownloadError } from './errors.ts'
 import { FallbackReader } from './fallback-reader.ts'
+import { FetchesForOthers } from './fetches-for-others.ts'
+import { holdingsOf, holdingsToCome } from './holdings.ts'
 import { PassThroughReader } from './pass-through.ts'
 import type { BlobReader } from './reader.ts'
 import { isFileGone, isStoreFailure } from './store-failure.ts'
@@ -27,10 +31,10 @@ export interface BlobRequest {
 }
 
 /**
- * The download engine: one download per blob however many clients ask, readers in order, and the scheduler's
- * commands handed to the download they are for.
+ * The download engine: one download per blob however many clients ask, readers in order, the scheduler's commands
+ * handed to the download they are for, and answers to nodes that ask each other while there is no scheduler.
  */
-export class Downloads implements Startable, CoordinatorListener {
+export class Downloads implements Startable, CoordinatorListener, HoldingsSource {
   readonly #options: DownloadOptions
   readonly #dependencies: DownloadDependencies
   readonly #origin: OriginBlobs
@@ -45,6 +49,10 @@ export class Downloads implements Startable, CoordinatorListener {
   /** What the worker threads do for downloads, also for those that have ended. */
   readonly #work = new Set<Promise<unknown>>()
   readonly #stopping = new AbortController()
+  readonly #forOthers: FetchesForOthers
+  readonly #chosen = new ChosenFetchers()
+  /** Since when there is no scheduler; undefined while there is one. */
+  #schedulerGoneMs: number | undefined
   #timer: NodeJS.Timeout | undefined
 
   constructor(
@@ -59,6 +67,16 @@ export class Downloads implements Startable, CoordinatorListener {
     this.#dependencies = dependencies
     this.#origin = dependencies.origin
     this.#bootstrap = dependencies.bootstrap
+    const { log, now, origin } = dependencies
+    this.#schedulerGoneMs = now()
+    this.#forOthers = new FetchesForOthers({
+      begin: (digest, size, { registry, repository }) =>
+        this.#begin({ digest, size, source: { registry, repository } }),
+      blobSize: (digest, source, signal) => origin.blobSize(digest, source, signal),
+      log,
+      now,
+      signal: this.#stopping.signal,
+    })
   }
 
   get activeCount(): number {
@@ -155,10 +173,12 @@ export class Downloads implements Startable, CoordinatorListener {
   }
 
   connected(isConcerned: (digest: string) => boolean): void {
+    this.#schedulerGoneMs = undefined
     for (const [digest, download] of this.#active) if (isConcerned(digest)) download.join()
   }
 
   disconnected(isConcerned: (digest: string) => boolean): void {
+    this.#schedulerGoneMs ??= this.#dependencies.now()
     for (const [digest, download] of this.#active) if (isConcerned(digest)) download.schedulerGone()
   }
 
@@ -172,7 +192,7 @@ export class Downloads implements Startable, CoordinatorListener {
   assigned(assignment: PieceAssignment): void {
     const download = this.#active.get(assignment.digest)
     if (download !== undefined) {
-      void download.assigned(assignment)
+      download.assigned(assignment)
       return
     }
     const { digest, piece, parent } = assignment
@@ -210,6 +230,29 @@ export class Downloads implements Startable, CoordinatorListener {
       },
       (error: unknown) => log.error({ digest, err: error }, 'can not read a piece map'),
     )
+  }
+
+  async holdings(digest: string): Promise<Holdings | undefined> {
+    const { now, store } = this.#dependencies
+    const blob = store.find(digest)
+    const sizeToCome = this.#forOthers.sizeOf(digest)
+    const isFetching = sizeToCome !== undefined || this.#active.get(digest)?.isFetchingFromOrigin === true
+    const chosen = this.#chosen.of(digest, now())
+    const prospects = { isFetching, ...(chosen === undefined ? {} : { fetcher: chosen.peerId }) }
+    if (blob !== undefined) return holdingsOf(blob, await store.pieceMap(digest), prospects)
+    const size = sizeToCome ?? chosen?.size
+    return size === undefined ? undefined : holdingsToCome(size, prospects)
+  }
+
+  async fetchForOthers(digest: string, wanted: Wanted, asker: string): Promise<void> {
+    const { registry, repository, firstPiece, size } = wanted
+    const active = this.#active.get(digest)
+    if (this.#dependencies.store.find(digest)?.isComplete) return
+    const outcome =
+      active === undefined
+        ? await this.#forOthers.begin(digest, wanted)
+        : active.fetchForOthers({ registry, repository }, firstPiece)
+    if (outcome === 'refused') this.#chosen.choose(digest, { peerId: asker, size }, this.#dependencies.now())
   }
 
   bootstrap(multiaddrs: readonly string[]): void {
@@ -311,9 +354,10 @@ export class Downloads implements Startable, CoordinatorListener {
     const blob = await this.#partialBlob(digest, source, size)
     this.#stopping.signal.throwIfAborted()
     const isDistrusted = (this.#distrusted.get(digest) ?? 0) > now()
-    const { workers, store } = this.#dependencies
+    const { coordinator, workers, store } = this.#dependencies
+    const goneMs = coordinator.isConnected ? undefined : (this.#schedulerGoneMs ?? now())
     const failed = (error: StoreError) => this.#storeFailed(download, error)
-    const download: Download = new Download(blob, source, isDistrusted, this.#options, {
+    const download: Download = new Download(blob, source, isDistrusted, goneMs, this.#options, {
       ...this.#dependencies,
       workers: new DownloadWorkers(digest, { workers, store, failed, underWay: this.#work }),
     })

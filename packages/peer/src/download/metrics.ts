@@ -28,7 +28,7 @@ export function createDownloadMetrics(registry: Registry, activeDownloads: () =>
     }),
     pieceFailures: new Counter({
       name: 'shoal_node_piece_failures_total',
-      help: 'Assigned pieces that did not come from their parent, by reason',
+      help: 'Pieces that did not come from the node that was asked for them, by reason',
       labelNames: ['reason'] as const,
       registers,
     }),
@@ -42,6 +42,12 @@ export function createDownloadMetrics(registry: Registry, activeDownloads: () =>
       name: 'shoal_node_origin_fallbacks_total',
       help: 'Downloads that went to the origin on their own, by reason',
       labelNames: ['reason'] as const,
+      registers,
+    }),
+    ladderSteps: new Counter({
+      name: 'shoal_node_ladder_steps_total',
+      help: 'Moves of downloads to another rung: scheduler, holders, rendezvous, origin',
+      labelNames: ['rung'] as const,
       registers,
     }),
     passThroughBytes: new Counter({

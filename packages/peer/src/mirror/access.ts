@@ -14,8 +14,8 @@ export class Access {
   readonly #now: () => number
   /** Repository and credentials → when the origin last said yes; the oldest first. */
   readonly #grants = new Map<string, number>()
-  /** Repository and digest; the oldest first. */
-  readonly #contents = new Set<string>()
+  /** Repository and digest → bytes, where the origin said; the oldest first. */
+  readonly #contents = new Map<string, number | undefined>()
 
   /** @param ttlMs how long the origin's yes holds */
   constructor(options: { ttlMs: number }, dependencies: { now: () => number }) {
@@ -32,12 +32,13 @@ export class Access {
     if (this.#grants.size > MAX_GRANTS && oldest !== undefined) this.#grants.delete(oldest)
   }
 
-  /** The origin has this content in the repository. */
-  addContent(upstream: Upstream, digest: string): void {
+  /** The origin has this content in the repository, of `size` bytes if it said so. */
+  addContent(upstream: Upstream, digest: string, size?: number): void {
     const key = contentKey(upstream, digest)
+    const known = this.#contents.get(key)
     this.#contents.delete(key)
-    this.#contents.add(key)
-    const [oldest] = this.#contents
+    this.#contents.set(key, size ?? known)
+    const [oldest] = this.#contents.keys()
     if (this.#contents.size > MAX_CONTENTS && oldest !== undefined) this.#contents.delete(oldest)
   }
 
@@ -55,6 +56,11 @@ export class Access {
   /** Whether the content is known to be in the repository. */
   isContent(upstream: Upstream, digest: string): boolean {
     return this.#contents.has(contentKey(upstream, digest))
+  }
+
+  /** Bytes of the content in the repository, as the origin said; undefined when it was not asked. */
+  sizeOf(upstream: Upstream, digest: string): number | undefined {
+    return this.#contents.get(contentKey(upstream, digest))
   }
 }
 

@@ -44,14 +44,15 @@ export class Blobs {
     const signal = clientGone(reply)
     const beganMs = performance.now()
     const originSize = await this.#checkAccess(wish, signal)
-    const size = this.#downloads.sizeOf(wish.digest) ?? originSize
+    const known = originSize ?? this.#access.sizeOf(wish.upstream, wish.digest)
+    const size = this.#downloads.sizeOf(wish.digest) ?? known
     reply
       .header('docker-content-digest', wish.digest)
       .header('accept-ranges', 'bytes')
       .header('etag', `"${wish.digest}"`)
     if (request.method === 'HEAD') {
-      const known = size ?? (await this.#originSize(wish, signal))
-      return reply.header('content-length', known).type('application/octet-stream').send()
+      const length = size ?? (await this.#originSize(wish, signal))
+      return reply.header('content-length', length).type('application/octet-stream').send()
     }
     const reader = await this.#open(wish, size)
     closeWith(reply, reader)
@@ -128,7 +129,7 @@ export class Blobs {
   async #originSize({ upstream, digest, authorization }: BlobMirrorRequest, signal: AbortSignal): Promise<number> {
     const { size } = await this.#origin.headBlob({ ...upstream, digest, authorization, signal })
     this.#access.grant(upstream, authorization)
-    this.#access.addContent(upstream, digest)
+    this.#access.addContent(upstream, digest, size)
     return size
   }
 

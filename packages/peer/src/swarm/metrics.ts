@@ -19,5 +19,11 @@ export function createSwarmMetrics(registry: Registry, peerCount: () => number) 
       help: 'Provider records given to the DHT',
       registers,
     }),
+    questions: new Counter({
+      name: 'shoal_swarm_questions_total',
+      help: 'Questions of other nodes for what this one holds, by outcome',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
   }
 }

@@ -145,7 +145,7 @@ describe('a blob of one piece', () => {
 })
 
 describe('without a scheduler', () => {
-  it('waits its grace, then fetches from the origin, and keeps what it held', async () => {
+  it('waits its grace, then fetches on its own, and keeps what it held', async () => {
     world.parents.set('p1', content)
     const reading = world.read()
     await vi.waitFor(() => expect(world.heard).toHaveLength(1))
@@ -159,7 +159,7 @@ describe('without a scheduler', () => {
     world.nowMs += 1
     expect((await reading).equals(content)).toBe(true)
     expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([1])
-    expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'no_scheduler' })).toBe(1)
+    expect(await metric('shoal_node_ladder_steps_total', { rung: 'holders' })).toBe(1)
   })
 
   it('goes to the origin when the swarm is silent for too long', async () => {

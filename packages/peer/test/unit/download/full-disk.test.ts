@@ -18,6 +18,8 @@ import { WorkerPool } from '../../../src/workers/pool.ts'
 import { sendBlob } from '../origin/fixtures.ts'
 import { makeContent, makeStore, metricOf, putBlob } from '../store/kit.ts'
 import { SmallDisk, whyNoTmpfs } from '../store/tmpfs.ts'
+import { MemoryNetwork } from '../swarm/memory-network.ts'
+import { options } from './world.ts'
 
 const MIB = 1024 * 1024
 const LANE = {
@@ -141,7 +143,7 @@ describe.skipIf(whyNoTmpfs() !== undefined)('downloads on a full disk', () => {
     // What statfs would say where others have quotas: the store learns of the full disk by its writes only.
     store = makeStore(disk.folder, {}, { hasher: pool, freeBytes: () => 64 * MIB }).store
     downloads = new Downloads(
-      { originStreams: 1, schedulerGraceMs: 0, patienceMs: 15_000 },
+      { ...options, originStreams: 1, schedulerGraceMs: 0 },
       {
         store,
         workers: pool,
@@ -149,6 +151,9 @@ describe.skipIf(whyNoTmpfs() !== undefined)('downloads on a full disk', () => {
         metrics: createDownloadMetrics(registry, () => 0),
         log,
         now: () => performance.now(),
+        random: Math.random,
+        finder: new MemoryNetwork().join('self', { holdings: async () => undefined, fetchForOthers: async () => {} }),
+        begun: () => {},
         published: () => {},
         origin: {
           blobSize: async (digest, of, signal) => (await origin.headBlob({ ...of, digest, signal })).size,

@@ -10,17 +10,27 @@ import type { GrowingBlob, OriginRequest, PieceWorkers } from '../../../src/down
 import { Downloads } from '../../../src/download/downloads.ts'
 import { createDownloadMetrics } from '../../../src/download/metrics.ts'
 import type { PieceRequest } from '../../../src/lane/piece-fetch.ts'
+import { OriginError } from '../../../src/origin/errors.ts'
 import { NodeBlobs } from '../../../src/runtime-content/node-blobs.ts'
 import type { RuntimeContent } from '../../../src/runtime-content/runtime-content.ts'
 import type { BlobStore } from '../../../src/store/store.ts'
 import { hashUnhurried } from '../../../src/workers/hashing.ts'
 import { makeRuntimeContent } from '../runtime-content/kit.ts'
 import { makeStore } from '../store/kit.ts'
+import { type MemoryFinder, MemoryNetwork } from '../swarm/memory-network.ts'
 
 export const content = createHash('shake256', { outputLength: 1_500_000 }).update('content').digest()
 export const digest = digestOf(content)
 export const layout = new PieceLayout(content.byteLength)
 export const source = { registry: 'origin:5000', repository: 'app' }
+export const options = {
+  originStreams: 2,
+  schedulerGraceMs: 1000,
+  patienceMs: 15_000,
+  holderStreams: 2,
+  holdersMs: 1000,
+  rendezvousMs: 1500,
+}
 export const request = { digest, size: content.byteLength, source }
 
 function pieceOf(bytes: Buffer, piece: number): Buffer {
@@ -34,12 +44,23 @@ export class World implements PieceWorkers {
   readonly runtime: RuntimeContent
   readonly downloads: Downloads
   readonly heard: string[] = []
+  readonly begun: string[] = []
   readonly published: string[] = []
+  /** The nodes that are to be found without a scheduler; this one is `self`. */
+  readonly network: MemoryNetwork
+  readonly finder: MemoryFinder
   readonly registry = new Registry()
   /** What the origin serves; undefined: it fails with `originError`. */
   originBytes: Buffer | undefined = content
+  /** Whether the origin refuses who comes without credentials. */
+  isPrivate = false
+  /** What the origin fails with. */
   originError: unknown = new Error('the origin is away')
   originRequests: OriginRequest[] = []
+  /** Pieces that were asked of other nodes: `PIECE PEER`. */
+  readonly pieceRequests: string[] = []
+  /** What the origin says of the size; an Error is thrown instead. */
+  originSize: number | Error = content.byteLength
   /** What each parent sends, by peer id; an Error is thrown instead. */
   readonly parents = new Map<string, Buffer | Error>()
   nowMs = 0
@@ -47,17 +68,31 @@ export class World implements PieceWorkers {
   /** Whether the node's own rate limits hold it back. */
   isHeldBack = () => false
 
-  /** @param containerdContent folder of a runtime's content; empty: none */
-  static async open(dataDir?: string, containerdContent = ''): Promise<World> {
-    const world = new World(dataDir ?? (await mkdtemp(join(tmpdir(), 'shoal-download-'))), containerdContent)
+  /**
+   * @param containerdContent folder of a runtime's content; empty: none
+   * @param self what the network of libp2p nodes knows this one by
+   */
+  static async open(
+    dataDir?: string,
+    containerdContent = '',
+    network = new MemoryNetwork(),
+    self = 'self',
+  ): Promise<World> {
+    const folder = dataDir ?? (await mkdtemp(join(tmpdir(), 'shoal-download-')))
+    const world = new World(folder, containerdContent, network, self)
     await world.store.start()
     await world.downloads.start()
     await world.runtime.start()
     return world
   }
 
-  private constructor(dataDir: string, containerdContent: string) {
+  private constructor(dataDir: string, containerdContent: string, network: MemoryNetwork, self: string) {
     this.dataDir = dataDir
+    this.network = network
+    this.finder = network.join(self, {
+      holdings: (which) => this.downloads.holdings(which),
+      fetchForOthers: (which, wanted, asker) => this.downloads.fetchForOthers(which, wanted, asker),
+    })
     const log = createLogger('test', 'silent')
     this.store = makeStore(dataDir, {}, { hasher: this }).store
     this.runtime = makeRuntimeContent(containerdContent, this.store.index, {
@@ -67,26 +102,36 @@ export class World implements PieceWorkers {
         vanished: (which) => this.downloads.vanished(which),
       },
     }).content
-    this.downloads = new Downloads(
-      { originStreams: 2, schedulerGraceMs: 1000, patienceMs: 15_000 },
-      {
-        store: new NodeBlobs(this.store, this.runtime),
-        workers: this,
-        coordinator: this.#coordinator(),
-        metrics: createDownloadMetrics(this.registry, () => 0),
-        log,
-        now: () => this.nowMs,
-        isHeldBack: () => this.isHeldBack(),
-        published: (which) => this.published.push(which),
-        origin: {
-          blobSize: async () => content.byteLength,
-          fetchBlob: async () => {
-            throw new Error('nothing is passed through here')
-          },
-        },
-        bootstrap: () => {},
+    this.downloads = new Downloads(options, {
+      store: new NodeBlobs(this.store, this.runtime),
+      workers: this,
+      coordinator: this.#coordinator(),
+      finder: this.finder,
+      metrics: createDownloadMetrics(this.registry, () => 0),
+      log,
+      now: () => this.nowMs,
+      random: () => 0,
+      isHeldBack: () => this.isHeldBack(),
+      begun: (which) => {
+        this.begun.push(which)
+        this.finder.provide(which)
       },
-    )
+      published: (which) => {
+        this.published.push(which)
+        this.finder.provide(which)
+      },
+      origin: {
+        blobSize: async (_digest, { authorization }) => {
+          if (this.isPrivate && authorization === undefined) throw new OriginError('UNAUTHORIZED', 'who are you?')
+          if (this.originSize instanceof Error) throw this.originSize
+          return this.originSize
+        },
+        fetchBlob: async () => {
+          throw new Error('nothing is passed through here')
+        },
+      },
+      bootstrap: () => {},
+    })
   }
 
   /** Stops as a crash would: nothing is deleted. */
@@ -112,6 +157,7 @@ export class World implements PieceWorkers {
   }
 
   async fetchPiece(wanted: PieceRequest): Promise<{ durationMs: number }> {
+    this.pieceRequests.push(`${wanted.piece} ${wanted.parent.peerId}`)
     const bytes = this.parents.get(wanted.parent.peerId)
     if (!(bytes instanceof Buffer)) throw bytes ?? new Error('unknown parent')
     await write(wanted, pieceOf(bytes, wanted.piece), wanted.offset)
@@ -120,6 +166,7 @@ export class World implements PieceWorkers {
 
   async fetchFromOrigin(wanted: OriginRequest, onPiece: (piece: number, sha256: Uint8Array) => void) {
     this.originRequests.push(wanted)
+    if (this.isPrivate && wanted.source.authorization === undefined) throw new OriginError('UNAUTHORIZED', 'who?')
     if (this.originBytes === undefined) throw this.originError
     for (let piece = wanted.firstPiece; piece < wanted.firstPiece + wanted.pieceCount; piece++) {
       const bytes = pieceOf(this.originBytes, piece)
@@ -151,8 +198,9 @@ export class World implements PieceWorkers {
   }
 
   /** Reads the whole blob as a client would. */
-  async read(range = { start: 0, end: content.byteLength - 1 }): Promise<Buffer> {
-    const reader = await this.downloads.open(request)
+  async read(range = { start: 0, end: content.byteLength - 1 }, authorization?: string): Promise<Buffer> {
+    const own = authorization === undefined ? source : { ...source, authorization }
+    const reader = await this.downloads.open({ ...request, source: own })
     const chunks: Buffer[] = []
     try {
       for await (const chunk of reader.read(range, AbortSignal.timeout(10_000))) chunks.push(Buffer.from(chunk))

@@ -1,0 +1,96 @@
+import { ShoalError } from '@shoal/core'
+import { PieceFailed_Reason } from '@shoal/proto'
+import type { Coordinator, ParentNode, PieceAssignment } from '../coordinator/events.ts'
+import type { StoredBlob } from '../store/blob.ts'
+import type { PieceWorkers } from './dependencies.ts'
+import type { PieceFlights } from './piece-flights.ts'
+import { pieceRequestOf } from './piece-request.ts'
+import { pieceFailureReason } from './reasons.ts'
+
+/** Further parents of a piece that are remembered. */
+const MOST_CHANCES = 2
+
+/** What happens to assigned pieces. */
+export interface AssignedPiecesListener {
+  /** A piece was written and is right; ends its flight, and resolves to whether it was kept. */
+  fetched(piece: number, sha256: Uint8Array, role: ParentNode['role']): Promise<boolean>
+  /** A piece did not come; its flight has ended. `isWrong`: the parent sent wrong bytes. */
+  failed(piece: number, peerId: string, code: string, isWrong: boolean): void
+}
+
+/** Fetches the pieces of one blob that the scheduler assigns, and tells it what became of each. */
+export class AssignedPieces {
+  readonly #blob: StoredBlob
+  readonly #flights: PieceFlights
+  readonly #dependencies: {
+    readonly workers: PieceWorkers
+    readonly coordinator: Coordinator
+    readonly listener: AssignedPiecesListener
+    readonly now: () => number
+    readonly signal: AbortSignal
+  }
+  /** Further parents of pieces that are on their way, for when that fails. */
+  readonly #secondChances = new Map<number, PieceAssignment[]>()
+
+  constructor(
+    blob: StoredBlob,
+    flights: PieceFlights,
+    dependencies: {
+      workers: PieceWorkers
+      coordinator: Coordinator
+      listener: AssignedPiecesListener
+      now: () => number
+      signal: AbortSignal
+    },
+  ) {
+    this.#blob = blob
+    this.#flights = flights
+    this.#dependencies = dependencies
+  }
+
+  /** Fetches an assigned piece; never rejects. */
+  async fetch(assignment: PieceAssignment): Promise<void> {
+    const { piece, parent, sha256 } = assignment
+    const { coordinator, listener, now, signal, workers } = this.#dependencies
+    const { digest, have, layout } = this.#blob
+    if (have.has(piece)) {
+      coordinator.pieceDone(digest, piece, parent, 0)
+      return
+    }
+    if (piece >= layout.count || signal.aborted) {
+      coordinator.pieceFailed(digest, piece, parent, PieceFailed_Reason.LOCAL)
+      return
+    }
+    // On its way already: its arrival is reported whoever sent it, and frees this assignment too.
+    if (!this.#flights.isOpen(piece)) {
+      this.#secondChances.set(piece, [...(this.#secondChances.get(piece) ?? []), assignment].slice(-MOST_CHANCES))
+      return
+    }
+    this.#flights.begin(piece)
+    try {
+      const beganMs = now()
+      await workers.fetchPiece(pieceRequestOf(this.#blob, piece, sha256, parent), signal)
+      if (!(await listener.fetched(piece, sha256, parent.role))) return
+      coordinator.pieceDone(digest, piece, parent, Math.round((now() - beganMs) * 1000))
+    } catch (error) {
+      this.#flights.end(piece)
+      if (signal.aborted) return
+      const code = error instanceof ShoalError ? error.code : 'local'
+      listener.failed(piece, parent.peerId, code, code === 'corrupt' || code === 'protocol')
+      coordinator.pieceFailed(digest, piece, parent, pieceFailureReason(error))
+      this.takeSecondChance(piece)
+    }
+  }
+
+  /** A piece that was on its way did not come: whoever was assigned meanwhile is asked. */
+  takeSecondChance(piece: number): void {
+    const [second, ...others] = this.#secondChances.get(piece) ?? []
+    this.#secondChances.set(piece, others)
+    if (second !== undefined) void this.fetch(second)
+  }
+
+  /** The piece is here. */
+  forget(piece: number): void {
+    this.#secondChances.delete(piece)
+  }
+}

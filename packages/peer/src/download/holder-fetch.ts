@@ -1,0 +1,269 @@
+import { type Logger, ShoalError, withDeadline } from '@shoal/core'
+import type { BlobOrigin } from '../coordinator/events.ts'
+import type { StoredBlob } from '../store/blob.ts'
+import type { HolderFinder, Wanted } from '../swarm/holders.ts'
+import type { PieceWorkers } from './dependencies.ts'
+import { type KnownHolder, KnownHolders } from './known-holders.ts'
+import { choosePiece } from './piece-choice.ts'
+import type { PieceFlights } from './piece-flights.ts'
+import { pieceRequestOf } from './piece-request.ts'
+
+/** Nodes that fetch a blob from the origin on behalf of all, when there is no scheduler to choose them. */
+const FETCHERS = 2
+/** Holders that are asked in one round. */
+const MAX_ASKED = 24
+/** Holders are asked again after this; sooner when nothing is on its way from them. */
+const REFRESH_MS = 1000
+const IDLE_REFRESH_MS = 500
+/** The DHT is asked again for holders after this, and twice as late, up to the maximum, after it named none. */
+const LOOKUP_MS = 3000
+const MAX_LOOKUP_MS = 30_000
+const ASK_DEADLINE_MS = 2000
+const SHA256_BYTES = 32
+
+/** A node that is asked to fetch from the origin for all, beginning at a piece. */
+interface Fetcher {
+  readonly peerId: string
+  readonly firstPiece: number
+}
+
+/** What happens to pieces fetched from holders. */
+export interface HolderFetchListener {
+  /** A piece was written and is right; it is the listener's to end its flight. */
+  fetched(piece: number, sha256: Uint8Array): void
+  /** A piece did not come; its flight has ended. `isWrong`: the holder sent wrong bytes, and is left for good. */
+  failed(piece: number, peerId: string, code: string, isWrong: boolean): void
+  /** This node is to fetch from the origin for all, from `firstPiece` on: it is near the digest, or was chosen. */
+  elected(firstPiece: number): void
+  /** The search has ended, or hope may be gone. */
+  changed(): void
+}
+
+/**
+ * Fetches pieces of one blob from nodes that hold some of it, without a scheduler: finds them in the DHT, asks them what
+ * they hold, again and again, and keeps some pieces on their way. Owns no timer: `tick` is called a few times a second.
+ */
+export class HolderFetch {
+  readonly #blob: StoredBlob
+  readonly #origin: BlobOrigin
+  readonly #flights: PieceFlights
+  readonly #options: { readonly holderStreams: number; readonly holdersMs: number }
+  readonly #dependencies: {
+    readonly workers: PieceWorkers
+    readonly finder: HolderFinder
+    readonly listener: HolderFetchListener
+    readonly log: Logger
+    readonly now: () => number
+    readonly random: () => number
+    readonly signal: AbortSignal
+  }
+  readonly #known = new KnownHolders()
+  /** Who is to fetch from the origin for all, and from which piece on. */
+  #fetchers: readonly Fetcher[] = []
+  /** Whom the origin does not refuse, by word of those. */
+  readonly #chosen = new Set<string>()
+  #mayFetch = false
+  #inFlight = 0
+  #round: Promise<void> | undefined
+  #isMeeting = false
+  #isElected = false
+  #hasLookedUp = false
+  #lookUpAtMs = Number.NEGATIVE_INFINITY
+  #lookUpWaitMs = LOOKUP_MS
+  #askedMs = Number.NEGATIVE_INFINITY
+
+  /** @param origin where the fetchers of a rendezvous are sent to */
+  constructor(
+    blob: StoredBlob,
+    origin: BlobOrigin,
+    flights: PieceFlights,
+    options: { readonly holderStreams: number; readonly holdersMs: number },
+    dependencies: {
+      workers: PieceWorkers
+      finder: HolderFinder
+      listener: HolderFetchListener
+      log: Logger
+      now: () => number
+      random: () => number
+      signal: AbortSignal
+    },
+  ) {
+    this.#blob = blob
+    this.#origin = origin
+    this.#flights = flights
+    this.#options = options
+    this.#dependencies = dependencies
+  }
+
+  /** Whether holders, or the fetchers of a rendezvous, are still being found or asked for the first time. */
+  get isSearching(): boolean {
+    return this.#isMeeting || (this.#mayFetch && !this.#hasLookedUp)
+  }
+
+  /** Whether some known node has, or is fetching from the origin, some of what is missing. */
+  get hasHope(): boolean {
+    if (!this.#mayFetch) return false
+    return this.#inFlight > 0 || this.#known.hasAny(this.#blob.layout.count, (piece) => !this.#blob.have.has(piece))
+  }
+
+  /** Allows to fetch from holders, or no longer; pieces on their way still come. */
+  allow(mayFetch: boolean): void {
+    if (mayFetch === this.#mayFetch) return
+    this.#mayFetch = mayFetch
+    this.#fetchers = []
+    this.#chosen.clear()
+    this.#hasLookedUp = false
+    this.#lookUpAtMs = Number.NEGATIVE_INFINITY
+    this.#lookUpWaitMs = LOOKUP_MS
+    this.#askedMs = Number.NEGATIVE_INFINITY
+    this.tick()
+  }
+
+  /** Has the nodes nearest to the digest fetch the blob from the origin; they are asked for it from now on. */
+  meet(): void {
+    this.#isMeeting = true
+    void this.#meet().finally(() => {
+      this.#isMeeting = false
+      this.#dependencies.listener.changed()
+    })
+  }
+
+  /** Asks holders anew when it is time, and fetches what they have. */
+  tick(): void {
+    if (!this.#mayFetch || this.#dependencies.signal.aborted) return
+    this.#pump()
+    const refreshMs = this.#inFlight > 0 ? REFRESH_MS : IDLE_REFRESH_MS
+    if (this.#round !== undefined || this.#dependencies.now() - this.#askedMs < refreshMs) return
+    this.#askedMs = this.#dependencies.now()
+    this.#round = this.#askAll().finally(() => {
+      this.#round = undefined
+      this.#dependencies.listener.changed()
+    })
+  }
+
+  async #meet(): Promise<void> {
+    const { finder, signal } = this.#dependencies
+    const { count } = this.#blob.layout
+    const ids = await this.#nearest()
+    this.#fetchers = ids.map((peerId, rank) => ({ peerId, firstPiece: Math.floor((count * rank) / ids.length) }))
+    if (signal.aborted) return
+    const own = this.#fetchers.find(({ peerId }) => peerId === finder.peerId)
+    if (own !== undefined) this.#elect(own.firstPiece)
+    await Promise.all(this.#fetchers.map(({ peerId }) => this.#ask(peerId)))
+  }
+
+  async #nearest(): Promise<readonly string[]> {
+    const { finder, log, signal } = this.#dependencies
+    const { digest } = this.#blob
+    try {
+      return await finder.nearest(digest, FETCHERS, withDeadline(this.#options.holdersMs, signal))
+    } catch (error) {
+      log.debug({ digest, err: error }, 'the nodes nearest to a blob can not be found')
+      return []
+    }
+  }
+
+  /** One round: all known holders, those to meet, and, when it is time, those that the DHT names. */
+  async #askAll(): Promise<void> {
+    const asking = new Map<string, Promise<void>>()
+    const ask = (peerId: string) => {
+      if (!asking.has(peerId) && asking.size < MAX_ASKED) asking.set(peerId, this.#ask(peerId))
+    }
+    for (const { peerId } of this.#fetchers) ask(peerId)
+    for (const peerId of this.#chosen) ask(peerId)
+    for (const peerId of this.#known.ids) ask(peerId)
+    if (this.#dependencies.now() >= this.#lookUpAtMs) await this.#lookUp(ask)
+    await Promise.all(asking.values())
+    this.#hasLookedUp = true
+  }
+
+  /** Has the DHT name holders, as far as it comes in time. */
+  async #lookUp(found: (peerId: string) => void): Promise<void> {
+    const { finder, log, now, signal } = this.#dependencies
+    const { digest } = this.#blob
+    let count = 0
+    try {
+      for await (const peerId of finder.find(digest, withDeadline(this.#options.holdersMs, signal))) {
+        found(peerId)
+        if (++count >= MAX_ASKED) break
+      }
+    } catch (error) {
+      log.debug({ digest, err: error }, 'the DHT did not name all holders of a blob in time')
+    }
+    this.#lookUpWaitMs = count > 0 ? LOOKUP_MS : Math.min(MAX_LOOKUP_MS, 2 * this.#lookUpWaitMs)
+    this.#lookUpAtMs = now() + this.#lookUpWaitMs
+  }
+
+  /** Asks one node what it holds; never rejects. */
+  async #ask(peerId: string): Promise<void> {
+    const { finder, log, signal } = this.#dependencies
+    const { digest, size } = this.#blob
+    if (peerId === finder.peerId || this.#known.isBarred(peerId)) return
+    try {
+      const deadline = withDeadline(ASK_DEADLINE_MS, signal)
+      const fetcher = this.#blob.have.isComplete ? undefined : this.#fetchers.find((one) => one.peerId === peerId)
+      const holder = await finder.ask(peerId, { digest, size }, this.#wanted(fetcher), deadline)
+      if (holder === undefined) this.#known.forget(peerId)
+      else this.#known.update(holder)
+      if (fetcher !== undefined) await this.#follow(fetcher, holder?.fetcher)
+    } catch (error) {
+      this.#known.askFailed(peerId)
+      log.debug({ digest, peer: peerId, err: error }, 'a node does not say what it holds')
+    }
+    this.#pump()
+  }
+
+  #wanted(fetcher: Fetcher | undefined): Wanted | undefined {
+    if (fetcher === undefined) return undefined
+    const { registry, repository } = this.#origin
+    return { size: this.#blob.size, registry, repository, firstPiece: fetcher.firstPiece }
+  }
+
+  /** The origin refuses the blob to `fetcher`, which has chosen another node, perhaps this one, in its place. */
+  async #follow(fetcher: Fetcher, chosen: string | undefined): Promise<void> {
+    if (chosen === undefined || this.#chosen.has(chosen) || this.#chosen.size >= MAX_ASKED) return
+    this.#chosen.add(chosen)
+    if (chosen === this.#dependencies.finder.peerId) this.#elect(fetcher.firstPiece)
+    else await this.#ask(chosen)
+  }
+
+  #elect(firstPiece: number): void {
+    if (this.#isElected) return
+    this.#isElected = true
+    this.#dependencies.listener.elected(firstPiece)
+  }
+
+  #pump(): void {
+    const { now, random, signal } = this.#dependencies
+    const { count } = this.#blob.layout
+    const isOpen = (piece: number) => this.#flights.isOpen(piece)
+    while (this.#mayFetch && this.#inFlight < this.#options.holderStreams && !signal.aborted) {
+      const choice = choosePiece({ count, isOpen, holders: this.#known.at(now()) }, random)
+      if (choice === undefined) return
+      this.#flights.begin(choice.piece)
+      void this.#fetch(choice.piece, choice.holder)
+    }
+  }
+
+  async #fetch(piece: number, holder: KnownHolder): Promise<void> {
+    const { listener, now, signal, workers } = this.#dependencies
+    const { peerId, sha256s } = holder.view
+    const sha256 = sha256s.slice(piece * SHA256_BYTES, (piece + 1) * SHA256_BYTES)
+    this.#inFlight++
+    holder.inFlight++
+    try {
+      await workers.fetchPiece(pieceRequestOf(this.#blob, piece, sha256, holder.view), signal)
+      this.#known.succeeded(holder)
+      listener.fetched(piece, sha256)
+    } catch (error) {
+      this.#flights.end(piece)
+      if (signal.aborted) return
+      const code = error instanceof ShoalError ? error.code : 'local'
+      listener.failed(piece, peerId, code, this.#known.failed(holder, piece, code, now()))
+    } finally {
+      this.#inFlight--
+      holder.inFlight--
+      this.#pump()
+    }
+  }
+}

@@ -1,0 +1,116 @@
+import type { HaveSet } from '@shoal/core'
+import type { Holder } from '../swarm/holders.ts'
+import type { PieceHolder } from './piece-choice.ts'
+
+/** Pieces on their way from one holder at once. */
+const MAX_FROM_ONE = 4
+/** A holder that is busy is left alone for this long; one that does not answer for this long, twice as long each time. */
+const BUSY_MS = 250
+const SILENT_MS = 1000
+/** A holder that did not answer, or did not send, so often in a row is not asked again. */
+const MAX_FAILURES = 3
+/** Holders that are remembered, also the bad ones. */
+const MAX_KNOWN = 256
+/** A holder that sent these is not asked again. */
+const WRONG: ReadonlySet<string> = new Set(['corrupt', 'protocol'])
+
+/** A node that holds some of a blob, as one download knows it. */
+class KnownHolder implements PieceHolder {
+  view: Holder
+  isFree = true
+  inFlight = 0
+  failures = 0
+  /** Questions in a row that it did not answer. */
+  silences = 0
+  restUntilMs = Number.NEGATIVE_INFINITY
+
+  constructor(view: Holder) {
+    this.view = view
+  }
+
+  get have(): HaveSet {
+    return this.view.have
+  }
+}
+
+export type { KnownHolder }
+
+/** Who holds some of one blob, and who is not to be asked. Times in milliseconds of one clock. */
+export class KnownHolders {
+  readonly #known = new Map<string, KnownHolder>()
+  readonly #barred = new Set<string>()
+
+  /** Ids of those that may be asked what they hold. */
+  get ids(): readonly string[] {
+    return [...this.#known.keys()]
+  }
+
+  isBarred(peerId: string): boolean {
+    return this.#barred.has(peerId)
+  }
+
+  /** The node said what it holds. */
+  update(view: Holder): void {
+    const { peerId } = view
+    if (this.#barred.has(peerId)) return
+    const known = this.#known.get(peerId)
+    if (known !== undefined) {
+      known.view = view
+      known.silences = 0
+    } else if (this.#known.size < MAX_KNOWN) {
+      this.#known.set(peerId, new KnownHolder(view))
+    }
+  }
+
+  /** The node holds nothing. */
+  forget(peerId: string): void {
+    this.#known.delete(peerId)
+  }
+
+  /** The node did not answer; what it said before stands for a while, as it may just be asked by many. */
+  askFailed(peerId: string): void {
+    const known = this.#known.get(peerId)
+    if (known !== undefined && ++known.silences >= MAX_FAILURES) this.#known.delete(peerId)
+  }
+
+  /** All that are not barred, each with whether it may be asked for a piece now. */
+  at(nowMs: number): readonly KnownHolder[] {
+    const holders = [...this.#known.values()]
+    for (const holder of holders) holder.isFree = holder.inFlight < MAX_FROM_ONE && holder.restUntilMs <= nowMs
+    return holders
+  }
+
+  /** Whether some node holds a piece for which `isMissing`, is fetching from the origin, or names one that is to. */
+  hasAny(count: number, isMissing: (piece: number) => boolean): boolean {
+    for (const { view } of this.#known.values()) {
+      if (view.isFetching || view.fetcher !== undefined) return true
+      for (let piece = 0; piece < count; piece++) if (view.have.has(piece) && isMissing(piece)) return true
+    }
+    return false
+  }
+
+  /** A piece came from the holder and was right. */
+  succeeded(holder: KnownHolder): void {
+    holder.failures = 0
+  }
+
+  /** A piece did not come; `code` is the lane's. Returns whether the holder is left for good because it was wrong. */
+  failed(holder: KnownHolder, piece: number, code: string, nowMs: number): boolean {
+    const { peerId } = holder.view
+    if (code === 'notHeld') {
+      holder.view.have.delete(piece)
+      return false
+    }
+    if (code === 'busy') {
+      holder.restUntilMs = nowMs + BUSY_MS
+      return false
+    }
+    const isWrong = WRONG.has(code)
+    holder.restUntilMs = nowMs + SILENT_MS * 2 ** holder.failures
+    if (isWrong || ++holder.failures >= MAX_FAILURES) {
+      this.#barred.add(peerId)
+      this.#known.delete(peerId)
+    }
+    return isWrong
+  }
+}

@@ -1,0 +1,421 @@
+import { createHash } from 'node:crypto'
+import { HaveSet } from '@shoal/core'
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { LaneError } from '../../../src/lane/errors.ts'
+import { OriginError } from '../../../src/origin/errors.ts'
+import type { Wanted } from '../../../src/swarm/holders.ts'
+import { MemoryNetwork } from '../swarm/memory-network.ts'
+import { content, digest, layout, request, source, World } from './world.ts'
+
+const all = Array.from({ length: layout.count }, (_, piece) => piece)
+const wanted = { size: content.byteLength, ...source, firstPiece: 0 }
+
+/** Another node of the network, scripted. */
+class Other {
+  readonly peerId: string
+  readonly held = new Set<number>()
+  readonly wanted: Wanted[] = []
+  isFetching = false
+  /** Whom it has chosen to fetch in its place. */
+  fetcher: string | undefined
+  /** Called when it is asked to fetch from the origin. */
+  fetch = () => {}
+  readonly #world: World
+
+  /** Joins the network of `world`, as a provider of the blob when it holds some of it. */
+  constructor(world: World, peerId: string, held: Iterable<number>) {
+    this.#world = world
+    this.peerId = peerId
+    world.parents.set(peerId, content)
+    const finder = world.network.join(peerId, {
+      holdings: async () => {
+        const hasNothing = this.held.size === 0 && !this.isFetching && this.fetcher === undefined
+        return hasNothing ? undefined : this.#holdings()
+      },
+      fetchForOthers: async (_digest, what) => {
+        this.wanted.push(what)
+        this.fetch()
+      },
+    })
+    this.hold(held)
+    if (this.held.size > 0) finder.provide(digest)
+  }
+
+  hold(pieces: Iterable<number>): void {
+    for (const piece of pieces) this.held.add(piece)
+  }
+
+  /** How often this node was asked for pieces. */
+  get sent(): number {
+    return this.#world.pieceRequests.filter((one) => one.endsWith(` ${this.peerId}`)).length
+  }
+
+  #holdings() {
+    const have = new HaveSet(layout.count)
+    const sha256s = new Uint8Array(layout.count * 32)
+    for (const piece of this.held) {
+      have.add(piece)
+      const bytes = content.subarray(layout.offset(piece), layout.offset(piece) + layout.length(piece))
+      sha256s.set(createHash('sha256').update(bytes).digest(), piece * 32)
+    }
+    const prospects = { isFetching: this.isFetching, ...(this.fetcher === undefined ? {} : { fetcher: this.fetcher }) }
+    return { size: content.byteLength, have, sha256s, ...prospects }
+  }
+}
+
+let world: World
+const metric = async (name: string, labels: Record<string, string>) => {
+  const found = await world.registry.getSingleMetric(name)?.get()
+  return found?.values.find((value) => Object.entries(labels).every(([key, want]) => value.labels[key] === want))?.value
+}
+/** The clock goes on: the next check looks again. */
+const later = (ms = 1000) => {
+  world.nowMs += ms
+}
+
+beforeEach(async () => {
+  world = await World.open()
+  world.isConnected = false
+  world.nowMs = 5000
+})
+afterEach(() => world.remove())
+
+describe('a download without a scheduler', () => {
+  it('comes from the holders that the DHT names, and not from the origin', async () => {
+    world.originBytes = undefined
+    const others = [new Other(world, 'a', [0, 1, 2]), new Other(world, 'b', [2, 3, 4, 5])]
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(world.originRequests).toEqual([])
+    expect(others.map(({ sent }) => sent).reduce((sum, sent) => sum + sent)).toBe(layout.count)
+    expect(others.every(({ sent }) => sent > 1)).toBe(true)
+    expect(world.begun).toEqual([digest])
+    expect(await metric('shoal_node_ladder_steps_total', { rung: 'holders' })).toBe(1)
+    expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'no_scheduler' })).toBeUndefined()
+  })
+
+  it('goes on with what holders get meanwhile', async () => {
+    world.originBytes = undefined
+    const growing = new Other(world, 'a', [0])
+    const reading = world.read()
+    await vi.waitFor(() => expect(growing.sent).toBe(1))
+    growing.hold([1, 2])
+    later(999)
+    growing.hold(all)
+    later()
+    expect((await reading).equals(content)).toBe(true)
+  })
+
+  it('asks the DHT again, less and less often while it names nobody', async () => {
+    const find = vi.spyOn(world.finder, 'find')
+    world.network.nearest = ['a']
+    const fetching = new Other(world, 'a', [])
+    fetching.fetch = () => {
+      fetching.isFetching = true
+    }
+    const reading = world.read()
+    await vi.waitFor(() => expect(fetching.wanted).toHaveLength(1))
+    const lookups: number[] = []
+    for (let seconds = 1; seconds <= 14; seconds++) {
+      const asked = world.finder.asked.length
+      later()
+      await vi.waitFor(() => expect(world.finder.asked.length).toBeGreaterThan(asked))
+      lookups.push(find.mock.calls.length)
+    }
+    expect(lookups.at(-1)).toBe(2)
+    fetching.hold(all)
+    later()
+    expect((await reading).equals(content)).toBe(true)
+  })
+
+  it('leaves a holder that sends wrong bytes for good, and takes its pieces from another', async () => {
+    world.originBytes = undefined
+    const liar = new Other(world, 'a', all)
+    const honest = new Other(world, 'b', all)
+    world.parents.set('a', new LaneError('corrupt', 'wrong sha256'))
+    expect((await world.read()).equals(content)).toBe(true)
+    // What was on its way when it was found out is all.
+    expect(liar.sent).toBeLessThanOrEqual(2)
+    expect(honest.sent).toBe(layout.count)
+    expect(await metric('shoal_node_piece_rejected_total', { reason: 'corrupt' })).toBe(liar.sent)
+  })
+
+  it('lets a busy holder rest, and asks it again', async () => {
+    world.originBytes = undefined
+    const busy = new Other(world, 'a', all)
+    world.parents.set('a', new LaneError('busy', 'no slot'))
+    const reading = world.read()
+    await vi.waitFor(() => expect(busy.sent).toBe(2))
+    world.parents.set('a', content)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(busy.sent).toBe(2)
+    later(250)
+    expect((await reading).equals(content)).toBe(true)
+  })
+
+  it('gives up a holder that does not send, and then goes to the origin', async () => {
+    const dead = new Other(world, 'a', all)
+    world.parents.set('a', new LaneError('unreachable', 'refused'))
+    const reading = world.read()
+    for (const sent of [1, 2, 3]) {
+      await vi.waitFor(() => expect(dead.sent).toBeGreaterThanOrEqual(sent))
+      later(4000)
+    }
+    expect((await reading).equals(content)).toBe(true)
+    expect(dead.sent).toBeLessThanOrEqual(4)
+  })
+
+  it('goes to the origin without waiting when there is nobody', async () => {
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(world.nowMs).toBe(5000)
+    // Alone, it is itself the node nearest to the digest.
+    expect(await metric('shoal_node_ladder_steps_total', { rung: 'rendezvous' })).toBe(1)
+    expect(await metric('shoal_node_ladder_steps_total', { rung: 'origin' })).toBeUndefined()
+  })
+
+  it('has the nearest nodes fetch from the origin, each from another place, and takes the pieces from them', async () => {
+    world.originBytes = undefined
+    const others = [new Other(world, 'a', []), new Other(world, 'b', [])]
+    world.network.nearest = ['a', 'b']
+    for (const other of others) {
+      other.fetch = () => {
+        other.isFetching = true
+      }
+    }
+    const reading = world.read()
+    await vi.waitFor(() => expect(others.map((other) => other.wanted.length)).toEqual([1, 1]))
+    const half = Math.floor(layout.count / 2)
+    expect(others.map((other) => other.wanted[0])).toEqual([wanted, { ...wanted, firstPiece: half }])
+    others[0]?.hold(all.slice(0, half))
+    others[1]?.hold(all.slice(half))
+    later()
+    expect((await reading).equals(content)).toBe(true)
+    expect(world.originRequests).toEqual([])
+  })
+
+  it('fetches from the origin from its own place when it is one of the nearest', async () => {
+    const other = new Other(world, 'a', [])
+    world.network.nearest = ['a', 'self']
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(other.wanted).toHaveLength(1)
+    expect(world.originRequests[0]?.firstPiece).toBe(Math.floor(layout.count / 2))
+    expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'no_scheduler' })).toBeUndefined()
+  })
+
+  it('goes to the origin on its own when the nearest nodes can not fetch', async () => {
+    const other = new Other(world, 'a', [])
+    world.network.nearest = ['a', 'gone']
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(other.wanted).toHaveLength(1)
+    expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'no_scheduler' })).toBe(1)
+  })
+
+  it('fetches from the origin when one of the nearest, which may not, has chosen it', async () => {
+    const other = new Other(world, 'a', [])
+    world.network.nearest = ['a']
+    other.fetch = () => {
+      other.fetcher = 'self'
+    }
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(await metric('shoal_node_ladder_steps_total', { rung: 'origin' })).toBeUndefined()
+  })
+
+  it('takes the pieces from the node that was chosen', async () => {
+    world.originBytes = undefined
+    const near = new Other(world, 'a', [])
+    const chosen = new Other(world, 'b', [])
+    world.network.nearest = ['a']
+    near.fetch = () => {
+      near.fetcher = 'b'
+      chosen.isFetching = true
+      chosen.hold(all.slice(0, 2))
+    }
+    const reading = world.read()
+    await vi.waitFor(() => expect(chosen.sent).toBe(2))
+    chosen.hold(all)
+    later()
+    expect((await reading).equals(content)).toBe(true)
+    expect(chosen.wanted).toEqual([])
+  })
+
+  it('tells why the origin refused when nobody else could', async () => {
+    world.originBytes = undefined
+    world.originError = new OriginError('UNAUTHORIZED', 'no credentials')
+    new Other(world, 'a', [])
+    world.network.nearest = ['a']
+    await expect(world.read()).rejects.toMatchObject({ code: 'ORIGIN_FAILED', cause: { code: 'UNAUTHORIZED' } })
+  })
+
+  it('waits for the scheduler again when it is back, with what it holds', async () => {
+    world.originBytes = undefined
+    const growing = new Other(world, 'a', [0, 1])
+    const reading = world.read()
+    await vi.waitFor(() => expect(growing.sent).toBe(2))
+    world.isConnected = true
+    world.downloads.connected(() => true)
+    expect(world.heard.at(-1)).toBe('join 03')
+    growing.hold(all)
+    await vi.waitFor(async () => expect(await metric('shoal_node_ladder_steps_total', { rung: 'scheduler' })).toBe(1))
+    later()
+    world.parents.set('p1', content)
+    for (const piece of all.slice(2)) world.assign(piece)
+    expect((await reading).equals(content)).toBe(true)
+    expect(growing.sent).toBe(2)
+  })
+
+  it('never asks two nodes for one piece at a time', async () => {
+    world.originBytes = undefined
+    for (const peerId of ['a', 'b', 'c']) new Other(world, peerId, all)
+    const fetch = world.fetchPiece.bind(world)
+    const flying = new Set<number>()
+    world.fetchPiece = async (one) => {
+      expect(flying.has(one.piece)).toBe(false)
+      flying.add(one.piece)
+      await new Promise((resolve) => setImmediate(resolve))
+      flying.delete(one.piece)
+      return fetch(one)
+    }
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(world.pieceRequests).toHaveLength(layout.count)
+  })
+
+  it('asks nobody once the swarm gave wrong bytes', async () => {
+    const wrong = Buffer.from(content)
+    wrong[7] = (wrong[7] ?? 0) ^ 1
+    const liar = new Other(world, 'a', all)
+    world.parents.set('a', wrong)
+    await expect(world.read()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' })
+    const sent = liar.sent
+    expect((await world.read()).equals(content)).toBe(true)
+    expect(liar.sent).toBe(sent)
+    expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'distrusted' })).toBe(1)
+  })
+})
+
+describe('a node that is asked to fetch for others', () => {
+  let asker: ReturnType<MemoryNetwork['join']>
+  const ask = (what: Wanted = wanted) => asker.ask('self', request, what)
+  const look = () => asker.ask('self', request, undefined)
+
+  beforeEach(() => {
+    asker = world.network.join('asker', { holdings: async () => undefined, fetchForOthers: async () => {} })
+  })
+
+  it('says nothing of a blob that nobody wants it to fetch', async () => {
+    expect(await look()).toBeUndefined()
+    expect(world.originRequests).toEqual([])
+  })
+
+  it('does, from where it is told, says that more will come, and what it holds in the end', async () => {
+    expect(await ask({ ...wanted, firstPiece: 2 })).toMatchObject({ isFetching: true, size: content.byteLength })
+    expect(await ask({ ...wanted, firstPiece: 2 })).toMatchObject({ isFetching: true })
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([2, 0])
+    expect(world.originRequests[0]?.source).toEqual(source)
+    const holder = await look()
+    expect(holder?.have.isComplete).toBe(true)
+    const first = content.subarray(0, layout.length(0))
+    expect(Buffer.from(holder?.sha256s.subarray(0, 32) ?? [])).toEqual(createHash('sha256').update(first).digest())
+  })
+
+  it('fetches the rest of a blob of which it had a lease', async () => {
+    world.downloads.leased({ digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: 1 })
+    await vi.waitFor(() => expect(world.heard).toEqual(['fetched 0']))
+    await vi.waitFor(async () => expect(await look()).toMatchObject({ isFetching: false }))
+    expect(await ask()).toMatchObject({ isFetching: true })
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([0, 1])
+  })
+
+  it('believes the origin about the size', async () => {
+    const size = content.byteLength + 7
+    expect(await asker.ask('self', { digest, size }, { ...wanted, size })).toBeUndefined()
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+    expect(await look()).toMatchObject({ size: content.byteLength })
+  })
+
+  it('makes no room for what the origin does not give it, and does not try again for a while', async () => {
+    world.originSize = new OriginError('UNAUTHORIZED', 'no')
+    expect(await ask()).toMatchObject({ isFetching: false })
+    world.originSize = content.byteLength
+    later(3001)
+    expect(await ask()).toMatchObject({ isFetching: false })
+    expect(world.store.find(digest)).toBeUndefined()
+    later(30_000)
+    expect(await ask()).toMatchObject({ isFetching: true })
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+  })
+
+  it('chooses the first that asked when the origin refuses it, and another when that one is gone', async () => {
+    world.isPrivate = true
+    const second = world.network.join('second', { holdings: async () => undefined, fetchForOthers: async () => {} })
+    expect(await ask()).toMatchObject({ isFetching: false, fetcher: 'asker', size: content.byteLength })
+    expect(await second.ask('self', request, wanted)).toMatchObject({ isFetching: false, fetcher: 'asker' })
+    expect(await look()).toMatchObject({ fetcher: 'asker' })
+    later(3001)
+    expect(await look()).toBeUndefined()
+    expect(await second.ask('self', request, wanted)).toMatchObject({ fetcher: 'second' })
+    expect(world.store.find(digest)).toBeUndefined()
+  })
+
+  it('chooses nobody when the origin is away', async () => {
+    world.originSize = new OriginError('UNAVAILABLE', 'away')
+    expect(await ask()).toBeUndefined()
+  })
+
+  it('ends a fetch that the origin refuses half-way', async () => {
+    world.originBytes = undefined
+    await ask()
+    await vi.waitFor(() => expect(world.heard).toContain('leave'))
+    expect(world.downloads.activeCount).toBe(0)
+    expect(await look()).toMatchObject({ isFetching: false })
+    expect(await ask()).toMatchObject({ isFetching: false })
+  })
+
+  it('begins its own download with the source of its client', async () => {
+    world.network.nearest = ['elsewhere']
+    world.originError = new OriginError('UNAVAILABLE', 'away')
+    const authorization = 'Basic c2VjcmV0'
+    const hold = new Other(world, 'a', [0])
+    hold.isFetching = true
+    const reader = await world.downloads.open({ ...request, source: { ...source, authorization } })
+    await vi.waitFor(() => expect(hold.sent).toBe(1))
+    await ask()
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+    expect(world.originRequests[0]?.source).toEqual({ ...source, authorization })
+    await reader.close()
+  })
+})
+
+describe('several nodes without a scheduler', () => {
+  it.each([
+    ['a public', false],
+    ['a private', true],
+  ])('pull a cold blob of %s origin at once, which gives away two copies at the most', async (_, isPrivate) => {
+    const network = new MemoryNetwork()
+    const names = ['n0', 'n1', 'n2', 'n3', 'n4', 'idle0', 'idle1']
+    // Those that nobody pulls through are nearest: they have no credentials of a client.
+    network.nearest = isPrivate ? ['idle0', 'idle1'] : []
+    const worlds = await Promise.all(names.map((name) => World.open(undefined, '', network, name)))
+    try {
+      for (const one of worlds) {
+        one.isConnected = false
+        one.isPrivate = isPrivate
+        one.nowMs = 5000
+        for (const name of names) one.parents.set(name, content)
+      }
+      const authorization = isPrivate ? 'Basic c2VjcmV0' : undefined
+      const readings = Promise.all(worlds.slice(0, 5).map((one) => one.read(undefined, authorization)))
+      const ticking = setInterval(() => {
+        for (const one of worlds) one.nowMs += 1000
+      }, 250)
+      for (const bytes of await readings.finally(() => clearInterval(ticking))) expect(bytes.equals(content)).toBe(true)
+      const requests = worlds.flatMap((one) => one.originRequests)
+      const pieces = requests.reduce((sum, { pieceCount }) => sum + pieceCount, 0)
+      expect(pieces).toBeGreaterThanOrEqual(layout.count)
+      expect(pieces).toBeLessThanOrEqual(2 * layout.count)
+      expect(worlds.filter((one) => one.originRequests.length > 0).length).toBeLessThanOrEqual(2)
+    } finally {
+      await Promise.all(worlds.map((one) => one.remove()))
+    }
+  })
+})
