@@ -19,6 +19,7 @@ import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
 import { leaseFailureReason } from './reasons.ts'
+import { WholeDigest } from './whole-digest.ts'
 
 /** What the log says when a download moves to a rung. */
 const STEPS: Readonly<Record<Rung, string>> = {
@@ -65,8 +66,6 @@ export class Download {
   readonly #holderFetch: HolderFetch
   readonly #stopping = new AbortController()
   readonly #isSwarmDistrusted: boolean
-  /** The blob is one piece, and its digest the piece's: nothing else needs to be hashed. */
-  readonly #isOwnPiece: boolean
   readonly #beganMs: number
   #lastProgressMs: number
   #disconnectedSinceMs: number | undefined
@@ -81,9 +80,7 @@ export class Download {
   #isFinishing = false
   #outcome: DownloadOutcome | undefined
   #end: (outcome: DownloadOutcome) => void = () => {}
-  /** Changes with each piece, for the thread that hashes the whole. */
-  readonly #progress = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
-  #wholeHash: Promise<string> | undefined
+  readonly #wholeDigest: WholeDigest
 
   /**
    * @param isSwarmDistrusted the swarm's bytes had another digest: fetch from the origin only
@@ -100,7 +97,6 @@ export class Download {
     this.blob = blob
     this.origin = source
     this.#isSwarmDistrusted = isSwarmDistrusted
-    this.#isOwnPiece = blob.layout.count === 1 && parseDigest(blob.digest).algorithm === 'sha256'
     this.#options = options
     this.#dependencies = dependencies
     this.#flights = new PieceFlights(blob)
@@ -126,6 +122,7 @@ export class Download {
     )
     const { coordinator, finder, log, now, random, workers } = dependencies
     const { signal } = this.#stopping
+    this.#wholeDigest = new WholeDigest(blob, { workers, signal })
     this.#assigned = new AssignedPieces(blob, this.#flights, {
       workers,
       coordinator,
@@ -344,9 +341,7 @@ export class Download {
       this.#flights.end(piece)
       this.#assigned.forget(piece)
     }
-    Atomics.add(this.#progress, 0, 1)
-    Atomics.notify(this.#progress, 0)
-    if (!this.#isOwnPiece) void this.#hashWhole().catch(() => {})
+    this.#wholeDigest.pieceAdded()
     const length = this.blob.layout.length(piece)
     this.bytes[source] += length
     this.#dependencies.metrics.pieceBytes.inc({ source }, length)
@@ -367,21 +362,10 @@ export class Download {
     )
   }
 
-  /** The digest of the whole, begun with the first piece; what goes wrong is told when the blob is to be published. */
-  #hashWhole(): Promise<string> {
-    const { file, size, haveBuffer: have } = this.blob
-    const { algorithm } = parseDigest(this.digest)
-    const growing = { file, size, algorithm, have, progress: this.#progress }
-    this.#wholeHash ??= this.#dependencies.workers.hashGrowing(growing, this.#stopping.signal)
-    return this.#wholeHash
-  }
-
   async #verifyAndPublish(): Promise<DownloadOutcome> {
     const { store, coordinator } = this.#dependencies
     const { algorithm, hex } = parseDigest(this.digest)
-    const { pieceDigests } = this.blob
-    const isKnown = this.#isOwnPiece && pieceDigests !== undefined
-    const found = isKnown ? Buffer.from(pieceDigests).toString('hex') : await this.#hashWhole()
+    const found = await this.#wholeDigest.found()
     if (found === hex) {
       await store.publish(this.blob)
       return 'complete'
