@@ -37,6 +37,9 @@ export class PeerTable {
   /** `words` words for each peer: pieces it has; pieces it has, or that are on their way to it. */
   have: Uint32Array
   taken: Uint32Array
+  /** Words of `have` from here on are 0; words of `taken` before are full. Both are bounds: it may be so for more. */
+  haveEnd: Uint16Array
+  openFrom: Uint16Array
   readonly #free: number[] = []
 
   constructor(words: number) {
@@ -55,6 +58,8 @@ export class PeerTable {
     this.failures = new Int32Array(FIRST_CAPACITY)
     this.have = new Uint32Array(FIRST_CAPACITY * words)
     this.taken = new Uint32Array(FIRST_CAPACITY * words)
+    this.haveEnd = new Uint16Array(FIRST_CAPACITY)
+    this.openFrom = new Uint16Array(FIRST_CAPACITY)
   }
 
   add(node: number, zone: number, rack: number, now: number): number {
@@ -66,6 +71,8 @@ export class PeerTable {
     this.progressAt[peer] = now
     this.nearAt[peer] = now
     this.failures[peer] = 0
+    this.haveEnd[peer] = 0
+    this.openFrom[peer] = 0
     this.size++
     return peer
   }
@@ -98,5 +105,7 @@ export class PeerTable {
     this.failures = grown(this.failures, new Int32Array(capacity))
     this.have = grown(this.have, new Uint32Array(capacity * words))
     this.taken = grown(this.taken, new Uint32Array(capacity * words))
+    this.haveEnd = grown(this.haveEnd, new Uint16Array(capacity))
+    this.openFrom = grown(this.openFrom, new Uint16Array(capacity))
   }
 }

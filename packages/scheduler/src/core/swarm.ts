@@ -22,6 +22,9 @@ export interface Origin {
 /** Zones that a swarm tells apart; peers of further ones count as of the last. */
 const MOST_ZONES = 256
 
+/** A word of a bitset with all bits set. */
+const FULL_WORD = 0xffff_ffff
+
 /** A priority past the least urgent one (3). */
 const PRIORITIES = 4
 
@@ -187,6 +190,7 @@ export class Swarm {
     if (hasBit(this.peers.taken, base, piece)) return
     setBit(this.peers.taken, base, piece)
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) + 1
+    this.#closeWords(peer)
     if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, 1)
   }
 
@@ -195,6 +199,7 @@ export class Swarm {
     const base = peer * this.words
     if (!hasBit(this.peers.taken, base, piece)) return
     clearBit(this.peers.taken, base, piece)
+    if (piece >>> 5 < (this.peers.openFrom[peer] as number)) this.peers.openFrom[peer] = piece >>> 5
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) - 1
     if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, -1)
   }
@@ -206,6 +211,7 @@ export class Swarm {
     const base = peer * this.words
     if (hasBit(peers.have, base, piece) || peers.is(peer, DISTRUSTED) || this.#isBlamed(peer, piece)) return
     setBit(peers.have, base, piece)
+    if (piece >>> 5 >= (peers.haveEnd[peer] as number)) peers.haveEnd[peer] = (piece >>> 5) + 1
     peers.haveCount[peer] = (peers.haveCount[peer] as number) + 1
     this.#countHolder(peer, piece, 1)
   }
@@ -262,6 +268,13 @@ export class Swarm {
 
   isComplete(peer: number): boolean {
     return this.peers.haveCount[peer] === this.pieces
+  }
+
+  #closeWords(peer: number): void {
+    const { taken, openFrom } = this.peers
+    let at = openFrom[peer] as number
+    while (at < this.words && taken[peer * this.words + at] === FULL_WORD) at++
+    openFrom[peer] = at
   }
 
   #isBlamed(peer: number, piece: number): boolean {
