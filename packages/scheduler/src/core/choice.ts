@@ -19,17 +19,21 @@ export class Candidates {
 
   /**
    * Makes it the pieces of known sha256 in `scope` that `parent` has and `child` neither has nor waits for; returns
-   * whether there are any. Most pairs that are tried have none, so only words that could hold one are looked at.
+   * whether there are any. Most pairs that are tried have none, most of them because the child has taken all pieces up
+   * to the last that the parent has: that is asked first.
    */
   load(swarm: Swarm, parent: number, child: number, scope: Scope): boolean {
     const { known, words } = swarm
-    const { have, taken, haveEnd, openFrom } = swarm.peers
-    const to = haveEnd[parent] as number
+    const { have, taken, lastHave, firstOpen } = swarm.peers
+    const last = lastHave[parent] as number
+    const first = firstOpen[child] as number
+    if (last < first) return false
+    const to = (last >>> 5) + 1
     const p = parent * words
     const c = child * words
-    let at = openFrom[child] as number
+    let at = first >>> 5
     while (at < to && ((have[p + at] as number) & ~(taken[c + at] as number) & (known[at] as number)) === 0) at++
-    if (at >= to) return false
+    if (at === to) return false
     if (this.#words.length < words) this.#words = new Uint32Array(words)
     this.#to = to
     this.#from = at

@@ -218,13 +218,15 @@ export class Policy {
   }
 
   #isNeedier(swarm: Swarm, parent: number, sample: Sample, at: number, than: number): boolean {
-    const { downloads, rack, takenCount } = swarm.peers
+    const { downloads, rack, takenCount, hasRacks } = swarm.peers
     const child = sample.members[at] as number
     const other = sample.members[than] as number
     const more = (downloads[child] as number) - (downloads[other] as number)
     if (more !== 0) return more < 0
-    const home = rack[parent] as number
-    if (home >= 0 && (rack[child] === home) !== (rack[other] === home)) return rack[child] === home
+    if (hasRacks) {
+      const home = rack[parent] as number
+      if (home >= 0 && (rack[child] === home) !== (rack[other] === home)) return rack[child] === home
+    }
     return (takenCount[child] as number) < (takenCount[other] as number)
   }
 

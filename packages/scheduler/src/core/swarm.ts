@@ -22,9 +22,6 @@ export interface Origin {
 /** Zones that a swarm tells apart; peers of further ones count as of the last. */
 const MOST_ZONES = 256
 
-/** A word of a bitset with all bits set. */
-const FULL_WORD = 0xffff_ffff
-
 /** A priority past the least urgent one (3). */
 const PRIORITIES = 4
 
@@ -190,7 +187,7 @@ export class Swarm {
     if (hasBit(this.peers.taken, base, piece)) return
     setBit(this.peers.taken, base, piece)
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) + 1
-    this.#closeWords(peer)
+    if (piece === this.peers.firstOpen[peer]) this.peers.firstOpen[peer] = this.#nextOpen(peer, piece)
     if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, 1)
   }
 
@@ -199,7 +196,7 @@ export class Swarm {
     const base = peer * this.words
     if (!hasBit(this.peers.taken, base, piece)) return
     clearBit(this.peers.taken, base, piece)
-    if (piece >>> 5 < (this.peers.openFrom[peer] as number)) this.peers.openFrom[peer] = piece >>> 5
+    if (piece < (this.peers.firstOpen[peer] as number)) this.peers.firstOpen[peer] = piece
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) - 1
     if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, -1)
   }
@@ -211,7 +208,7 @@ export class Swarm {
     const base = peer * this.words
     if (hasBit(peers.have, base, piece) || peers.is(peer, DISTRUSTED) || this.#isBlamed(peer, piece)) return
     setBit(peers.have, base, piece)
-    if (piece >>> 5 >= (peers.haveEnd[peer] as number)) peers.haveEnd[peer] = (piece >>> 5) + 1
+    if (piece > (peers.lastHave[peer] as number)) peers.lastHave[peer] = piece
     peers.haveCount[peer] = (peers.haveCount[peer] as number) + 1
     this.#countHolder(peer, piece, 1)
   }
@@ -270,11 +267,15 @@ export class Swarm {
     return this.peers.haveCount[peer] === this.pieces
   }
 
-  #closeWords(peer: number): void {
-    const { taken, openFrom } = this.peers
-    let at = openFrom[peer] as number
-    while (at < this.words && taken[peer * this.words + at] === FULL_WORD) at++
-    openFrom[peer] = at
+  /** The first piece after a taken one that is not taken; some piece past the last when there is none. */
+  #nextOpen(peer: number, piece: number): number {
+    const { taken } = this.peers
+    const base = peer * this.words
+    for (let at = piece >>> 5; at < this.words; at++) {
+      const open = ~(taken[base + at] as number)
+      if (open !== 0) return (at << 5) + lowestBit(open)
+    }
+    return this.pieces
   }
 
   #isBlamed(peer: number, piece: number): boolean {
