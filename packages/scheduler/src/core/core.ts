@@ -42,6 +42,9 @@ const MOST_PIECES_WANTED = 2 ** 20
  * they have within this time, before anything counts as missing.
  */
 const HANDOVER_MS = 250
+/** It was this scheduler's when that has just started: its nodes come one after the other, as they dial again. */
+const RESTART_HANDOVER_MS = 2_000
+const JUST_STARTED_MS = 10_000
 /** A blob of 1 TiB. */
 const MOST_PIECES = 2 ** 16
 
@@ -56,6 +59,8 @@ export class SchedulingCore {
   readonly #hedging: Hedging
   #spare = new Commands()
   #nextSwarm = 1
+  /** When the time was first said. */
+  #startedAt = Number.NaN
   #sweptAt = Number.NEGATIVE_INFINITY
 
   /** @param random a number of at least 0 and below 1 */
@@ -68,6 +73,7 @@ export class SchedulingCore {
   /** Says what time it is, in milliseconds from any start; never less than before. Events happen at this time. */
   setTime(now: number): void {
     this.#state.now = now
+    if (Number.isNaN(this.#startedAt)) this.#startedAt = now
   }
 
   /** A node came up; returns its index, which is another node's once it went down. */
@@ -383,13 +389,17 @@ export class SchedulingCore {
     const swarm = activate(state, blob, this.#nextSwarm)
     if (swarm.id === this.#nextSwarm) {
       this.#nextSwarm++
-      if (have.held > 0) swarm.leasesFrom = state.now + HANDOVER_MS
+      if (have.held > 0) swarm.leasesFrom = state.now + this.#handoverMs()
     }
     const peer = peerFor(state, swarm, node)
     entered(swarm, peer)
     if (have.held > 0) holderCame(swarm)
     holdExactly(state, swarm, peer, have)
     return swarm.id
+  }
+
+  #handoverMs(): number {
+    return this.#state.now - this.#startedAt < JUST_STARTED_MS ? RESTART_HANDOVER_MS : HANDOVER_MS
   }
 
   #blob(digest: string, sizeBytes: number): Blob {
