@@ -1,6 +1,7 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
+import type { Connection } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
@@ -262,8 +263,11 @@ export class Swarm implements Startable, HolderFinder {
     if (node === undefined || text.endsWith(`/p2p/${this.peerId}`)) return false
     if (node.getPeers().some((id) => text.endsWith(`/p2p/${id}`))) return false
     try {
-      await node.dial(multiaddr(text), { signal })
-      return true
+      const connection = await node.dial(multiaddr(text), { signal })
+      const isSpare = node.getConnections(connection.remotePeer).some((other) => isToBeKept(other, connection))
+      // An address without a peer id may have led to a node that has another one.
+      if (isSpare) await connection.close({ signal })
+      return !isSpare
     } catch (error) {
       if (!isDialOfSelf(error)) throw error
       if (this.#ownAddresses.size < MAX_OWN_ADDRESSES) this.#ownAddresses.add(withoutPeerId(text))
@@ -311,6 +315,16 @@ function withSystemCode(error: unknown): unknown {
 
 function withoutPeerId(address: string): string {
   return address.replace(/\/p2p\/[^/]+$/, '')
+}
+
+/**
+ * Whether `other` is to be kept in place of `connection` to the same node. Only those that this node opened count: were
+ * the other end's to count too, both ends could close the connection that the other keeps.
+ */
+function isToBeKept(other: Connection, connection: Connection): boolean {
+  if (other.id === connection.id || other.direction !== 'outbound' || other.status !== 'open') return false
+  const olderMs = connection.timeline.open - other.timeline.open
+  return olderMs > 0 || (olderMs === 0 && other.id < connection.id)
 }
 
 /** Whether libp2p found at the other end of a connection that it is this node. It has no code for that. */

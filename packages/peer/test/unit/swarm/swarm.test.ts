@@ -3,8 +3,12 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { tcp } from '@libp2p/tcp'
 import { createLogger, digestOf } from '@shoal/core'
 import { loadOrCreateIdentity } from '@shoal/core/service'
+import { createLibp2p } from 'libp2p'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { HoldingsSource } from '../../../src/swarm/holders.ts'
@@ -110,6 +114,29 @@ describe('swarm', () => {
     const rounds = lookUp.mock.calls.length
     await vi.waitFor(() => expect(lookUp.mock.calls.length).toBeGreaterThan(rounds + 1), { timeout: 15_000 })
     expect(await dialled.dials()).toEqual([])
+  })
+
+  it('keeps one connection to a node that a name gives several addresses of', async () => {
+    const node = await createLibp2p({
+      addresses: { listen: ['/ip4/0.0.0.0/tcp/0'] },
+      transports: [tcp()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+    })
+    try {
+      const opened = vi.fn()
+      node.addEventListener('connection:open', opened)
+      const port = Number(/tcp\/(\d+)/.exec(node.getMultiaddrs()[0]?.toString() ?? '')?.[1])
+      const lookUp = async () => ['127.0.0.1', '127.0.0.2', '127.0.0.3']
+      const searcher = await make('one-of-three', { bootstrapDns: [`peers:${port}`] }, lookUp)
+      await searcher.start()
+      await vi.waitFor(() => expect(opened).toHaveBeenCalledTimes(3), { timeout: 5000 })
+      await vi.waitFor(() => expect(node.getConnections()).toHaveLength(1), { timeout: 5000 })
+      expect(searcher.peerCount).toBe(1)
+      expect(await searcher.dials()).toEqual([{ value: 1, labels: { source: 'dns', outcome: 'connected' } }])
+    } finally {
+      await node.stop()
+    }
   })
 
   it('takes itself neither for another node nor for one that does not answer', async () => {
