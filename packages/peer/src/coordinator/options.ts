@@ -1,8 +1,5 @@
-import { CoreError } from '@shoal/core'
+import { CoreError, parseHostPort } from '@shoal/core'
 import { Type } from 'typebox'
-
-const ADDRESS = /^(\[[0-9a-f:.%]+\]|[a-z0-9._-]+):([1-9][0-9]{0,4})$/
-const MAX_PORT = 65535
 
 /** Option of a node: where its schedulers are. */
 export const schedulersOption = Type.Array(Type.String({ maxLength: 261 }), {
@@ -17,8 +14,7 @@ export const schedulersOption = Type.Array(Type.String({ maxLength: 261 }), {
 export function schedulerAddresses(schedulers: readonly string[]): string[] {
   const addresses = schedulers.map((text) => text.trim().toLowerCase())
   for (const [i, address] of addresses.entries()) {
-    const port = Number(ADDRESS.exec(address)?.[2])
-    if (!(port <= MAX_PORT)) {
+    if (parseHostPort(address) === undefined) {
       const text = JSON.stringify(schedulers[i])
       throw new CoreError(
         'CONFIG_INVALID',

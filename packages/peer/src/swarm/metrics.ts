@@ -14,6 +14,23 @@ export function createSwarmMetrics(registry: Registry, peerCount: () => number) 
     },
   })
   return {
+    lookups: new Counter({
+      name: 'shoal_swarm_bootstrap_lookups_total',
+      help: 'Look-ups of the names in libp2p.bootstrapDns, by outcome: found or failed',
+      labelNames: ['outcome'] as const,
+      registers,
+    }),
+    bootstrapDials: new Counter({
+      name: 'shoal_swarm_bootstrap_dials_total',
+      help: 'Dials of addresses to start from, by source (told, dns, mdns) and outcome (connected, failed)',
+      labelNames: ['source', 'outcome'] as const,
+      registers,
+    }),
+    mdnsFailures: new Counter({
+      name: 'shoal_swarm_mdns_failures_total',
+      help: 'Multicast DNS messages that could not be sent, received or understood',
+      registers,
+    }),
     provided: new Counter({
       name: 'shoal_swarm_provided_total',
       help: 'Provider records given to the DHT',

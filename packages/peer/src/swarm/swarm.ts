@@ -1,27 +1,28 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
+import type { Connection } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
-import { multiaddr } from '@multiformats/multiaddr'
+import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
 import { type Logger, listenError, pause, type Startable, withDeadline } from '@shoal/core'
 import type { Identity } from '@shoal/core/service'
 import { createLibp2p, type Libp2p } from 'libp2p'
+import { Bootstrap } from './bootstrap.ts'
 import { contentIdOf } from './content-id.ts'
 import { nearestTo, placeOf } from './distance.ts'
 import type { Holder, HolderFinder, HoldingsSource, Wanted } from './holders.ts'
 import { HoldingsExchange } from './holdings-exchange.ts'
+import { type LookUp, systemLookUp } from './look-up.ts'
 import type { SwarmMetrics } from './metrics.ts'
+import { bootstrapNames } from './options.ts'
 import { Pace } from './pace.ts'
 import { Walks } from './walks.ts'
 
 const DHT_PROTOCOL = '/shoal/kad/1.0.0'
-const DIAL_DEADLINE_MS = 10_000
-/** A node that is connected to nobody dials all that it was ever told again after this. */
-const REJOIN_MS = 5000
-const MAX_ADDRESSES = 256
+const MAX_OWN_ADDRESSES = 64
 const PROVIDE_DEADLINE_MS = 30_000
 const PROVIDE_PARALLEL = 4
 const MAX_PROVIDE_QUEUE = 100_000
@@ -37,7 +38,12 @@ const PROVIDE_PACE = { burst: 32, perSecond: 4 }
 export interface SwarmOptions {
   readonly host: string
   readonly port: number
+  /** Addresses that end in a peer id. */
   readonly bootstrap: readonly string[]
+  /** Each `host:port`. */
+  readonly bootstrapDns: readonly string[]
+  /** Whether nodes of the same LAN are looked for. */
+  readonly mdns: boolean
 }
 
 /**
@@ -52,9 +58,9 @@ export class Swarm implements Startable, HolderFinder {
   readonly #metrics: SwarmMetrics
   readonly #exchange: HoldingsExchange
   readonly #walks = new Walks()
-  /** Addresses to start from, the newest last. */
-  readonly #addresses = new Set<string>()
-  #rejoining: NodeJS.Timeout | undefined
+  readonly #bootstrap: Bootstrap
+  /** Where this node itself answered when it was dialled, beside the addresses that it knows of. */
+  readonly #ownAddresses = new Set<string>()
   #node: Libp2p<{ dht: KadDHT }> | undefined
   readonly #queue = new Set<string>()
   /** Blobs of which the DHT is or was told; it tells again by itself. */
@@ -73,6 +79,8 @@ export class Swarm implements Startable, HolderFinder {
       lane: () => { host: string; port: number }
       log: Logger
       metrics: SwarmMetrics
+      /** Default: the system's. */
+      lookUp?: LookUp
     },
   ) {
     this.#options = options
@@ -80,6 +88,21 @@ export class Swarm implements Startable, HolderFinder {
     this.#log = dependencies.log
     this.#metrics = dependencies.metrics
     this.#exchange = new HoldingsExchange(dependencies)
+    this.#bootstrap = new Bootstrap(
+      { configured: options.bootstrap, names: bootstrapNames(options.bootstrapDns) },
+      {
+        dialler: {
+          peerCount: () => this.peerCount,
+          reached: () => this.#reached(),
+          dial: (address, signal) => this.#dial(address, signal),
+        },
+        lookUp: dependencies.lookUp ?? systemLookUp,
+        pause,
+        random: Math.random,
+        log: this.#log,
+        metrics: this.#metrics,
+      },
+    )
   }
 
   get peerId(): string {
@@ -108,6 +131,7 @@ export class Swarm implements Startable, HolderFinder {
       transports: [tcp()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux()],
+      peerDiscovery: this.#options.mdns ? [await this.#lanDiscovery()] : [],
       // Nodes of one host, or behind one NAT, dial from one address; the default of 5 a second turns them away.
       connectionManager: { inboundConnectionThreshold: 100, maxIncomingPendingConnections: 100 },
       services: {
@@ -129,15 +153,13 @@ export class Swarm implements Startable, HolderFinder {
       throw listenError('libp2p', host, port, withSystemCode(cause))
     }
     this.#node = node
-    this.bootstrap(this.#options.bootstrap)
-    this.#rejoining = setInterval(() => {
-      if (this.peerCount === 0) for (const address of this.#addresses) this.#tryDial(address)
-    }, REJOIN_MS)
+    node.addEventListener('peer:disconnect', () => this.#bootstrap.lost())
+    await this.#bootstrap.start()
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
-    clearInterval(this.#rejoining)
+    await this.#bootstrap.stop()
     this.#queue.clear()
     this.#provided.clear()
     const node = this.#node
@@ -145,17 +167,9 @@ export class Swarm implements Startable, HolderFinder {
     await node?.stop()
   }
 
-  /** Dials nodes to learn of others; those that do not answer are tried again when this node knows nobody. */
+  /** Dials nodes to learn of others; those that do not answer are tried again while this node knows few. */
   bootstrap(addresses: readonly string[]): void {
-    for (const address of addresses) {
-      this.#addresses.delete(address)
-      this.#addresses.add(address)
-      this.#tryDial(address)
-    }
-    for (const oldest of this.#addresses) {
-      if (this.#addresses.size <= MAX_ADDRESSES) break
-      this.#addresses.delete(oldest)
-    }
+    this.#bootstrap.told(addresses)
   }
 
   /** Says in the DHT that this node holds some of the blob; in the background, tried again while nobody is there. */
@@ -220,16 +234,45 @@ export class Swarm implements Startable, HolderFinder {
     return this.#walks.recent(digest, performance.now()) ?? new Set()
   }
 
-  #tryDial(address: string): void {
-    void this.#dial(address).catch((error: unknown) => {
-      this.#log.debug({ address, err: error }, 'a libp2p address can not be dialled')
+  async #lanDiscovery() {
+    const { lanDiscovery } = await import('./mdns.ts')
+    return lanDiscovery({
+      heard: (addresses) => this.#bootstrap.heard(addresses),
+      failed: () => this.#metrics.mdnsFailures.inc(),
+      log: this.#log,
     })
   }
 
-  async #dial(text: string): Promise<void> {
-    const address = multiaddr(text)
-    if (this.#node === undefined || text.endsWith(this.#identity.peerId)) return
-    await this.#node.dial(address, { signal: withDeadline(DIAL_DEADLINE_MS, this.#stopping.signal) })
+  async #reached(): Promise<Set<string>> {
+    const node = this.#node
+    const addresses = new Set(this.#ownAddresses)
+    if (node === undefined) return addresses
+    const add = (address: Multiaddr) => addresses.add(withoutPeerId(address.toString()))
+    node.getMultiaddrs().forEach(add)
+    for (const { remoteAddr } of node.getConnections()) add(remoteAddr)
+    for (const id of node.getPeers()) {
+      // Whom it knows from an inbound connection has said where it listens.
+      const peer = await node.peerStore.get(id).catch(() => undefined)
+      for (const { multiaddr } of peer?.addresses ?? []) add(multiaddr)
+    }
+    return addresses
+  }
+
+  async #dial(text: string, signal: AbortSignal): Promise<boolean> {
+    const node = this.#node
+    if (node === undefined || text.endsWith(`/p2p/${this.peerId}`)) return false
+    if (node.getPeers().some((id) => text.endsWith(`/p2p/${id}`))) return false
+    try {
+      const connection = await node.dial(multiaddr(text), { signal })
+      const isSpare = node.getConnections(connection.remotePeer).some((other) => isToBeKept(other, connection))
+      // An address without a peer id may have led to a node that has another one.
+      if (isSpare) await connection.close({ signal })
+      return !isSpare
+    } catch (error) {
+      if (!isDialOfSelf(error)) throw error
+      if (this.#ownAddresses.size < MAX_OWN_ADDRESSES) this.#ownAddresses.add(withoutPeerId(text))
+      return false
+    }
   }
 
   #pump(): void {
@@ -268,4 +311,23 @@ export class Swarm implements Startable, HolderFinder {
 function withSystemCode(error: unknown): unknown {
   const code = error instanceof Error ? /\b(E[A-Z]{4,})\b/.exec(error.message)?.[1] : undefined
   return code === undefined ? error : Object.assign(new Error(code, { cause: error }), { code })
+}
+
+function withoutPeerId(address: string): string {
+  return address.replace(/\/p2p\/[^/]+$/, '')
+}
+
+/**
+ * Whether `other` is to be kept in place of `connection` to the same node. Only those that this node opened count: were
+ * the other end's to count too, both ends could close the connection that the other keeps.
+ */
+function isToBeKept(other: Connection, connection: Connection): boolean {
+  if (other.id === connection.id || other.direction !== 'outbound' || other.status !== 'open') return false
+  const olderMs = connection.timeline.open - other.timeline.open
+  return olderMs > 0 || (olderMs === 0 && other.id < connection.id)
+}
+
+/** Whether libp2p found at the other end of a connection that it is this node. It has no code for that. */
+function isDialOfSelf(error: unknown): boolean {
+  return error instanceof Error && error.name === 'InvalidPeerIdError' && error.message.includes('dial self')
 }

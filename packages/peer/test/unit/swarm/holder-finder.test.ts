@@ -56,7 +56,13 @@ async function libp2pNetwork(held: Held): Promise<Network> {
   const nodes: Swarm[] = []
   for (const name of ['a', 'b', 'c', 'd']) {
     const swarm = new Swarm(
-      { host: '127.0.0.1', port: 0, bootstrap: nodes.flatMap((node) => node.multiaddrs) },
+      {
+        host: '127.0.0.1',
+        port: 0,
+        bootstrap: nodes.flatMap((node) => node.multiaddrs),
+        bootstrapDns: [],
+        mdns: false,
+      },
       {
         identity: await loadOrCreateIdentity(join(folder, name)),
         source: held.sourceOf(name),
@@ -172,7 +178,7 @@ describe('the holdings protocol, asked by strangers', () => {
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'shoal-stranger-'))
     swarm = new Swarm(
-      { host: '127.0.0.1', port: 0, bootstrap: [] },
+      { host: '127.0.0.1', port: 0, bootstrap: [], bootstrapDns: [], mdns: false },
       {
         identity: await loadOrCreateIdentity(join(folder, 'key')),
         source: held.sourceOf('a'),

@@ -1,30 +1,49 @@
+import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { noise } from '@chainsafe/libp2p-noise'
+import { yamux } from '@chainsafe/libp2p-yamux'
+import { tcp } from '@libp2p/tcp'
 import { createLogger, digestOf } from '@shoal/core'
 import { loadOrCreateIdentity } from '@shoal/core/service'
+import { createLibp2p } from 'libp2p'
 import { Registry } from 'prom-client'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import type { HoldingsSource } from '../../../src/swarm/holders.ts'
+import type { LookUp } from '../../../src/swarm/look-up.ts'
 import { createSwarmMetrics } from '../../../src/swarm/metrics.ts'
-import { Swarm } from '../../../src/swarm/swarm.ts'
+import { Swarm, type SwarmOptions } from '../../../src/swarm/swarm.ts'
 
+const unknownHost: LookUp = async () => {
+  throw new Error('no such host')
+}
+const freePort = async () => {
+  const server = createServer().listen(0)
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
 const nothing: HoldingsSource = { holdings: async () => undefined, fetchForOthers: async () => {} }
 
 describe('swarm', () => {
   let folder: string
   const swarms: Swarm[] = []
 
-  const make = async (name: string, port = 0, bootstrap: string[] = []) => {
+  const make = async (name: string, options: Partial<SwarmOptions> = {}, lookUp: LookUp = unknownHost) => {
     const identity = await loadOrCreateIdentity(join(folder, name))
     const metrics = createSwarmMetrics(new Registry(), () => 0)
-    const options = { host: '127.0.0.1', port, bootstrap }
+    const all = { host: '127.0.0.1', port: 0, bootstrap: [], bootstrapDns: [], mdns: false, ...options }
     const lane = () => ({ host: '', port: 1 })
     const log = createLogger('test', 'silent')
-    const swarm = new Swarm(options, { identity, source: nothing, lane, metrics, log })
+    const swarm = new Swarm(all, { identity, source: nothing, lane, metrics, log, lookUp })
     swarms.push(swarm)
-    return swarm
+    return Object.assign(swarm, { dials: async () => (await metrics.bootstrapDials.get()).values })
   }
+  const portOf = (swarm: Swarm) => Number(/tcp\/(\d+)/.exec(swarm.multiaddrs[0] ?? '')?.[1])
 
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'shoal-swarm-'))
@@ -37,8 +56,8 @@ describe('swarm', () => {
   it('finds over private addresses who provides a blob, through a third node', async () => {
     const a = await make('a')
     await a.start()
-    const b = await make('b', 0, a.multiaddrs)
-    const c = await make('c', 0, a.multiaddrs)
+    const b = await make('b', { bootstrap: a.multiaddrs })
+    const c = await make('c', { bootstrap: a.multiaddrs })
     await b.start()
     await c.start()
     await vi.waitFor(() => expect(a.peerCount).toBe(2), { timeout: 10_000 })
@@ -57,20 +76,85 @@ describe('swarm', () => {
     const late = await make('late')
     await late.start()
     const addresses = late.multiaddrs
-    const port = Number(/tcp\/(\d+)/.exec(addresses[0] ?? '')?.[1])
+    const port = portOf(late)
     await late.stop()
-    const early = await make('early', 0, addresses)
+    const early = await make('early', { bootstrap: addresses })
     await early.start()
-    const again = await make('late', port)
+    const again = await make('late', { port })
     await again.start()
     await vi.waitFor(() => expect(early.peerCount).toBe(1), { timeout: 25_000 })
+  })
+
+  it('finds a node by a name alone, once the name has its address', async () => {
+    const named = await make('named')
+    await named.start()
+    const records: string[] = []
+    const lookUp = vi.fn<LookUp>(async () => records)
+    const searcher = await make('searcher', { bootstrapDns: [`peers:${portOf(named)}`] }, lookUp)
+    await searcher.start()
+    await vi.waitFor(() => expect(lookUp).toHaveBeenCalledTimes(2), { timeout: 5000 })
+    expect(searcher.peerCount).toBe(0)
+    records.push('127.0.0.1')
+    await vi.waitFor(() => expect([named.peerCount, searcher.peerCount]).toEqual([1, 1]), { timeout: 10_000 })
+    expect(await searcher.dials()).toEqual([{ value: 1, labels: { source: 'dns', outcome: 'connected' } }])
+  })
+
+  it('does not dial by name who has dialled it, though it looks for more nodes', async () => {
+    const dialler = await make('dialler')
+    await dialler.start()
+    const lookUp = vi.fn<LookUp>(async () => (dialled.peerCount === 0 ? [] : ['127.0.0.1']))
+    const dialled: Awaited<ReturnType<typeof make>> = await make(
+      'dialled',
+      { bootstrapDns: [`peers:${portOf(dialler)}`] },
+      lookUp,
+    )
+    await dialled.start()
+    dialler.bootstrap(dialled.multiaddrs)
+    await vi.waitFor(() => expect(dialled.peerCount).toBe(1), { timeout: 10_000 })
+    const rounds = lookUp.mock.calls.length
+    await vi.waitFor(() => expect(lookUp.mock.calls.length).toBeGreaterThan(rounds + 1), { timeout: 15_000 })
+    expect(await dialled.dials()).toEqual([])
+  })
+
+  it('keeps one connection to a node that a name gives several addresses of', async () => {
+    const node = await createLibp2p({
+      addresses: { listen: ['/ip4/0.0.0.0/tcp/0'] },
+      transports: [tcp()],
+      connectionEncrypters: [noise()],
+      streamMuxers: [yamux()],
+    })
+    try {
+      const opened = vi.fn()
+      node.addEventListener('connection:open', opened)
+      const port = Number(/tcp\/(\d+)/.exec(node.getMultiaddrs()[0]?.toString() ?? '')?.[1])
+      const lookUp = async () => ['127.0.0.1', '127.0.0.2', '127.0.0.3']
+      const searcher = await make('one-of-three', { bootstrapDns: [`peers:${port}`] }, lookUp)
+      await searcher.start()
+      await vi.waitFor(() => expect(opened).toHaveBeenCalledTimes(3), { timeout: 5000 })
+      await vi.waitFor(() => expect(node.getConnections()).toHaveLength(1), { timeout: 5000 })
+      expect(searcher.peerCount).toBe(1)
+      expect(await searcher.dials()).toEqual([{ value: 1, labels: { source: 'dns', outcome: 'connected' } }])
+    } finally {
+      await node.stop()
+    }
+  })
+
+  it('takes itself neither for another node nor for one that does not answer', async () => {
+    // That of an interface, and one at which it is reached without knowing, like the address of a NAT.
+    const lookUp = vi.fn<LookUp>(async () => ['127.0.0.1', '127.0.0.2'])
+    const port = await freePort()
+    const alone = await make('alone', { host: '0.0.0.0', port, bootstrapDns: [`peers:${port}`] }, lookUp)
+    await alone.start()
+    await vi.waitFor(() => expect(lookUp).toHaveBeenCalledTimes(3), { timeout: 10_000 })
+    expect(alone.peerCount).toBe(0)
+    expect(await alone.dials()).toEqual([])
   })
 
   it('says which port is in use', async () => {
     const first = await make('d')
     await first.start()
-    const port = Number(/tcp\/(\d+)/.exec(first.multiaddrs[0] ?? '')?.[1])
-    const second = await make('e', port)
+    const port = portOf(first)
+    const second = await make('e', { port })
     await expect(second.start()).rejects.toThrow(`libp2p can not listen on 127.0.0.1:${port}: the port is in use`)
   })
 })
