@@ -114,13 +114,15 @@ function number(name: string, text: string | undefined, fallback: number, low: n
   return value
 }
 
-function whole(name: string, text: string | undefined, fallback: number, low: number, high: number): number {
+/** Reads a whole number of the command line. Throws Error that names the option. */
+export function whole(name: string, text: string | undefined, fallback: number, low: number, high: number): number {
   const value = number(name, text, fallback, low, high)
   if (!Number.isInteger(value)) throw new Error(`--${name} is a whole number, not "${text}"`)
   return value
 }
 
-function size(name: string, text: string): number {
+/** Reads bytes such as 128MiB. Throws Error that names the option. */
+export function size(name: string, text: string): number {
   const bytes = quantity(text, UNITS)
   if (bytes === undefined || !Number.isInteger(bytes) || bytes < 1 || bytes > 64 * GIB) {
     throw new Error(`--${name} takes sizes such as 128MiB, at most 64GiB, not "${text}"`)
