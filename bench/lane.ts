@@ -5,8 +5,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { PieceLayout } from '@shoal/core'
+import { readCommandLine } from './kit/command-line.ts'
 import { circumstances, median, print, spread } from './kit/report.ts'
 import { createBlob } from './lane/blob.ts'
 import type { DownloaderOrder } from './lane/downloader.ts'
@@ -16,16 +16,20 @@ import { startProcess, type Teller } from './lane/talk.ts'
 const MIB = 1024 * 1024
 const WARM_UP_ROUNDS = 2
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '5' },
-    size: { type: 'string', default: '1024' },
-    folder: { type: 'string', default: tmpdir() },
+const {
+  json,
+  rounds,
+  size: sizeMib,
+  folder: parentFolder = tmpdir(),
+} = readCommandLine(
+  'bench:lane',
+  'Compares the lane between two processes with plain TCP, TLS sockets alone and a libp2p stream.',
+  {
+    rounds: { what: 'rounds that are measured; medians are printed', fallback: 5, least: 1, most: 1000 },
+    size: { what: 'MiB of the blob', fallback: 1024, least: 16, most: 65_536 },
+    folder: { what: 'where the blob is made (the folder for temporary files)', kind: 'text' },
   },
-})
-const rounds = Number(values.rounds)
-const sizeMib = Number(values.size)
+)
 const gib = sizeMib / 1024
 
 const NAMES: Readonly<Record<Variant, string>> = {
@@ -65,7 +69,7 @@ const samples: Record<Variant, Samples> = {
   laneStore: samplesOf(),
 }
 
-const folder = await mkdtemp(join(values.folder, 'shoal-bench-'))
+const folder = await mkdtemp(join(parentFolder, 'shoal-bench-'))
 const running: Teller[] = []
 try {
   const blob = await createBlob(join(folder, 'blob'), sizeMib * MIB)
@@ -105,7 +109,7 @@ const { machine, node, command } = circumstances()
 const pieceMib = new PieceLayout(sizeMib * MIB).pieceSize / MIB
 
 print(
-  values.json,
+  json,
   {
     receiveMiBps: median(laneReceive.mibps),
     receiveCpuSecondsPerGiB: median(laneReceive.receiveCpu),

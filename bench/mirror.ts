@@ -5,9 +5,9 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { blobUrl, type PushedBlob, pushBlob } from './kit/blobs.ts'
 import { read } from './kit/client.ts'
+import { readCommandLine } from './kit/command-line.ts'
 import { startPeer, startScheduler } from './kit/network.ts'
 import type { Measured } from './kit/processes.ts'
 import { median, print, spread } from './kit/report.ts'
@@ -18,15 +18,18 @@ const GIB = 1024 * MIB
 const CLIENT_COUNTS = [1, 16] as const
 const FIRST_BYTE_READS = 100
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '7' },
-    size: { type: 'string', default: '512' },
+const {
+  json,
+  rounds,
+  size: sizeMib,
+} = readCommandLine(
+  'bench:mirror',
+  "Compares a hot blob from a node's mirror with the same from docker-registry (Debian's Distribution).",
+  {
+    rounds: { what: 'rounds that are measured; medians are printed', fallback: 7, least: 1, most: 1000 },
+    size: { what: 'MiB of the blob', fallback: 512, least: 1, most: 65_536 },
   },
-})
-const rounds = Number(values.rounds)
-const sizeMib = Number(values.size)
+)
 
 /** Throughput and CPU of one server in each round. */
 interface Samples {
@@ -95,7 +98,7 @@ try {
     `  CPU s/GiB    shoal ${spread(mine.cpuSecondsPerGib, 2)}   docker-registry ${spread(theirs.cpuSecondsPerGib, 2)}   ratio ${(median(mine.cpuSecondsPerGib) / median(theirs.cpuSecondsPerGib)).toFixed(2)}`,
   ]
   print(
-    values.json,
+    json,
     {
       oursMiBps: median(ours.mibps),
       rivalMiBps: median(rivals.mibps),

@@ -5,10 +5,10 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { request } from 'undici'
 import { blobUrl, pushBlob } from './kit/blobs.ts'
 import { read } from './kit/client.ts'
+import { readCommandLine } from './kit/command-line.ts'
 import { type Door, startPeer, startRegistry, startScheduler } from './kit/network.ts'
 import { median, print, spread } from './kit/report.ts'
 import { warmMemory } from './kit/warm-memory.ts'
@@ -18,17 +18,20 @@ const GIB = 1024 * MIB
 /** Blobs a neighbour keeps: what it has of earlier rounds is of no use, and would fill the disk. */
 const NEIGHBOUR_BLOBS = 2
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '5' },
-    size: { type: 'string', default: '1024' },
-    neighbours: { type: 'string', default: '0' },
+const {
+  json,
+  rounds,
+  size: sizeMib,
+  neighbours: neighbourCount,
+} = readCommandLine(
+  'bench:node',
+  'Measures what a node costs that receives a blob, verifies it, stores it and serves it while it arrives.',
+  {
+    rounds: { what: 'rounds that are measured; medians are printed', fallback: 5, least: 1, most: 1000 },
+    size: { what: 'MiB of the blob', fallback: 1024, least: 1, most: 65_536 },
+    neighbours: { what: 'other nodes that pull the same blob beside it', fallback: 0, least: 0, most: 64 },
   },
-})
-const rounds = Number(values.rounds)
-const sizeMib = Number(values.size)
-const neighbourCount = Number(values.neighbours)
+)
 
 async function metric(door: Door, name: string): Promise<number> {
   // A kept connection may be closed by its server while a round runs.
@@ -81,7 +84,7 @@ try {
   }
   const { peakRssBytes } = await node.process.memory()
   print(
-    values.json,
+    json,
     {
       cpuSecondsPerGiB: median(cpuSecondsPerGib),
       holderCpuSecondsPerGiB: median(holderCpuSecondsPerGib),

@@ -9,30 +9,36 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { pieceSizeFor } from '@shoal/core'
 import { request } from 'undici'
+import { readCommandLine } from './kit/command-line.ts'
 import { startScheduler } from './kit/network.ts'
 import { print } from './kit/report.ts'
 import type { Answer, NodesPlan, Order } from './scheduler/talk.ts'
 
 const MIB = 1024 * 1024
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    nodes: { type: 'string', default: '1000' },
-    pieces: { type: 'string', default: '256' },
-    processes: { type: 'string', default: '1' },
-    connections: { type: 'string' },
-    tick: { type: 'string', default: '5' },
-    idle: { type: 'boolean', default: false },
+const {
+  json,
+  nodes,
+  pieces,
+  processes,
+  tick: tickMs,
+  idle: isIdle,
+  connections: connectionsPerProcess,
+} = readCommandLine(
+  'bench:scheduler',
+  'Measures what one scheduler carries over real gRPC streams, one for each simulated node.',
+  {
+    nodes: { what: 'simulated nodes', fallback: 1000, least: 1, most: 100_000 },
+    pieces: { what: 'of the blob that all of them want', fallback: 256, least: 1, most: 65_536 },
+    processes: { what: 'that the nodes are spread over', fallback: 1, least: 1, most: 64 },
+    connections: { what: 'that the nodes of a process share (one each)', least: 1, most: 100_000 },
+    tick: { what: 'milliseconds between two messages of a node', fallback: 5, least: 1, most: 1000 },
+    idle: { what: 'only connects', kind: 'switch' },
   },
-})
-const nodes = Number(values.nodes)
-const pieces = Number(values.pieces)
-const processes = Number(values.processes)
-const connections = Number(values.connections ?? Math.ceil(nodes / processes))
+)
+const connections = Number(connectionsPerProcess ?? Math.ceil(nodes / processes))
 
 /** A process of simulated nodes. */
 class Nodes {
@@ -77,7 +83,7 @@ try {
   for (let i = 0; i < processes; i++) {
     const first = Math.floor((nodes * i) / processes)
     const count = Math.floor((nodes * (i + 1)) / processes) - first
-    const plan = { scheduler: scheduler.url, first, nodes: count, connections, tickMs: Number(values.tick) }
+    const plan = { scheduler: scheduler.url, first, nodes: count, connections, tickMs }
     groups.push(new Nodes({ ...plan, digest, sizeBytes, pieces }))
   }
   const emptyRssBytes = (await scheduler.process.memory()).rssBytes
@@ -89,7 +95,7 @@ try {
   const idleRssBytes = (await scheduler.process.memory()).rssBytes
   const cpuBefore = await scheduler.process.cpuSeconds()
   const startedAt = performance.now()
-  const messages = (values.idle ? connectMessages : await all('join')) - connectMessages
+  const messages = (isIdle ? connectMessages : await all('join')) - connectMessages
   const seconds = (performance.now() - startedAt) / 1000
   const cpuSeconds = (await scheduler.process.cpuSeconds()) - cpuBefore
   const assignments = await counter(scheduler.adminUrl, 'shoal_scheduler_assignments_total')
@@ -112,7 +118,7 @@ try {
     schedulerRssBytes: memory.rssBytes,
     schedulerPeakRssBytes: memory.peakRssBytes,
   }
-  print(values.json, result, [
+  print(json, result, [
     `${nodes} nodes, ${pieces} pieces, ${connections * processes} connections: ${assignments} assignments in ${seconds.toFixed(1)} s`,
     `a second       ${result.assignmentsPerSecond.toFixed(0)} assignments   ${result.messagesPerSecond.toFixed(0)} messages (${result.messagesPerAssignment.toFixed(2)} an assignment)`,
     `scheduler CPU  ${cpuSeconds.toFixed(2)} s   ${result.nsCpuPerAssignment.toFixed(0)} ns an assignment: ${result.assignmentsPerCpuSecond.toFixed(0)} assignments a second of a core`,

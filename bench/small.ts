@@ -6,8 +6,8 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs } from 'node:util'
 import { blobUrl } from './kit/blobs.ts'
+import { readCommandLine } from './kit/command-line.ts'
 import { KeepAliveConnection } from './kit/keep-alive.ts'
 import { type Door, startPeer, startScheduler } from './kit/network.ts'
 import type { Measured } from './kit/processes.ts'
@@ -17,20 +17,23 @@ import { layOutSmallImages, MANIFEST_TYPE, type SmallImage } from './kit/small-b
 
 const WARM_UP_BLOBS = 1000
 
-const { values } = parseArgs({
-  options: {
-    json: { type: 'boolean', default: false },
-    rounds: { type: 'string', default: '5' },
-    blobs: { type: 'string', default: '10000' },
-    clients: { type: 'string', default: '16' },
-    // Folder for CPU profiles of the nodes, one for each thread.
-    profile: { type: 'string' },
+const {
+  json,
+  rounds,
+  blobs: blobCount,
+  clients: clientCount,
+  profile,
+} = readCommandLine(
+  'bench:small',
+  'Compares images of many small layers through a node, from a warm neighbour, with the same from docker-registry.',
+  {
+    rounds: { what: 'rounds that are measured; medians are printed', fallback: 5, least: 1, most: 1000 },
+    blobs: { what: 'layers in all, 50 an image', fallback: 10_000, least: 1, most: 1_000_000 },
+    clients: { what: 'that pull at once, an image each', fallback: 16, least: 1, most: 1000 },
+    profile: { what: 'folder for CPU profiles of the nodes, one for each thread', kind: 'text' },
   },
-})
-const rounds = Number(values.rounds)
-const blobCount = Number(values.blobs)
-const clientCount = Number(values.clients)
-const profiling = values.profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${values.profile}`]
+)
+const profiling = profile === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${profile}`]
 
 /** Pulls every image once over `clientCount` connections, an image at a time on each; returns milliseconds per blob. */
 async function pullAll(url: string, images: readonly SmallImage[]): Promise<number> {
@@ -108,7 +111,7 @@ try {
   }
   const ratios = msPerBlob.ours.map((ms, i) => ms / (msPerBlob.rival[i] ?? Number.NaN))
   print(
-    values.json,
+    json,
     {
       oursMsPerBlob: median(msPerBlob.ours),
       rivalMsPerBlob: median(msPerBlob.rival),

@@ -3,7 +3,7 @@
  * against clients that pull straight from the registry.
  */
 import { writeFile } from 'node:fs/promises'
-import { readCommandLine } from './kit/command-line.ts'
+import { optionsOrExitCode } from './kit/options-or-exit-code.ts'
 import type { Measured } from './kit/processes.ts'
 import { print } from './kit/report.ts'
 import { isIsolated, whyNotShaped } from './swarm/isolation.ts'
@@ -30,7 +30,7 @@ async function measure(options: SwarmOptions, folder: string, unshapedBecause: s
 
 /** Reads the command line, and measures in namespaces where it can. */
 async function main(): Promise<number> {
-  const options = readCommandLine(() => readOptions(process.argv.slice(2)), HELP)
+  const options = optionsOrExitCode(() => readOptions(process.argv.slice(2)), HELP)
   if (typeof options === 'number') return options
   const why = options.isShaped && !isIsolated ? whyNotShaped() : undefined
   if (options.isShaped && why === undefined) return runSheltered((folder) => measure(options, folder, undefined))

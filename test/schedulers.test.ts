@@ -152,8 +152,8 @@ describeWith(['busybox'], 'schedulers that fail', () => {
     process.kill(scheduler.pid, 'SIGKILL')
     await startAgain(scheduler)
     await untilOwner(scheduler, digest)
-    const { nodes: known } = await getJson(`${scheduler.adminUrl}/api/v1/nodes`)
-    expect(known).toHaveLength(PEERS + 1)
+    const known = async () => (await getJson(`${scheduler.adminUrl}/api/v1/nodes`)).nodes.length
+    await expect.poll(known, { timeout: 10_000 }).toBe(PEERS + 1)
     await letGo()
     await pulls
     expect(await assignments(scheduler)).toBeGreaterThan(0)

@@ -1,7 +1,7 @@
 import { HaveSet } from '@shoal/core'
-import { ASSIGNMENT_STRIDE, type Commands, GONE, SchedulingCore } from '@shoal/scheduler'
+import { ASSIGNMENT_STRIDE, type Commands, GONE as NO_PARENT, SchedulingCore } from '@shoal/scheduler'
 import { seededRandom } from './random.ts'
-import { type Receiver, type ReportKind, Reports } from './reports.ts'
+import { type Arrivals, DONE, ENDING, GONE, JOIN, Reports } from './reports.ts'
 import type { Policy, World } from './world.ts'
 
 /** Milliseconds that the core is told a piece time lasts: with it the tick is the service's default of 5 ms. */
@@ -20,7 +20,7 @@ function sizeOf(pieces: number): number {
 }
 
 /** Policy F: the production scheduling core, told by reports that take a latency and are gathered for a tick. */
-export class Central implements Policy, Receiver {
+export class Central implements Policy {
   readonly notice: number
   nextAt = 0
   readonly #world: World
@@ -60,12 +60,12 @@ export class Central implements Policy, Receiver {
   }
 
   arrived(node: number): void {
-    this.#report(node, 'join', 0, 0, 0)
+    this.#report(node, JOIN, 0, 0, 0)
   }
 
   ending(transfer: number): void {
     const { childOf, pieceOf, parentOf } = this.#world
-    this.#report(childOf[transfer] as number, 'ending', pieceOf[transfer] as number, parentOf[transfer] as number, 0)
+    this.#report(childOf[transfer] as number, ENDING, pieceOf[transfer] as number, parentOf[transfer] as number, 0)
   }
 
   done(transfer: number): void {
@@ -73,7 +73,7 @@ export class Central implements Policy, Receiver {
     const child = childOf[transfer] as number
     const piece = pieceOf[transfer] as number
     const parent = parentOf[transfer] as number
-    this.#report(child, 'done', piece, parent, now - (askedAt[transfer] as number))
+    this.#report(child, DONE, piece, parent, now - (askedAt[transfer] as number))
     if (!this.#hedged.delete(child * scenario.pieces + piece)) return
     this.#world.cancelWhere((t) => t !== transfer && childOf[t] === child && pieceOf[t] === piece)
   }
@@ -85,14 +85,15 @@ export class Central implements Policy, Receiver {
       this.#forgetAsked(childOf[transfer] as number, pieceOf[transfer] as number)
       return true
     })
-    this.#reports.add(this.#tick, 'gone', node, 0, 0, 0)
+    this.#reports.add(this.#tick, GONE, node, 0, 0, 0)
   }
 
   tick(): void {
     const core = this.#core
+    const arrivals = this.#reports.take(this.#tick)
     const before = process.threadCpuUsage()
     core.setTime(this.nextAt * PIECE_MS)
-    this.#reports.drain(this.#tick, this)
+    for (let i = 0; i < arrivals.count; i++) this.#apply(arrivals, i)
     const commands = core.tick()
     const { user, system } = process.threadCpuUsage(before)
     this.#world.tally.coreMs = (this.#world.tally.coreMs ?? 0) + (user + system) / 1000
@@ -101,33 +102,39 @@ export class Central implements Policy, Receiver {
     this.nextAt = this.#tick * TICK
   }
 
-  /** A report has arrived. */
-  apply(kind: ReportKind, node: number, piece: number, parent: number, duration: number): void {
+  #apply(arrivals: Arrivals, i: number): void {
     const core = this.#core
+    const node = arrivals.node(i)
     const index = this.#indexOf[node] as number
-    switch (kind) {
-      case 'done':
-        core.pieceDone(index, this.#swarm, piece, this.#parent(parent), undefined, duration * PIECE_MS)
-        return
-      case 'ending':
-        core.pieceEnding(index, this.#swarm, piece, this.#parent(parent))
-        return
-      case 'join': {
-        this.#up(node)
-        const { pieces } = this.#world.scenario
-        this.#swarm = core.join(this.#indexOf[node] as number, {
-          digest: DIGEST,
-          sizeBytes: sizeOf(pieces),
-          have: new HaveSet(pieces),
-          origin: ORIGIN,
-          priority: 1,
-        })
+    const piece = arrivals.piece(i)
+    switch (arrivals.kind(i)) {
+      case DONE: {
+        const parent = this.#parent(arrivals.parent(i))
+        core.pieceDone(index, this.#swarm, piece, parent, undefined, arrivals.duration(i) * PIECE_MS)
         return
       }
-      case 'gone':
+      case ENDING:
+        core.pieceEnding(index, this.#swarm, piece, this.#parent(arrivals.parent(i)))
+        return
+      case JOIN:
+        this.#join(node)
+        return
+      case GONE:
         core.nodeDown(index)
         this.#indexOf[node] = -1
     }
+  }
+
+  #join(node: number): void {
+    this.#up(node)
+    const { pieces } = this.#world.scenario
+    this.#swarm = this.#core.join(this.#indexOf[node] as number, {
+      digest: DIGEST,
+      sizeBytes: sizeOf(pieces),
+      have: new HaveSet(pieces),
+      origin: ORIGIN,
+      priority: 1,
+    })
   }
 
   #up(node: number): void {
@@ -147,7 +154,7 @@ export class Central implements Policy, Receiver {
 
   #parent(node: number): number {
     const index = this.#indexOf[node] as number
-    return index < 0 ? GONE : index
+    return index < 0 ? NO_PARENT : index
   }
 
   #obey(commands: Commands): void {
@@ -190,7 +197,7 @@ export class Central implements Policy, Receiver {
     this.#asked[word] = (this.#asked[word] as number) & ~(1 << (piece & 31))
   }
 
-  #report(node: number, kind: ReportKind, piece: number, parent: number, duration: number): void {
+  #report(node: number, kind: number, piece: number, parent: number, duration: number): void {
     const { now, scenario, tally } = this.#world
     const tick = Math.max(this.#tick, Math.ceil((now + this.#world.jittered(scenario.latency)) / TICK))
     this.#reports.add(tick, kind, node, piece, parent, duration)

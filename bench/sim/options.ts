@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { numberOf } from '../kit/command-line.ts'
 import type { Arrival, Scenario } from './scenario.ts'
 
 const ARRIVALS: readonly Arrival[] = ['flash', 'staggered', 'rolling']
@@ -56,27 +57,18 @@ export function readOptions(args: readonly string[]): SimOptions | undefined {
   })
   if (values.help) return undefined
   const scenario: Scenario = {
-    nodes: number('nodes', values.nodes, 1000, 1, 100_000, true),
-    pieces: number('pieces', values.pieces, 256, 1, 4096, true),
+    nodes: numberOf('nodes', values.nodes, 1000, 1, 100_000, true),
+    pieces: numberOf('pieces', values.pieces, 256, 1, 4096, true),
     arrival: oneOf('arrival', values.arrival, ARRIVALS, 'flash'),
-    slow: number('slow', values.slow, 0, 0, 0.9),
-    fail: number('fail', values.fail, 0, 0, 0.9),
-    hang: number('hang', values.hang, 0, 0, 0.5),
-    zones: number('zones', values.zones, 1, 1, 100, true),
-    seedRate: number('seed-rate', values['seed-rate'], 1, 0.1, 100),
-    latency: number('latency', values.latency, 0.005, 0, 20),
-    seed: number('seed', values.seed, 1, 0, 2 ** 31, true),
+    slow: numberOf('slow', values.slow, 0, 0, 0.9),
+    fail: numberOf('fail', values.fail, 0, 0, 0.9),
+    hang: numberOf('hang', values.hang, 0, 0, 0.5),
+    zones: numberOf('zones', values.zones, 1, 1, 100, true),
+    seedRate: numberOf('seed-rate', values['seed-rate'], 1, 0.1, 100),
+    latency: numberOf('latency', values.latency, 0.005, 0, 20),
+    seed: numberOf('seed', values.seed, 1, 0, 2 ** 31, true),
   }
   return { scenario, policy: oneOf('policy', values.policy, POLICIES, 'F'), isJson: values.json }
-}
-
-function number(name: string, text: string | undefined, fallback: number, least: number, most: number, whole = false) {
-  if (text === undefined) return fallback
-  const value = text.trim() === '' ? Number.NaN : Number(text)
-  if (!(value >= least && value <= most) || (whole && !Number.isInteger(value))) {
-    throw new Error(`--${name} must be a ${whole ? 'whole ' : ''}number from ${least} to ${most}, not "${text}"`)
-  }
-  return value
 }
 
 function oneOf<T extends string>(name: string, text: string | undefined, known: readonly T[], fallback: T): T {

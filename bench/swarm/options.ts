@@ -1,4 +1,5 @@
 import { parseArgs } from 'node:util'
+import { numberOf } from '../kit/command-line.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
@@ -84,8 +85,8 @@ export function readOptions(args: readonly string[]): SwarmOptions | undefined {
   const { image, blob, rival } = values
   if (image !== undefined && blob !== undefined) throw new Error('give --blob or --image, not both')
   if (rival !== undefined && rival !== 'direct') throw new Error(`--rival can only be direct, not "${rival}"`)
-  const latencyMs = number('latency', values.latency, 0, 0, 2000)
-  const nodes = whole('nodes', values.nodes, 16, 1, 200)
+  const latencyMs = numberOf('latency', values.latency, 0, 0, 2000)
+  const nodes = numberOf('nodes', values.nodes, 16, 1, 200, true)
   const arrival = ARRIVALS.find((known) => known === (values.arrival ?? 'flash'))
   if (arrival === undefined) throw new Error(`--arrival is one of ${ARRIVALS.join(', ')}, not "${values.arrival}"`)
   return {
@@ -94,31 +95,16 @@ export function readOptions(args: readonly string[]): SwarmOptions | undefined {
     isImage: image !== undefined,
     rateBps: rate(values.rate ?? '100mbit'),
     latencyMs,
-    zones: whole('zones', values.zones, 1, 1, Math.min(nodes, 100)),
-    zoneLatencyMs: number('zone-latency', values['zone-latency'], latencyMs, latencyMs, 2000),
+    zones: numberOf('zones', values.zones, 1, 1, Math.min(nodes, 100), true),
+    zoneLatencyMs: numberOf('zone-latency', values['zone-latency'], latencyMs, latencyMs, 2000),
     arrival,
     isRivalWanted: rival !== undefined,
     plot: values.plot,
-    rounds: whole('rounds', values.rounds, 1, 1, 100),
+    rounds: numberOf('rounds', values.rounds, 1, 1, 100, true),
     warmUpBytes: values['warm-up'] === '0' ? 0 : size('warm-up', values['warm-up'] ?? '16MiB'),
     isShaped: !values.unshaped,
     isJson: values.json,
   }
-}
-
-function number(name: string, text: string | undefined, fallback: number, low: number, high: number): number {
-  const value = text === undefined ? fallback : Number(text)
-  if (!(value >= low && value <= high) || text === '') {
-    throw new Error(`--${name} is a number from ${low} to ${high}, not "${text}"`)
-  }
-  return value
-}
-
-/** Reads a whole number of the command line. Throws Error that names the option. */
-export function whole(name: string, text: string | undefined, fallback: number, low: number, high: number): number {
-  const value = number(name, text, fallback, low, high)
-  if (!Number.isInteger(value)) throw new Error(`--${name} is a whole number, not "${text}"`)
-  return value
 }
 
 /** Reads bytes such as 128MiB. Throws Error that names the option. */

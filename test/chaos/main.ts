@@ -7,8 +7,8 @@ import {
   isIsolated,
   makeLinks,
   namespacedPlaces,
+  optionsOrExitCode,
   print,
-  readCommandLine,
   runSheltered,
   whyNotShaped,
 } from '@shoal/bench'
@@ -51,7 +51,7 @@ function tell({ name }: Row, report: RowReport, runs: readonly Run[]): void {
 }
 
 async function main(): Promise<number> {
-  const options = readCommandLine(() => readOptions(process.argv.slice(2), process.env.CI === 'true'), HELP)
+  const options = optionsOrExitCode(() => readOptions(process.argv.slice(2), process.env.CI === 'true'), HELP)
   if (typeof options === 'number') return options
   const skipped = isIsolated ? undefined : whyNotShaped()
   if (skipped === undefined) return runSheltered((folder) => runRows(options, folder))

@@ -1,5 +1,5 @@
 import { parseArgs } from 'node:util'
-import { size, whole } from '@shoal/bench'
+import { numberOf, size } from '@shoal/bench'
 import { REFERENCE, ROWS, type Row } from './rows.ts'
 
 /** What is to be run. */
@@ -40,7 +40,7 @@ export function readOptions(args: readonly string[], isCi: boolean): ChaosOption
   if (values.help) return undefined
   return {
     rows: rowsNamed(values.rows ?? 'all'),
-    runs: whole('runs', values.runs, 1, 1, 100),
+    runs: numberOf('runs', values.runs, 1, 1, 100, true),
     blobBytes: size('blob', values.blob ?? '32MiB'),
     isStrict: values.strict || isCi,
     isJson: values.json,

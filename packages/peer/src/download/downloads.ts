@@ -178,7 +178,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   }
 
   disconnected(isConcerned: (digest: string) => boolean): void {
-    this.#schedulerGoneMs ??= this.#dependencies.now()
+    if (!this.#dependencies.coordinator.isConnected) this.#schedulerGoneMs ??= this.#dependencies.now()
     for (const [digest, download] of this.#active) if (isConcerned(digest)) download.schedulerGone()
   }
 

@@ -53,8 +53,12 @@ const OUTCOMES: Readonly<Record<ResponseStatus, LaneOutcome>> = {
 
 interface Queued {
   readonly request: RequestFrame
-  /** Its upload slot, if it got one; taken when the request comes in, so that a full node says so at once. */
-  readonly slot: number | undefined
+  /**
+   * Its upload slot, if it got one: taken when the request comes in, so that a full node says so at once, and free again
+   * when the piece's last bytes are handed to the socket. The peer may ask for the next one before we hear that they
+   * were taken, and must not be refused for that.
+   */
+  slot: number | undefined
 }
 
 /** One peer's connection to the upload server: checks who it is, then answers its requests in order. */
@@ -218,6 +222,7 @@ export class ServerConnection implements FrameSink {
       if (isFirst) writeResponse(chunk, { type: 'response', id: current.request.id, status: 'ok', length: this.#left })
       this.#position += bytes
       this.#left -= bytes
+      if (this.#left === 0) this.#freeSlot(current)
       this.#expireIn(this.#context.writeTimeoutMs)
       this.#socket.write(chunk.subarray(isFirst ? 0 : RESPONSE_BYTES, RESPONSE_BYTES + bytes), this.#chunkWritten)
     }
@@ -251,7 +256,7 @@ export class ServerConnection implements FrameSink {
   }
 
   #refuse(queued: Queued, status: ResponseStatus): void {
-    if (queued.slot !== undefined) this.#context.slots.free(queued.slot)
+    this.#freeSlot(queued)
     this.#context.counts.ended('sent', OUTCOMES[status], 0)
     this.#socket.write(encodeFrame({ type: 'response', id: queued.request.id, status, length: 0 }))
     if (this.#socket.writableLength > MAX_UNREAD_BYTES) this.destroy()
@@ -261,9 +266,14 @@ export class ServerConnection implements FrameSink {
   #endCurrent(outcome: LaneOutcome): void {
     const current = this.#current
     if (current === undefined) return
-    if (current.slot !== undefined) this.#context.slots.free(current.slot)
+    this.#freeSlot(current)
     this.#context.counts.ended('sent', outcome, current.request.length - this.#left)
     this.#release()
+  }
+
+  #freeSlot(queued: Queued): void {
+    if (queued.slot !== undefined) this.#context.slots.free(queued.slot)
+    queued.slot = undefined
   }
 
   #release(): void {
@@ -293,7 +303,7 @@ export class ServerConnection implements FrameSink {
       this.#endCurrent('aborted')
     }
     for (const queued of this.#queue.splice(0)) {
-      if (queued.slot !== undefined) this.#context.slots.free(queued.slot)
+      this.#freeSlot(queued)
       this.#context.counts.ended('sent', 'aborted', 0)
     }
   }

@@ -193,7 +193,7 @@ export class Coordinator {
 
   #indexOf(parent: number): number | undefined {
     if (parent < 1 || parent >= this.#nextNumber) throw violation(`parent ${parent} was not named on this stream`)
-    return this.#directory.ofNumber(parent)?.index
+    return this.#directory.indexOfNumber(parent)
   }
 
   /** The error to end a stream with. One that is not the node's fault is logged with its stack: it is ours. */

@@ -1,10 +1,11 @@
 import { bootstrapFor } from './bootstrap.ts'
 import type { Session } from './session.ts'
+import { SessionNumbers } from './session-numbers.ts'
 
 /** The live sessions, found by peer id, by number, and by the core's index of their node. */
 export class Directory {
   readonly #byPeer = new Map<string, Session>()
-  readonly #byNumber = new Map<number, Session>()
+  readonly #numbers = new SessionNumbers()
   readonly #byIndex: (Session | undefined)[] = []
   readonly #seeds = new Set<Session>()
   /** All, in any order, and where each is. */
@@ -17,7 +18,7 @@ export class Directory {
 
   add(session: Session): void {
     this.#byPeer.set(session.introduction.id, session)
-    this.#byNumber.set(session.number, session)
+    this.#numbers.add(session.number, session.index)
     this.#byIndex[session.index] = session
     if (session.introduction.role === 'seed') this.#seeds.add(session)
     this.#places.set(session, this.#all.push(session) - 1)
@@ -28,7 +29,7 @@ export class Directory {
     const place = this.#places.get(session)
     if (place === undefined) return false
     this.#byPeer.delete(session.introduction.id)
-    this.#byNumber.delete(session.number)
+    this.#numbers.delete(session.number)
     this.#byIndex[session.index] = undefined
     this.#seeds.delete(session)
     this.#places.delete(session)
@@ -44,8 +45,9 @@ export class Directory {
     return this.#byPeer.get(id)
   }
 
-  ofNumber(number: number): Session | undefined {
-    return this.#byNumber.get(number)
+  /** Index of the live session's node; undefined when there is none. */
+  indexOfNumber(number: number): number | undefined {
+    return this.#numbers.indexOf(number)
   }
 
   find(index: number): Session | undefined {

@@ -1,5 +1,6 @@
 import { ConnectResponse, type NodeCommand } from '@shoal/proto'
 import { SHA256_BYTES } from '../core/swarm.ts'
+import { assignmentsResponse } from './assignments-bytes.ts'
 
 /** Commands in one response, as the contract bounds them. */
 const MOST_COMMANDS = 10_000
@@ -9,8 +10,9 @@ const MOST_BYTES = 64 * 1024
 type Command = NonNullable<NodeCommand['command']>
 
 /** A command as bytes: a response of its own. Responses one after another are one response that holds all they hold. */
-export function encoded(command: Command): Uint8Array {
-  return ConnectResponse.encode({ commands: [{ command }] }).finish()
+export function encoded(command: Command): Buffer {
+  const { buffer, byteOffset, byteLength } = ConnectResponse.encode({ commands: [{ command }] }).finish()
+  return Buffer.from(buffer, byteOffset, byteLength)
 }
 
 /**
@@ -19,7 +21,7 @@ export function encoded(command: Command): Uint8Array {
  */
 export class Outbox {
   readonly #readsBatches: boolean
-  #commands: Uint8Array[] = []
+  #commands: Buffer[] = []
   #bytes = 0
   /** Swarms whose number is in `#commands`, and nothing after it that ends what was asked for. */
   readonly #named = new Set<number>()
@@ -54,7 +56,7 @@ export class Outbox {
   }
 
   /** Adds the introduction of a parent, before the pieces assigned last. */
-  introduce(parent: Uint8Array): void {
+  introduce(parent: Buffer): void {
     this.#push(parent)
   }
 
@@ -83,17 +85,12 @@ export class Outbox {
     const commands = this.#commands
     let [count, bytes] = [0, 0]
     for (; count < commands.length && count < MOST_COMMANDS; count++) {
-      const length = (commands[count] as Uint8Array).byteLength
+      const length = (commands[count] as Buffer).byteLength
       if (count > 0 && bytes + length > MOST_BYTES) break
       bytes += length
     }
     if (count === 0) return undefined
-    const response = Buffer.allocUnsafe(bytes)
-    for (let i = 0, at = 0; i < count; i++) {
-      const command = commands[i] as Uint8Array
-      response.set(command, at)
-      at += command.byteLength
-    }
+    const response = joined(commands, count, bytes)
     this.#commands = count === commands.length ? [] : commands.slice(count)
     this.#bytes -= bytes
     if (this.#commands.length === 0) this.#named.clear()
@@ -101,25 +98,34 @@ export class Outbox {
   }
 
   #closeBatch(): void {
-    const { length } = this.#pieces
-    if (length === 0) return
-    const sha256s = Buffer.allocUnsafe(length * SHA256_BYTES)
-    for (let i = 0; i < length; i++) {
-      const from = (this.#pieces[i] as number) * SHA256_BYTES
-      sha256s.set(this.#digests.subarray(from, from + SHA256_BYTES), i * SHA256_BYTES)
-    }
-    const [swarm, pieces, parents] = [this.#swarm, this.#pieces, this.#parents]
+    if (this.#pieces.length === 0) return
+    const swarm = this.#swarm
+    const [pieces, parents] = [this.#pieces, this.#parents]
     this.#pieces = []
     this.#parents = []
-    if (this.#readsBatches) this.#push(encoded({ $case: 'assignments', value: { swarm, pieces, parents, sha256s } }))
-    else {
-      const [piece, parent] = [pieces[0] as number, parents[0] as number]
-      this.#push(encoded({ $case: 'assignment', value: { swarm, piece, parent, sha256: sha256s } }))
+    if (this.#readsBatches) {
+      this.#push(assignmentsResponse(swarm, pieces, parents, this.#digests))
+      return
     }
+    const [piece, parent] = [pieces[0] as number, parents[0] as number]
+    const sha256 = Buffer.from(this.#digests.subarray(piece * SHA256_BYTES, (piece + 1) * SHA256_BYTES))
+    this.#push(encoded({ $case: 'assignment', value: { swarm, piece, parent, sha256 } }))
   }
 
-  #push(command: Uint8Array): void {
+  #push(command: Buffer): void {
     this.#commands.push(command)
     this.#bytes += command.byteLength
   }
+}
+
+/** The first `count` of the parts, one after another. Mostly there is one: what a tick assigned. */
+function joined(parts: readonly Buffer[], count: number, bytes: number): Buffer {
+  if (count === 1) return parts[0] as Buffer
+  const whole = Buffer.allocUnsafe(bytes)
+  for (let i = 0, at = 0; i < count; i++) {
+    const part = parts[i] as Buffer
+    whole.set(part, at)
+    at += part.byteLength
+  }
+  return whole
 }

@@ -39,7 +39,7 @@ export class Session {
   readonly #call: Call
   readonly #events: SessionEvents
   readonly #outbox: Outbox
-  #asParent: Uint8Array | undefined
+  #asParent: Buffer | undefined
   #isListed = false
   #isBlocked = false
   /** Responses that went out to the network. */
@@ -83,7 +83,7 @@ export class Session {
   }
 
   /** The command that introduces this node to others. */
-  get asParent(): Uint8Array {
+  get asParent(): Buffer {
     if (this.#asParent === undefined) {
       const { id: peerId, laneHost, lanePort, role } = this.introduction
       const value = {

@@ -2,9 +2,11 @@ import { type HaveSet, PieceLayout } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
 import { arrived } from './arrival.ts'
 import { hasBit } from './bitset.ts'
+import { blobOf, dropHolder, forgetIfUnused } from './blobs.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
 import { GONE, type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
+import { handoverMs } from './handover.ts'
 import { Hedging } from './hedging.ts'
 import { endLease, leasedPieceDone } from './lease.ts'
 import { leaseFailed, leaseMissing } from './leasing.ts'
@@ -37,11 +39,6 @@ const FRUITLESS_RUNS = 3
 /** Blobs that one node may hold, and pieces of blobs that it may want at once. */
 const MOST_HOLDINGS = 200_000
 const MOST_PIECES_WANTED = 2 ** 20
-/**
- * A new swarm whose first node has a part of the blob was another scheduler's until now: its other nodes come with what
- * they have within this time, before anything counts as missing.
- */
-const HANDOVER_MS = 250
 /** A blob of 1 TiB. */
 const MOST_PIECES = 2 ** 16
 
@@ -56,6 +53,8 @@ export class SchedulingCore {
   readonly #hedging: Hedging
   #spare = new Commands()
   #nextSwarm = 1
+  /** When the time was first said. */
+  #startedAt = Number.NaN
   #sweptAt = Number.NEGATIVE_INFINITY
 
   /** @param random a number of at least 0 and below 1 */
@@ -68,6 +67,7 @@ export class SchedulingCore {
   /** Says what time it is, in milliseconds from any start; never less than before. Events happen at this time. */
   setTime(now: number): void {
     this.#state.now = now
+    if (Number.isNaN(this.#startedAt)) this.#startedAt = now
   }
 
   /** A node came up; returns its index, which is another node's once it went down. */
@@ -85,7 +85,7 @@ export class SchedulingCore {
     const state = this.#state
     const node = state.nodes.get(index)
     for (const swarm of [...node.swarms]) removePeer(state, swarm, swarm.peerOf.get(index) as number)
-    for (const digest of node.holdings) this.#dropHolder(node, digest)
+    for (const digest of node.holdings) dropHolder(this.#state, node, digest)
     for (const swarm of state.swarms.values()) {
       swarm.refusals.delete(index)
       swarm.inquiry.asked.delete(index)
@@ -99,13 +99,13 @@ export class SchedulingCore {
   /** The node holds the blob whole. Ignored when another size is known. Throws SchedulerError `LIMIT_EXCEEDED`. */
   holding(index: number, digest: string, sizeBytes: number): void {
     const node = this.#state.nodes.get(index)
-    const blob = this.#blob(digest, sizeBytes)
+    const blob = blobOf(this.#state, digest, sizeBytes)
     if (blob.sizeBytes !== sizeBytes || node.isBanned) {
-      this.#forgetIfUnused(blob)
+      forgetIfUnused(this.#state, blob)
       return
     }
     if (node.holdings.size >= MOST_HOLDINGS && !node.holdings.has(digest)) {
-      this.#forgetIfUnused(blob)
+      forgetIfUnused(this.#state, blob)
       throw new SchedulerError('LIMIT_EXCEEDED', `a node may announce at most ${MOST_HOLDINGS} blobs`)
     }
     blob.holders.add(index)
@@ -122,7 +122,7 @@ export class SchedulingCore {
     const swarm = this.#state.blobs.get(digest)?.swarm
     const peer = swarm?.peerOf.get(index)
     if (swarm !== undefined && peer !== undefined) holdExactly(this.#state, swarm, peer, undefined)
-    this.#dropHolder(node, digest)
+    dropHolder(this.#state, node, digest)
   }
 
   /**
@@ -373,7 +373,7 @@ export class SchedulingCore {
         `a blob may have at most ${MOST_PIECES} pieces, and what a node waits for at once ${MOST_PIECES_WANTED}`,
       )
     }
-    const blob = this.#blob(digest, sizeBytes)
+    const blob = blobOf(this.#state, digest, sizeBytes)
     if (blob.sizeBytes !== sizeBytes) {
       const nothing = this.#nextSwarm++
       state.commands.failures.push({ node: index, swarm: nothing, reason: 'size_mismatch' })
@@ -383,34 +383,13 @@ export class SchedulingCore {
     const swarm = activate(state, blob, this.#nextSwarm)
     if (swarm.id === this.#nextSwarm) {
       this.#nextSwarm++
-      if (have.held > 0) swarm.leasesFrom = state.now + HANDOVER_MS
+      if (have.held > 0) swarm.leasesFrom = state.now + handoverMs(state.now - this.#startedAt)
     }
     const peer = peerFor(state, swarm, node)
     entered(swarm, peer)
     if (have.held > 0) holderCame(swarm)
     holdExactly(state, swarm, peer, have)
     return swarm.id
-  }
-
-  #blob(digest: string, sizeBytes: number): Blob {
-    let blob = this.#state.blobs.get(digest)
-    if (blob === undefined) {
-      blob = { digest, sizeBytes, holders: new Set(), swarm: undefined }
-      this.#state.blobs.set(digest, blob)
-    }
-    return blob
-  }
-
-  #dropHolder(node: Node, digest: string): void {
-    node.holdings.delete(digest)
-    const blob = this.#state.blobs.get(digest)
-    if (blob === undefined) return
-    blob.holders.delete(node.index)
-    this.#forgetIfUnused(blob)
-  }
-
-  #forgetIfUnused(blob: Blob): void {
-    if (blob.swarm === undefined && blob.holders.size === 0) this.#state.blobs.delete(blob.digest)
   }
 }
 

@@ -1,60 +1,59 @@
+import { Ages } from './ages.ts'
+
 /** The transfer takes no slot of its child, of its parent, any more: it is about to end, or overdue. */
 const CHILD_FREED = 1
 const PARENT_FREED = 2
 
 const FIRST_CAPACITY = 16
 
-/** Fields of a transfer's row. */
+/** Fields of a transfer's row; the last two numbers of it are one float, when it began. */
 const PIECE = 0
 const CHILD = 1
 const PARENT = 2
 const FLAGS = 3
-const NEXT_TO = 4
-const NEXT_FROM = 5
-const OLDER = 6
-const NEWER = 7
+const NEXT = 4
+const PLACE = 5
 const ROW = 8
+const BEGUN = 3
+const FLOAT_ROW = 4
+/** In place of a piece: the row is free. */
+const FREE = -1
+
+/** Rows that are a child's own, side by side: as many as it mostly has transfers. */
+const OWN = 4
+/** Fields of a child's row: its first transfer, and the first of its own rows. */
+const FIRST = 0
+const HOME = 1
+const CHILD_ROW = 2
 
 /**
- * What is on its way in one swarm, in flat arrays, indexed by a small number that is used again. Each transfer is in
- * three lists: of its child, of its parent (the outstanding requests to a holder), and of all, oldest first. Its fields
- * lie side by side: events come in no order of transfers, so each costs a cache line.
+ * What is on its way in one swarm, in flat arrays, indexed by a small number that is used again. Events come in no order
+ * of children, and each looks at all transfers of one: these are listed, newest first, and lie side by side where they
+ * fit, so that an event costs a few cache lines however large the swarm is.
  */
 export class Flights {
-  /** The longest-running transfer; -1: none. */
-  oldest = -1
   size = 0
   #rows = new Int32Array(FIRST_CAPACITY * ROW)
-  #at = new Float64Array(FIRST_CAPACITY)
-  #newest = -1
+  #times = new Float64Array(this.#rows.buffer)
   #end = 0
-  readonly #free: number[] = []
-  /** First transfer of each peer, as child and as parent; -1: none. */
-  #toChild = new Int32Array(FIRST_CAPACITY).fill(-1)
-  #fromParent = new Int32Array(FIRST_CAPACITY).fill(-1)
+  /** Rows that are nobody's own. */
+  readonly #spare: number[] = []
+  #children = new Int32Array(FIRST_CAPACITY * CHILD_ROW).fill(-1)
+  readonly #ages = new Ages()
 
   /** Notes a transfer that begins now; `now` is never less than before. Returns its index. */
   begin(child: number, parent: number, piece: number, now: number): number {
-    const flight = this.#free.pop() ?? this.#end++
-    if (flight >= this.#at.length) this.#grow()
-    const peers = Math.max(child, parent)
-    if (peers >= this.#toChild.length) this.#growPeers(peers + 1)
+    const flight = this.#freeRow(child)
     const rows = this.#rows
     const row = flight * ROW
     rows[row + PIECE] = piece
     rows[row + CHILD] = child
     rows[row + PARENT] = parent
     rows[row + FLAGS] = 0
-    rows[row + NEXT_TO] = this.#toChild[child] as number
-    rows[row + NEXT_FROM] = this.#fromParent[parent] as number
-    rows[row + OLDER] = this.#newest
-    rows[row + NEWER] = -1
-    this.#at[flight] = now
-    this.#toChild[child] = flight
-    this.#fromParent[parent] = flight
-    if (this.#newest === -1) this.oldest = flight
-    else rows[this.#newest * ROW + NEWER] = flight
-    this.#newest = flight
+    rows[row + NEXT] = this.#children[child * CHILD_ROW + FIRST] as number
+    rows[row + PLACE] = this.#ages.add(flight)
+    this.#times[flight * FLOAT_ROW + BEGUN] = now
+    this.#children[child * CHILD_ROW + FIRST] = flight
     this.size++
     return flight
   }
@@ -62,16 +61,31 @@ export class Flights {
   /** Forgets a transfer. */
   end(flight: number): void {
     const rows = this.#rows
-    unlink(this.#toChild, this.child(flight), rows, NEXT_TO, flight)
-    unlink(this.#fromParent, this.parent(flight), rows, NEXT_FROM, flight)
-    const older = rows[flight * ROW + OLDER] as number
-    const newer = rows[flight * ROW + NEWER] as number
-    if (older === -1) this.oldest = newer
-    else rows[older * ROW + NEWER] = newer
-    if (newer === -1) this.#newest = older
-    else rows[newer * ROW + OLDER] = older
-    this.#free.push(flight)
+    const row = flight * ROW
+    const child = (rows[row + CHILD] as number) * CHILD_ROW
+    const first = this.#children[child + FIRST] as number
+    const next = rows[row + NEXT] as number
+    if (first === flight) this.#children[child + FIRST] = next
+    else {
+      let before = first
+      while (rows[before * ROW + NEXT] !== flight) before = rows[before * ROW + NEXT] as number
+      rows[before * ROW + NEXT] = next
+    }
+    this.#ages.delete(rows[row + PLACE] as number)
+    rows[row + PIECE] = FREE
+    const home = this.#children[child + HOME] as number
+    if (flight < home || flight >= home + OWN) this.#spare.push(flight)
     this.size--
+  }
+
+  /** The longest-running transfer; -1: none. */
+  get oldest(): number {
+    return this.#ages.oldest
+  }
+
+  /** The transfer that began next after this one; -1: none. */
+  newerThan(flight: number): number {
+    return this.#ages.after(this.#rows[flight * ROW + PLACE] as number)
   }
 
   piece(flight: number): number {
@@ -88,26 +102,16 @@ export class Flights {
 
   /** When it was assigned. */
   at(flight: number): number {
-    return this.#at[flight] as number
+    return this.#times[flight * FLOAT_ROW + BEGUN] as number
   }
 
   /** First transfer to a child; -1: none. The others by `nextTo`. */
   firstTo(child: number): number {
-    return this.#toChild[child] ?? -1
+    return this.#children[child * CHILD_ROW + FIRST] ?? -1
   }
 
   nextTo(flight: number): number {
-    return this.#rows[flight * ROW + NEXT_TO] as number
-  }
-
-  /** First transfer from a parent; -1: none. */
-  firstFrom(parent: number): number {
-    return this.#fromParent[parent] ?? -1
-  }
-
-  /** The transfer that began next after this one; -1: none. */
-  newerThan(flight: number): number {
-    return this.#rows[flight * ROW + NEWER] as number
+    return this.#rows[flight * ROW + NEXT] as number
   }
 
   /** A transfer of `piece` to `child`, from `parent` or (-1) from anybody; -1: none. */
@@ -139,29 +143,33 @@ export class Flights {
     this.#rows[at] = (this.#rows[at] as number) | flag
   }
 
-  #grow(): void {
-    const capacity = this.#at.length * 2
-    this.#rows = grown(this.#rows, new Int32Array(capacity * ROW))
-    this.#at = grown(this.#at, new Float64Array(capacity))
+  /** A row of the child's own; where all are taken, one of nobody's. */
+  #freeRow(child: number): number {
+    if (child * CHILD_ROW >= this.#children.length) this.#growChildren(child + 1)
+    let home = this.#children[child * CHILD_ROW + HOME] as number
+    if (home === -1) {
+      home = this.#newRows(OWN)
+      this.#children[child * CHILD_ROW + HOME] = home
+    }
+    for (let flight = home; flight < home + OWN; flight++) if (this.#rows[flight * ROW + PIECE] === FREE) return flight
+    return this.#spare.pop() ?? this.#newRows(1)
   }
 
-  #growPeers(least: number): void {
-    const capacity = Math.max(least, this.#toChild.length * 2)
-    this.#toChild = grown(this.#toChild, new Int32Array(capacity).fill(-1))
-    this.#fromParent = grown(this.#fromParent, new Int32Array(capacity).fill(-1))
+  #newRows(count: number): number {
+    const first = this.#end
+    this.#end += count
+    if (this.#end * ROW > this.#rows.length) {
+      this.#rows = grown(this.#rows, new Int32Array(this.#rows.length * 2))
+      this.#times = new Float64Array(this.#rows.buffer)
+    }
+    for (let flight = first; flight < this.#end; flight++) this.#rows[flight * ROW + PIECE] = FREE
+    return first
   }
-}
 
-/** Lists are as short as a peer has slots, so they are linked one way only. */
-function unlink(first: Int32Array, peer: number, rows: Int32Array, next: number, flight: number): void {
-  const after = rows[flight * ROW + next] as number
-  let at = first[peer] as number
-  if (at === flight) {
-    first[peer] = after
-    return
+  #growChildren(least: number): void {
+    const length = Math.max(least * CHILD_ROW, this.#children.length * 2)
+    this.#children = grown(this.#children, new Int32Array(length).fill(-1))
   }
-  while (rows[at * ROW + next] !== flight) at = rows[at * ROW + next] as number
-  rows[at * ROW + next] = after
 }
 
 /** Copies a table into a longer one. */

@@ -68,7 +68,7 @@ export class Hedging {
       return
     }
     const { table } = state.nodes
-    if ((peers.downloads[child] as number) >= swarm.slots || !table.canDownload(peers.node[child] as number)) return
+    if ((peers.downloads[child] as number) >= swarm.slots || !table.asChild.hasFree(peers.node[child] as number)) return
     const holder = this.#idleHolder(swarm, child, piece)
     if (holder !== -1) assign(state, swarm, holder, child, piece)
   }

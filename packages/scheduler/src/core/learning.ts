@@ -22,7 +22,9 @@ export function learn(state: State, swarm: Swarm, flight: number, underWay: numb
   const { table } = nodes
   const child = peers.node[flights.child(flight)] as number
   const parent = peers.node[flights.parent(flight)] as number
-  table.took(parent, child, tookMs / layout.pieceSize)
+  const { asChild, asParent } = table
+  asParent.took(parent, tookMs / layout.pieceSize)
+  asChild.took(child, tookMs / layout.pieceSize)
   // Of what was assigned and is not reported, this part is under way and shares the link.
   const share = Math.max(1, (underWay * tookMs) / ageMs)
   pace.sample(tookMs, ageMs, share, !flights.takesChildSlot(flight))
@@ -30,7 +32,6 @@ export function learn(state: State, swarm: Swarm, flight: number, underWay: numb
   if (!pace.isSettled) return
   const ratio = pace.ratio(tookMs)
   // Who has all its slots is not to blame for a transfer with somebody who is known to be slow.
-  const { asChild, asParent } = table
   const isChildJudged = asChild.isReduced(child) || !asParent.isReduced(parent)
   const isParentJudged = asParent.isReduced(parent) || !asChild.isReduced(child)
   if (isChildJudged && asChild.sample(child, ratio, table.slots[child] as number)) {

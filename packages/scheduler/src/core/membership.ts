@@ -117,7 +117,7 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
   const { nodes, counters } = state
   const { table } = nodes
   const child = swarm.peers.node[peer] as number
-  table.piecesReceived[child] = (table.piecesReceived[child] as number) + 1
+  table.asChild.countPiece(child)
   if (parent === ORIGIN) {
     swarm.bytes.origin += bytes
     counters.bytes.origin += bytes
@@ -126,7 +126,7 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
   }
   if (nodes.find(parent) === undefined) return
   state.pieceArrived?.(swarm, child, parent, bytes)
-  table.piecesSent[parent] = (table.piecesSent[parent] as number) + 1
+  table.asParent.countPiece(parent)
   if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
   if (table.isSeed[parent] === 1) {
     swarm.bytes.seed += bytes
@@ -170,8 +170,10 @@ export function removePeer(state: State, swarm: Swarm, peer: number): void {
   if (swarm.lease?.peer === peer) endLease(state, swarm, 'holder_gone')
   unwant(state, swarm, peer)
   const { flights } = swarm
-  for (let flight = flights.firstFrom(peer); flight !== -1; flight = flights.firstFrom(peer)) {
-    endTransfer(state, swarm, flight, false)
+  for (let flight = flights.oldest; flight !== -1; ) {
+    const newer = flights.newerThan(flight)
+    if (flights.parent(flight) === peer) endTransfer(state, swarm, flight, false)
+    flight = newer
   }
   swarm.clear(peer)
   swarm.setFlag(peer, INJECTS, false)

@@ -58,20 +58,20 @@ export class Node {
 
   /** Slots taken in all swarms together, as parent and as child. */
   get uploads(): number {
-    return this.#table.uploads[this.index] as number
+    return this.#table.asParent.taken(this.index)
   }
 
   get downloads(): number {
-    return this.#table.downloads[this.index] as number
+    return this.#table.asChild.taken(this.index)
   }
 
   /** Since it came up. */
   get piecesSent(): number {
-    return this.#table.piecesSent[this.index] as number
+    return this.#table.asParent.pieces(this.index)
   }
 
   get piecesReceived(): number {
-    return this.#table.piecesReceived[this.index] as number
+    return this.#table.asChild.pieces(this.index)
   }
 }
 
@@ -115,9 +115,10 @@ export class Nodes {
   setLimits(node: Node): void {
     const { index, info } = node
     const { table } = this
-    const upload = Math.min(info.uploadSlots, table.asParent.limit(index, table.parentSlots(index)))
-    table.uploadLimit[index] = node.isPaused ? 0 : upload
-    table.downloadLimit[index] = Math.min(info.downloadSlots, table.asChild.limit(index, table.slots[index] as number))
+    const upload = Math.min(info.uploadSlots, table.asParent.fillable(index, table.parentSlots(index)))
+    table.asParent.setLimit(index, node.isPaused ? 0 : upload)
+    const download = Math.min(info.downloadSlots, table.asChild.fillable(index, table.slots[index] as number))
+    table.asChild.setLimit(index, download)
   }
 
   /** Rate of a seed relative to the ordinary nodes', as their upload slots say; at least 1. */

@@ -1,5 +1,5 @@
 import { clearBit } from './bitset.ts'
-import { choosePiece, isUseful, lowestPiece, Sample, type Scope } from './choice.ts'
+import { Candidates, Sample, type Scope } from './choice.ts'
 import type { IndexedSet } from './indexed-set.ts'
 import type { State } from './state.ts'
 import type { Swarm } from './swarm.ts'
@@ -18,6 +18,8 @@ export class Policy {
   readonly #seedSample = new Sample(SEED_SAMPLE)
   readonly #senderSample = new Sample(SENDER_SAMPLE)
   readonly #receiverSample = new Sample(RECEIVER_SAMPLE)
+  /** Of the pair that was last found to be able. */
+  readonly #candidates = new Candidates()
   #order = new Int32Array(16)
   #scope = new Uint32Array(16)
 
@@ -68,7 +70,7 @@ export class Policy {
         this.#seedSample.draw(home.receivers, this.#state.random)
         const child = this.#firstHolder(swarm, injector, home.lacking)
         if (child < 0) break
-        assign(this.#state, swarm, injector, child, lowestPiece(swarm, injector, child, home.lacking))
+        assign(this.#state, swarm, injector, child, this.#candidates.lowest())
       }
       if (swarm.zones.length === 1 || !canSend(this.#state, swarm, injector)) continue
       if (home.receivers.size > 0 && !isSpread(swarm, home)) continue
@@ -93,7 +95,7 @@ export class Policy {
         this.#senderSample.draw(receivers, this.#state.random)
         const child = this.#neediest(swarm, sender, this.#senderSample, undefined)
         if (child < 0) continue
-        assign(this.#state, swarm, sender, child, choosePiece(this.#state, swarm, sender, child, undefined))
+        assign(this.#state, swarm, sender, child, this.#candidates.choose(this.#state, swarm, child))
         this.#order[kept++] = sender
       }
       left = receivers.size > 0 ? kept : 0
@@ -142,7 +144,7 @@ export class Policy {
       if (!canSend(this.#state, swarm, injector)) continue
       const scope = isPatient ? swarm.spread : undefined
       if (!this.#canServe(swarm, injector, child, scope)) continue
-      assign(this.#state, swarm, injector, child, choosePiece(this.#state, swarm, injector, child, scope))
+      assign(this.#state, swarm, injector, child, this.#candidates.choose(this.#state, swarm, child))
       return
     }
   }
@@ -153,7 +155,7 @@ export class Policy {
     this.#receiverSample.draw(senders, this.#state.random)
     const parent = this.#leastBusy(swarm, child)
     if (parent < 0) return false
-    assign(this.#state, swarm, parent, child, choosePiece(this.#state, swarm, parent, child, undefined))
+    assign(this.#state, swarm, parent, child, this.#candidates.choose(this.#state, swarm, child))
     return true
   }
 
@@ -162,7 +164,7 @@ export class Policy {
     const scope = this.#scope
     const child = this.#neediest(swarm, parent, sample, scope)
     if (child < 0) return false
-    const piece = lowestPiece(swarm, parent, child, scope)
+    const piece = this.#candidates.lowest()
     assign(this.#state, swarm, parent, child, piece)
     clearBit(scope, 0, piece)
     return true
@@ -216,35 +218,40 @@ export class Policy {
   }
 
   #isNeedier(swarm: Swarm, parent: number, sample: Sample, at: number, than: number): boolean {
-    const { downloads, rack, takenCount } = swarm.peers
+    const { downloads, rack, takenCount, hasRacks } = swarm.peers
     const child = sample.members[at] as number
     const other = sample.members[than] as number
     const more = (downloads[child] as number) - (downloads[other] as number)
     if (more !== 0) return more < 0
-    const home = rack[parent] as number
-    if (home >= 0 && (rack[child] === home) !== (rack[other] === home)) return rack[child] === home
+    if (hasRacks) {
+      const home = rack[parent] as number
+      if (home >= 0 && (rack[child] === home) !== (rack[other] === home)) return rack[child] === home
+    }
     return (takenCount[child] as number) < (takenCount[other] as number)
   }
 
-  /** Of the sampled senders that can serve `child`, the one with the fewest pieces in flight; -1: none. */
+  /**
+   * Of the sampled senders that can serve `child`, the one with the fewest pieces in flight; -1: none. Mostly there is
+   * none, so they are not put into order first.
+   */
   #leastBusy(swarm: Swarm, child: number): number {
     const { uploads } = swarm.peers
-    const sample = this.#receiverSample
-    for (let left = sample.size; left > 0; left--) {
-      let best = 0
-      for (let i = 1; i < left; i++) {
-        if ((uploads[sample.members[i] as number] as number) < (uploads[sample.members[best] as number] as number))
-          best = i
-      }
-      const parent = sample.members[best] as number
-      if (this.#canServe(swarm, parent, child, undefined)) return parent
-      sample.drop(best, left)
+    const { members, size } = this.#receiverSample
+    let best = -1
+    let loaded = -1
+    for (let i = 0; i < size; i++) {
+      const parent = members[i] as number
+      if (best !== -1 && (uploads[parent] as number) >= (uploads[best] as number)) continue
+      loaded = parent
+      if (this.#canServe(swarm, parent, child, undefined)) best = parent
     }
-    return -1
+    if (best !== loaded && best !== -1) this.#canServe(swarm, best, child, undefined)
+    return best
   }
 
+  /** Fills `#candidates`. */
   #canServe(swarm: Swarm, parent: number, child: number, scope: Scope): boolean {
-    if (parent === child || !isUseful(swarm, parent, child, scope)) return false
+    if (parent === child || !this.#candidates.load(swarm, parent, child, scope)) return false
     const { node } = swarm.peers
     return !this.#state.avoidance.isAvoided(node[child] as number, node[parent] as number, this.#state.now)
   }

@@ -16,8 +16,8 @@ export class Rarity {
   readonly counts: Int32Array
   /** Bitset of level l at word `l * words`. */
   readonly levels: Uint32Array
-  /** No piece is at a level above. */
-  highest = 0
+  /** How many pieces are at each level. */
+  readonly sizes = new Int32Array(LEVELS)
   readonly #words: number
 
   constructor(pieces: number, words: number) {
@@ -25,6 +25,7 @@ export class Rarity {
     this.counts = new Int32Array(pieces)
     this.levels = new Uint32Array(LEVELS * words)
     for (let piece = 0; piece < pieces; piece++) setBit(this.levels, 0, piece)
+    this.sizes[0] = pieces
   }
 
   add(piece: number, change: 1 | -1): void {
@@ -36,6 +37,7 @@ export class Rarity {
     if (from === to) return
     clearBit(this.levels, from * this.#words, piece)
     setBit(this.levels, to * this.#words, piece)
-    if (to > this.highest) this.highest = to
+    this.sizes[from] = (this.sizes[from] as number) - 1
+    this.sizes[to] = (this.sizes[to] as number) + 1
   }
 }

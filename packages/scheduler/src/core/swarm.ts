@@ -189,6 +189,7 @@ export class Swarm {
     if (hasBit(this.peers.taken, base, piece)) return
     setBit(this.peers.taken, base, piece)
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) + 1
+    if (piece === this.peers.firstOpen[peer]) this.peers.firstOpen[peer] = this.#nextOpen(peer, piece)
     if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, 1)
   }
 
@@ -197,6 +198,7 @@ export class Swarm {
     const base = peer * this.words
     if (!hasBit(this.peers.taken, base, piece)) return
     clearBit(this.peers.taken, base, piece)
+    if (piece < (this.peers.firstOpen[peer] as number)) this.peers.firstOpen[peer] = piece
     this.peers.takenCount[peer] = (this.peers.takenCount[peer] as number) - 1
     if (this.#isCounted(peer, piece)) this.#countCopy(peer, piece, -1)
   }
@@ -208,6 +210,7 @@ export class Swarm {
     const base = peer * this.words
     if (hasBit(peers.have, base, piece) || peers.is(peer, DISTRUSTED) || this.#isBlamed(peer, piece)) return
     setBit(peers.have, base, piece)
+    if (piece > (peers.lastHave[peer] as number)) peers.lastHave[peer] = piece
     peers.haveCount[peer] = (peers.haveCount[peer] as number) + 1
     this.#countHolder(peer, piece, 1)
   }
@@ -264,6 +267,17 @@ export class Swarm {
 
   isComplete(peer: number): boolean {
     return this.peers.haveCount[peer] === this.pieces
+  }
+
+  /** The first piece after a taken one that is not taken; some piece past the last when there is none. */
+  #nextOpen(peer: number, piece: number): number {
+    const { taken } = this.peers
+    const base = peer * this.words
+    for (let at = piece >>> 5; at < this.words; at++) {
+      const open = ~(taken[base + at] as number)
+      if (open !== 0) return (at << 5) + lowestBit(open)
+    }
+    return this.pieces
   }
 
   #isBlamed(peer: number, piece: number): boolean {

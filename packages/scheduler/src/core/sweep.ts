@@ -1,4 +1,4 @@
-import { isUseful } from './choice.ts'
+import { Candidates } from './choice.ts'
 import { forgive, transferFailed } from './faults.ts'
 import { checkStall, failPeer } from './leasing.ts'
 import { leaveIfUseless, unwant } from './membership.ts'
@@ -39,7 +39,7 @@ function isStarved(state: State, swarm: Swarm): boolean {
     for (let i = 0; i < receivers.size; i++) {
       const peer = receivers.members[i] as number
       if (state.now - (peers.progressAt[peer] as number) < STARVED_MS) continue
-      if (state.nodes.table.downloads[peers.node[peer] as number] === 0) return true
+      if (state.nodes.table.asChild.taken(peers.node[peer] as number) === 0) return true
     }
   }
   return false
@@ -85,8 +85,10 @@ function failStarved(state: State, swarm: Swarm): void {
 
 function hasSource(state: State, swarm: Swarm, child: number): boolean {
   const index = swarm.peers.node[child] as number
+  const candidates = new Candidates()
   for (const [node, parent] of swarm.peerOf) {
-    if (parent === child || state.nodes.get(node).isPaused || !isUseful(swarm, parent, child, undefined)) continue
+    if (parent === child || state.nodes.get(node).isPaused || !candidates.load(swarm, parent, child, undefined))
+      continue
     if (!state.avoidance.isAvoided(index, node, state.now)) return true
   }
   return false

@@ -11,8 +11,7 @@ export function canSend(state: State, swarm: Swarm, peer: number): boolean {
   const { peers } = swarm
   const { table } = state.nodes
   const node = peers.node[peer] as number
-  const slots = table.isSeed[node] === 1 ? Math.round(swarm.slots * (table.speed[node] as number)) : swarm.slots
-  return (peers.uploads[peer] as number) < slots && table.canUpload(node)
+  return (peers.uploads[peer] as number) < table.speedily(node, swarm.slots) && table.asParent.hasFree(node)
 }
 
 /** Puts the peer into `I` or takes it out. Injectors are never in it: they have their own steps. */
@@ -32,7 +31,7 @@ export function refreshReceiver(state: State, swarm: Swarm, peer: number): void 
     peers.is(peer, WANTS) &&
     (peers.downloads[peer] as number) < swarm.slots &&
     (peers.takenCount[peer] as number) < swarm.pieces &&
-    state.nodes.table.canDownload(peers.node[peer] as number)
+    state.nodes.table.asChild.hasFree(peers.node[peer] as number)
   ) {
     receivers.add(peer)
   } else receivers.delete(peer)
@@ -67,20 +66,20 @@ export function claimSlots(state: State, node: Node): void {
 /** Has `parent` send `piece` to `child`, both with a free slot. */
 export function assign(state: State, swarm: Swarm, parent: number, child: number, piece: number): void {
   const { peers } = swarm
-  const { table } = state.nodes
+  const { asChild, asParent } = state.nodes.table
   const childNode = peers.node[child] as number
   const parentNode = peers.node[parent] as number
   swarm.flights.begin(child, parent, piece, state.now)
   peers.downloads[child] = (peers.downloads[child] as number) + 1
   peers.uploads[parent] = (peers.uploads[parent] as number) + 1
   swarm.take(child, piece)
-  table.downloads[childNode] = (table.downloads[childNode] as number) + 1
-  table.uploads[parentNode] = (table.uploads[parentNode] as number) + 1
+  asChild.take(childNode)
+  asParent.take(parentNode)
   state.counters.assignments++
   state.commands.assignments.push(childNode, swarm.id, piece, parentNode)
-  if (table.canDownload(childNode) || isAlone(state, childNode)) refreshReceiver(state, swarm, child)
+  if (asChild.hasFree(childNode) || isAlone(state, childNode)) refreshReceiver(state, swarm, child)
   else leaveReceivers(state.nodes.get(childNode))
-  if (table.canUpload(parentNode) || isAlone(state, parentNode)) refreshSender(state, swarm, parent)
+  if (asParent.hasFree(parentNode) || isAlone(state, parentNode)) refreshSender(state, swarm, parent)
   else leaveSenders(state.nodes.get(parentNode))
 }
 
@@ -89,12 +88,12 @@ export function freeChildSlot(state: State, swarm: Swarm, flight: number): void 
   const { peers, flights } = swarm
   if (!flights.takesChildSlot(flight)) return
   flights.freeChildSlot(flight)
-  const { table } = state.nodes
+  const { asChild } = state.nodes.table
   const child = flights.child(flight)
   const node = peers.node[child] as number
   peers.downloads[child] = (peers.downloads[child] as number) - 1
-  const wasFull = !table.canDownload(node)
-  table.downloads[node] = (table.downloads[node] as number) - 1
+  const wasFull = !asChild.hasFree(node)
+  asChild.free(node)
   if (wasFull && !isAlone(state, node)) refreshNode(state, state.nodes.get(node))
   else refreshReceiver(state, swarm, child)
   state.touch(swarm)
@@ -105,12 +104,12 @@ export function freeParentSlot(state: State, swarm: Swarm, flight: number): void
   const { peers, flights } = swarm
   if (!flights.takesParentSlot(flight)) return
   flights.freeParentSlot(flight)
-  const { table } = state.nodes
+  const { asParent } = state.nodes.table
   const parent = flights.parent(flight)
   const node = peers.node[parent] as number
   peers.uploads[parent] = (peers.uploads[parent] as number) - 1
-  const wasFull = !table.canUpload(node)
-  table.uploads[node] = (table.uploads[node] as number) - 1
+  const wasFull = !asParent.hasFree(node)
+  asParent.free(node)
   if (wasFull && !isAlone(state, node)) refreshNode(state, state.nodes.get(node))
   else refreshSender(state, swarm, parent)
   state.touch(swarm)

@@ -1,41 +1,45 @@
 /** A rate forgets: what came so many seconds ago counts by 1/e. */
 const MEMORY_MS = 5_000
+/** What comes within so long counts as of its begin, a hundredth off at the most: decay is costly for each piece. */
+const STEP_MS = 50
 const FIRST_CAPACITY = 16
 
 /** How much comes per second lately, for each of a number of things; a flow that stays even is shown as it is. */
 export class Rates {
-  /** Decayed sums, and the time at which each was right. */
-  #sums = new Float64Array(FIRST_CAPACITY)
-  #times = new Float64Array(FIRST_CAPACITY)
+  /** Decayed sum and the time at which it was right, side by side for each thing. */
+  #rows = new Float64Array(FIRST_CAPACITY * 2)
 
   /** Notes that `amount` came. @param now milliseconds from any start, never less than before */
   add(index: number, amount: number, now: number): void {
-    if (index >= this.#sums.length) this.#grow(index + 1)
-    this.#sums[index] = this.#decayed(index, now) + amount
-    this.#times[index] = now
+    const row = index * 2
+    if (row >= this.#rows.length) this.#grow(row + 2)
+    const rows = this.#rows
+    if (now - (rows[row + 1] as number) >= STEP_MS) {
+      rows[row] = this.#decayed(row, now)
+      rows[row + 1] = now
+    }
+    rows[row] = (rows[row] as number) + amount
   }
 
   /** Amount per second; 0 where nothing came. */
   perSecond(index: number, now: number): number {
-    return index < this.#sums.length ? (this.#decayed(index, now) * 1000) / MEMORY_MS : 0
+    const row = index * 2
+    return row < this.#rows.length ? (this.#decayed(row, now) * 1000) / MEMORY_MS : 0
   }
 
   /** The index is another thing's from now on. */
   reset(index: number): void {
-    if (index < this.#sums.length) this.#sums[index] = 0
+    if (index * 2 < this.#rows.length) this.#rows[index * 2] = 0
   }
 
-  #decayed(index: number, now: number): number {
-    const sum = this.#sums[index] as number
-    return sum === 0 ? 0 : sum * Math.exp(((this.#times[index] as number) - now) / MEMORY_MS)
+  #decayed(row: number, now: number): number {
+    const sum = this.#rows[row] as number
+    return sum === 0 ? 0 : sum * Math.exp(((this.#rows[row + 1] as number) - now) / MEMORY_MS)
   }
 
   #grow(least: number): void {
-    const capacity = Math.max(least, this.#sums.length * 2)
-    const [sums, times] = [new Float64Array(capacity), new Float64Array(capacity)]
-    sums.set(this.#sums)
-    times.set(this.#times)
-    this.#sums = sums
-    this.#times = times
+    const rows = new Float64Array(Math.max(least, this.#rows.length * 2))
+    rows.set(this.#rows)
+    this.#rows = rows
   }
 }

@@ -54,6 +54,15 @@ describe('lane server', () => {
     expect(counts.openConnections('received')).toBe(1)
   })
 
+  it('does not refuse who asks for the next piece as soon as one is there', async () => {
+    const { parent, counts } = await startServer({ uploadSlots: 1 })
+    const { client } = startClient()
+    for (let piece = 0; piece < blob.layout.count; piece++) {
+      await client.fetch(blob.request(piece, target, parent), never)
+    }
+    expect(counts.requests('sent', 'busy')).toBe(0)
+  })
+
   it('says busy when every slot is taken, and serves again when one is free', async () => {
     const { parent, threadSlots } = await startServer({ uploadSlots: 1 })
     const { client, counts } = startClient()

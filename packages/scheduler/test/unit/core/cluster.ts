@@ -203,6 +203,12 @@ export class Cluster {
   tick(): void {
     this.core.setTime(this.now)
     const commands = this.core.tick()
+    // What is given up in a tick may be assigned anew in it.
+    const { cancellations } = commands
+    for (let at = 0; at < cancellations.length; at += ASSIGNMENT_STRIDE) {
+      const [child, swarm, piece, parent] = cancellations.slice(at, at + ASSIGNMENT_STRIDE)
+      this.#cancelWhere((t) => t.child === child && t.swarm === swarm && t.piece === piece && t.parent === parent)
+    }
     const { assignments } = commands
     for (let at = 0; at < assignments.length; at += ASSIGNMENT_STRIDE) {
       const [child, swarm, piece, parent] = assignments.slice(at, at + ASSIGNMENT_STRIDE) as [
@@ -212,11 +218,6 @@ export class Cluster {
         number,
       ]
       this.#assigned(child, swarm, piece, parent)
-    }
-    const { cancellations } = commands
-    for (let at = 0; at < cancellations.length; at += ASSIGNMENT_STRIDE) {
-      const [child, swarm, piece, parent] = cancellations.slice(at, at + ASSIGNMENT_STRIDE)
-      this.#cancelWhere((t) => t.child === child && t.swarm === swarm && t.piece === piece && t.parent === parent)
     }
     for (const lease of [...commands.leases]) {
       this.trace.push({ kind: 'lease', fields: [lease.node, lease.swarm, lease.firstPiece, lease.pieceCount] })

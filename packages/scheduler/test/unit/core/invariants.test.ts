@@ -126,6 +126,8 @@ function checkBooks(cluster: Cluster): void {
           counted[piece] = (counted[piece] as number) + 1
         }
         expect(has).toBeLessThanOrEqual(taken)
+        if (has === 1) expect(piece).toBeLessThanOrEqual(peers.lastHave[peer] as number)
+        if (taken === 0) expect(piece).toBeGreaterThanOrEqual(peers.firstOpen[peer] as number)
       }
       const { flights } = swarm
       let taken = 0

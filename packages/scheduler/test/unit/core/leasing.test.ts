@@ -40,20 +40,28 @@ describe('leases', () => {
     expect(leases.map(([node, , first, count]) => [node, first, count])).toContainEqual([seed.index, 3, 37])
   })
 
-  it('wait for the nodes that bring a swarm from another scheduler, and go to the one that has the most', () => {
-    const { cluster, peers } = withSeeds(0, 3)
-    const [first, second, lessee] = peers as [(typeof peers)[0], (typeof peers)[0], (typeof peers)[0]]
-    cluster.join(first, 40, DIGEST, [1])
-    cluster.tick()
-    cluster.now += 200
-    cluster.join(second, 40, DIGEST, [2, 3])
-    cluster.tick()
-    const swarm = cluster.join(lessee, 40, DIGEST, [1, 2, 3, 4, 5])
-    cluster.run()
-    expect(leasedTo(cluster)).toEqual([lessee.index, lessee.index])
-    expect(cluster.originReads.size).toBe(35)
-    expect(peers.every((peer) => cluster.hasAll(peer, swarm))).toBe(true)
-  })
+  it.each([
+    ['another scheduler', 20_000, 200],
+    ['before a restart', 0, 1900],
+  ])(
+    'wait for the nodes that bring a swarm from %s, and go to the one that has the most',
+    (_where, ageMs, spreadMs) => {
+      const { cluster, peers } = withSeeds(0, 3)
+      cluster.now += ageMs
+      const [first, second, lessee] = peers as [(typeof peers)[0], (typeof peers)[0], (typeof peers)[0]]
+      cluster.join(first, 40, DIGEST, [1])
+      cluster.tick()
+      cluster.now += spreadMs
+      cluster.tick()
+      cluster.join(second, 40, DIGEST, [2, 3])
+      cluster.tick()
+      const swarm = cluster.join(lessee, 40, DIGEST, [1, 2, 3, 4, 5])
+      cluster.run()
+      expect(leasedTo(cluster)).toEqual([lessee.index, lessee.index])
+      expect(cluster.originReads.size).toBe(35)
+      expect(peers.every((peer) => cluster.hasAll(peer, swarm))).toBe(true)
+    },
+  )
 
   it('stay with a seed that says only then what it has of the blob already', () => {
     const { cluster, seeds, peers } = withSeeds(1, 1)

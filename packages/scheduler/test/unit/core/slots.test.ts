@@ -1,8 +1,9 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { Flights } from '../../../src/core/flights.ts'
+import { LinkEnds } from '../../../src/core/link-ends.ts'
 import { Pace } from '../../../src/core/pace.ts'
-import { SlotAdaptation, slotsFor } from '../../../src/core/slots.ts'
+import { slotsFor } from '../../../src/core/slots.ts'
 import { Cluster, OTHER_DIGEST } from './cluster.ts'
 
 const ALL = (n: number) => Array.from({ length: n }, (_, i) => i)
@@ -14,12 +15,12 @@ describe('slots', () => {
   })
 
   it('of a slow node become as few as its link fills, and come back when it is fast again', () => {
-    const adaptation = new SlotAdaptation()
+    const adaptation = new LinkEnds()
     adaptation.reset(0)
     for (let i = 0; i < 4; i++) adaptation.sample(0, 0.25, 3)
-    expect(adaptation.limit(0, 3)).toBe(1)
+    expect(adaptation.fillable(0, 3)).toBe(1)
     for (let i = 0; i < 24; i++) adaptation.sample(0, 1, 3)
-    expect(adaptation.limit(0, 3)).toBe(3)
+    expect(adaptation.fillable(0, 3)).toBe(3)
     expect(adaptation.isReduced(0)).toBe(false)
   })
 
@@ -161,6 +162,9 @@ describe('Flights', () => {
           expect(flights.size).toBe(model.length)
           expect(flights.oldest).toBe(model[0]?.flight ?? -1)
           for (const one of model) expect(flights.find(one.child, one.piece, one.parent)).toBe(one.flight)
+          const byAge: number[] = []
+          for (let flight = flights.oldest; flight !== -1; flight = flights.newerThan(flight)) byAge.push(flight)
+          expect(byAge).toEqual(model.map((one) => one.flight))
         }
       }),
     )

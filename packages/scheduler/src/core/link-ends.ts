@@ -1,0 +1,123 @@
+import { grown } from './flights.ts'
+
+/** A node is judged by so many transfers at a time, or by one a slot. */
+const LEAST_SAMPLES = 4
+const MOST_RATIO = 1.5
+const SLOW = 0.62
+const FAST = 0.9
+const FAST_IN_A_ROW = 3
+/** Slots of a node that is held to none. */
+const UNBOUNDED = 2 ** 30
+/** Weight of a new transfer in how long a node's transfers take. */
+const TIME_WEIGHT = 1 / 8
+
+const FIRST_CAPACITY = 16
+/** Fields of a node's row: slots taken, slots it has; how long transfers take; transfers that ended well. */
+const TAKEN = 0
+const LIMIT = 1
+const MS_PER_BYTE = 2
+const PIECES = 3
+/** Slots that it is held to; sum and number of samples; fast judgements in a row. */
+const MOST = 4
+const SUM = 5
+const COUNT = 6
+const FAST_RUN = 7
+const ROW = 8
+
+/**
+ * What changes with every transfer about nodes as one end of it, as child or as parent, by the node's index. A node's
+ * numbers lie side by side, a cache line: transfers come and go in no order of nodes.
+ *
+ * It also learns how many slots of each node a slow link can fill (SCHEDULING.md, "Adaptation"): with too many its
+ * transfers are slow for everybody at the other end, with fewer each is as fast as the others'.
+ */
+export class LinkEnds {
+  #rows = new Float64Array(FIRST_CAPACITY * ROW)
+
+  /** Makes room for a node that nothing is known of. */
+  reset(node: number): void {
+    const end = (node + 1) * ROW
+    if (end > this.#rows.length) {
+      this.#rows = grown(this.#rows, new Float64Array(Math.max(end, this.#rows.length * 2)))
+    }
+    this.#rows.fill(0, node * ROW, end)
+    this.#rows[node * ROW + MOST] = UNBOUNDED
+  }
+
+  /** Slots taken in all swarms together. */
+  taken(node: number): number {
+    return this.#rows[node * ROW + TAKEN] as number
+  }
+
+  hasFree(node: number): boolean {
+    return (this.#rows[node * ROW + TAKEN] as number) < (this.#rows[node * ROW + LIMIT] as number)
+  }
+
+  take(node: number): void {
+    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) + 1
+  }
+
+  free(node: number): void {
+    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) - 1
+  }
+
+  /** Says how many slots the node has: those of its link, no more than it has announced, and none while it is paused. */
+  setLimit(node: number, slots: number): void {
+    this.#rows[node * ROW + LIMIT] = slots
+  }
+
+  /** Pieces that it sent, or received, since it came up. */
+  pieces(node: number): number {
+    return this.#rows[node * ROW + PIECES] as number
+  }
+
+  countPiece(node: number): void {
+    this.#rows[node * ROW + PIECES] = (this.#rows[node * ROW + PIECES] as number) + 1
+  }
+
+  /** How long its transfers take, in milliseconds a byte; 0: not known. */
+  msPerByte(node: number): number {
+    return this.#rows[node * ROW + MS_PER_BYTE] as number
+  }
+
+  /** Takes how long a transfer took. */
+  took(node: number, msPerByte: number): void {
+    const mean = this.#rows[node * ROW + MS_PER_BYTE] as number
+    this.#rows[node * ROW + MS_PER_BYTE] = mean + (mean === 0 ? 1 : TIME_WEIGHT) * (msPerByte - mean)
+  }
+
+  isReduced(node: number): boolean {
+    return this.#rows[node * ROW + MOST] !== UNBOUNDED
+  }
+
+  /** Of `slots` for an ordinary node, those that this one's link can fill. */
+  fillable(node: number, slots: number): number {
+    return Math.min(slots, this.#rows[node * ROW + MOST] as number)
+  }
+
+  /**
+   * Takes the rate of a transfer, relative to the median. Returns whether what is fillable has changed.
+   * @param slots of an ordinary node
+   */
+  sample(node: number, ratio: number, slots: number): boolean {
+    const rows = this.#rows
+    const row = node * ROW
+    const sum = (rows[row + SUM] as number) + Math.min(MOST_RATIO, ratio)
+    const count = (rows[row + COUNT] as number) + 1
+    const held = this.fillable(node, slots)
+    const isJudged = count >= Math.max(LEAST_SAMPLES, held)
+    rows[row + SUM] = isJudged ? 0 : sum
+    rows[row + COUNT] = isJudged ? 0 : count
+    if (!isJudged) return false
+    const mean = sum / count
+    const fastRun = mean > FAST ? (rows[row + FAST_RUN] as number) + 1 : 0
+    rows[row + FAST_RUN] = fastRun
+    if (mean < SLOW) {
+      rows[row + MOST] = Math.max(1, Math.round(held * mean))
+    } else if (this.isReduced(node) && fastRun >= FAST_IN_A_ROW) {
+      rows[row + FAST_RUN] = 0
+      rows[row + MOST] = held + 1 >= slots ? UNBOUNDED : held + 1
+    }
+    return this.fillable(node, slots) !== held
+  }
+}
