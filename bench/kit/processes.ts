@@ -48,10 +48,16 @@ export class Measured {
     return { rssBytes: kib('VmRSS'), peakRssBytes: kib('VmHWM') }
   }
 
-  async stop(): Promise<void> {
+  /** Sends it a signal; nothing when it has ended. */
+  signal(signal: NodeJS.Signals): void {
+    this.#child.kill(signal)
+  }
+
+  /** Ends it, and waits until it has ended. SIGKILL ends one that is stopped, too. */
+  async stop(signal: 'SIGTERM' | 'SIGKILL' = 'SIGTERM'): Promise<void> {
     if (this.#child.exitCode !== null || this.#child.signalCode !== null) return
     const ended = once(this.#child, 'exit')
-    this.#child.kill('SIGTERM')
+    this.#child.kill(signal)
     await ended
   }
 }

@@ -1,7 +1,5 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { mkdir, writeFile } from 'node:fs/promises'
-import { text } from 'node:stream/consumers'
+import { run } from '../kit/command.ts'
 import { everyPlace, type Place, type Places } from './places.ts'
 
 /** This process's own address: where the links meet. */
@@ -27,7 +25,7 @@ export interface LinkOptions {
 
 /**
  * Makes a namespace for each place, joined to this one, which routes between them; nodes, seed and registry have links
- * of the same rate, the scheduler's is not limited, nor is what the registry receives. Runs in namespaces of its own
+ * of the same rate, those of the schedulers are not limited, nor is what the registry receives. Runs in namespaces of its own
  * (isolation.ts), so nothing of it is ever taken down.
  */
 export async function makeLinks(places: Places, options: LinkOptions): Promise<void> {
@@ -91,7 +89,7 @@ function configured({ host }: Place): string[] {
 }
 
 /** A limited link whose bulk goes through one class: as a sender's or a receiver's side. */
-function limited(device: string, { scheduler }: Places, { rateBps }: LinkOptions): string[] {
+function limited(device: string, { schedulers }: Places, { rateBps }: LinkOptions): string[] {
   const limit = (share: number) =>
     `htb rate ${Math.round(rateBps * share)}bit ceil ${rateBps}bit burst ${BURST_BYTES} cburst ${BURST_BYTES} quantum 60000`
   const filter = `filter add dev ${device} parent 1: protocol ip prio 1 u32`
@@ -102,7 +100,7 @@ function limited(device: string, { scheduler }: Places, { rateBps }: LinkOptions
     `class add dev ${device} parent ${WHOLE} classid ${HOME} ${limit(0.45)} prio 1`,
     `class add dev ${device} parent ${WHOLE} classid ${ABROAD} ${limit(0.45)} prio 1`,
     `class add dev ${device} parent ${WHOLE} classid ${URGENT} ${limit(0.1)} prio 0`,
-    ...[scheduler.host, HUB].flatMap((host) => [
+    ...[...schedulers.map(({ host }) => host), HUB].flatMap((host) => [
       `${filter} match ip dst ${host}/32 flowid ${URGENT}`,
       `${filter} match ip src ${host}/32 flowid ${URGENT}`,
     ]),
@@ -120,15 +118,4 @@ function upload(place: Place, places: Places, options: LinkOptions): string[] {
     )
   }
   return [...limited('eth0', places, options), ...filters]
-}
-
-/** Runs a command, with these lines as its input; returns its output. Throws with what it wrote when it fails. */
-async function run(command: string, args: readonly string[], lines: readonly string[] = []): Promise<string> {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'pipe'] })
-  // A command that reads no input may be gone before it is written; its exit code tells what counts.
-  child.stdin.on('error', () => {})
-  child.stdin.end(lines.map((line) => `${line}\n`).join(''))
-  const [out, wrote, [code]] = await Promise.all([text(child.stdout), text(child.stderr), once(child, 'exit')])
-  if (code !== 0) throw new Error(`${command} ${args.join(' ')} failed: ${wrote.trim()}`)
-  return out
 }

@@ -107,7 +107,8 @@ export function readOptions(args: readonly string[]): SwarmOptions | undefined {
   }
 }
 
-function size(name: string, text: string): number {
+/** Reads bytes such as 128MiB. Throws Error that names the option. */
+export function size(name: string, text: string): number {
   const bytes = quantity(text, UNITS)
   if (bytes === undefined || !Number.isInteger(bytes) || bytes < 1 || bytes > 64 * GIB) {
     throw new Error(`--${name} takes sizes such as 128MiB, at most 64GiB, not "${text}"`)

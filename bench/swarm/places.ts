@@ -17,7 +17,7 @@ export interface Place {
 /** Who takes part, the services among them. */
 export interface Places {
   readonly registry: Place
-  readonly scheduler: Place
+  readonly schedulers: readonly Place[]
   readonly seed: Place
   readonly nodes: readonly Place[]
 }
@@ -27,7 +27,7 @@ const PORTS = [7410, 7411, 7412, 7413] as const
 const SERVICES = 200
 
 /** A namespace for each, with addresses of the range for benchmarks (RFC 2544): 198.18.ZONE.NUMBER. */
-export function namespacedPlaces(nodes: number, zones: number): Places {
+export function namespacedPlaces(nodes: number, zones: number, schedulers = 1): Places {
   const place = (name: string, zone: number, network: number, number: number): Place => ({
     name,
     zone,
@@ -37,7 +37,7 @@ export function namespacedPlaces(nodes: number, zones: number): Places {
   })
   return {
     registry: place('registry', 0, SERVICES, 1),
-    scheduler: place('scheduler', 0, SERVICES, 2),
+    schedulers: Array.from({ length: schedulers }, (_, i) => place(`scheduler-${i}`, 0, SERVICES, 2 + i)),
     seed: place('seed', 0, 0, 250),
     nodes: Array.from({ length: nodes }, (_, i) => place(`node-${i}`, i % zones, i % zones, 1 + Math.floor(i / zones))),
   }
@@ -55,15 +55,15 @@ export async function loopbackPlaces(nodes: number, zones: number): Promise<Plac
   })
   return {
     registry: place('registry', 0),
-    scheduler: place('scheduler', 0),
+    schedulers: [place('scheduler-0', 0)],
     seed: place('seed', 0),
     nodes: Array.from({ length: nodes }, (_, i) => place(`node-${i}`, i % zones)),
   }
 }
 
 /** All that take part. */
-export function everyPlace({ registry, scheduler, seed, nodes }: Places): Place[] {
-  return [registry, scheduler, seed, ...nodes]
+export function everyPlace({ registry, schedulers, seed, nodes }: Places): Place[] {
+  return [registry, ...schedulers, seed, ...nodes]
 }
 
 /** The command line that runs a command at a place. */

@@ -1,4 +1,4 @@
-import { Pool } from 'undici'
+import { request } from 'undici'
 import type { Cluster, Service } from './cluster.ts'
 import type { Workload } from './workload.ts'
 
@@ -14,8 +14,23 @@ export interface Progress {
   readonly points: { readonly seconds: number; readonly share: number }[]
 }
 
-interface Downloads {
-  readonly downloads: readonly { digest: string; size: number; pieces: number; held: number }[]
+/** A blob that a node downloads, or has downloaded. */
+interface Download {
+  readonly digest: string
+  /** Bytes. */
+  readonly size: number
+  readonly pieces: number
+  /** Pieces. */
+  readonly held: number
+}
+
+/** What a node says of its downloads. */
+export async function downloadsOf(
+  { adminUrl }: Service,
+  options: { readonly signal?: AbortSignal } = {},
+): Promise<readonly Download[]> {
+  const { body } = await request(`${adminUrl}/api/v1/downloads`, options)
+  return ((await body.json()) as { downloads: readonly Download[] }).downloads
 }
 
 /** Looks at what every node holds until `end` is called; the same as `Progress` gives. */
@@ -34,19 +49,17 @@ export function followProgress(cluster: Cluster, workload: Workload): { end: () 
 }
 
 async function follow(
-  { adminUrl, place }: Service,
+  service: Service,
   cluster: Cluster,
   workload: Workload,
   beganMs: number,
   signal: AbortSignal,
 ): Promise<Progress> {
   const wanted = new Map(workload.blobs.map(({ digest }) => [digest, 0]))
+  const { place } = service
   const progress: Progress = { name: place.name, zone: place.zone, isSeed: place === cluster.seed.place, points: [] }
-  const pool = new Pool(adminUrl, { connections: 1 })
   const look = async () => {
-    const { body } = await pool.request({ path: '/api/v1/downloads', method: 'GET' })
-    const { downloads } = (await body.json()) as Downloads
-    for (const { digest, size, pieces, held } of downloads) {
+    for (const { digest, size, pieces, held } of await downloadsOf(service)) {
       if (wanted.has(digest) && pieces > 0) wanted.set(digest, (size * held) / pieces)
     }
     const bytes = [...wanted.values()].reduce((sum, value) => sum + value, 0)
@@ -57,6 +70,5 @@ async function follow(
     await new Promise((resolve) => setTimeout(resolve, LOOK_MS))
   }
   await look()
-  await pool.close()
   return progress
 }

@@ -7,6 +7,7 @@ import type { Cluster } from './cluster.ts'
 export interface Usage {
   /** Of seed and nodes together. */
   readonly nodes: number
+  /** Of all schedulers together. */
   readonly scheduler: number
   readonly registry: number
   /** Of everything on the machine, the kernel's own work included. */
@@ -25,12 +26,12 @@ export interface Cost {
   readonly ownCpuShare: number
 }
 
-export async function usageNow({ seed, nodes, scheduler, registry }: Cluster): Promise<Usage> {
+export async function usageNow({ seed, nodes, schedulers, registry }: Cluster): Promise<Usage> {
   const sum = async (processes: readonly Measured[]) =>
     (await Promise.all(processes.map((one) => one.cpuSeconds()))).reduce((total, seconds) => total + seconds, 0)
   return {
     nodes: await sum([seed, ...nodes].map((node) => node.process)),
-    scheduler: await sum([scheduler.process]),
+    scheduler: await sum(schedulers.map((scheduler) => scheduler.process)),
     registry: await sum([registry.process]),
     machine: await machineCpuSeconds(),
     atMs: performance.now(),

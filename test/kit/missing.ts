@@ -1,5 +1,6 @@
 import { accessSync, constants, readFileSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
+import { whyNotShaped } from '@shoal/bench'
 import { describe, test } from 'vitest'
 
 interface Requirement {
@@ -15,8 +16,11 @@ const REQUIREMENTS = {
   podman: { commands: ['podman', 'conmon', 'runc'], packages: 'podman conmon runc' },
   skopeo: { commands: ['skopeo'], packages: 'skopeo' },
   'docker-registry': { commands: ['docker-registry'], packages: 'docker-registry' },
+  namespaces: { commands: ['ip', 'tc', 'unshare'], packages: 'iproute2 util-linux', alsoMissing: noNamespaces },
   busybox: { commands: ['busybox'], packages: 'busybox-static', alsoMissing: dynamicBusybox },
 } satisfies Record<string, Requirement>
+
+const NEED_ROOT: ReadonlySet<string> = new Set(['containerd', 'docker', 'podman', 'namespaces'])
 
 /** A program that tests drive. */
 export type Runtime = keyof typeof REQUIREMENTS
@@ -38,8 +42,10 @@ export function findCommand(name: string): string | undefined {
 /** Why tests that need these can not run here, and what to do about it; undefined when they can. */
 export function whyMissing(runtimes: readonly Runtime[]): string | undefined {
   const reasons: string[] = []
-  const needsRoot = runtimes.some((name) => name === 'containerd' || name === 'docker' || name === 'podman')
-  if (needsRoot && process.getuid?.() !== 0) reasons.push('not root: container runtimes need it, run the tests as root')
+  const needsRoot = runtimes.some((name) => NEED_ROOT.has(name))
+  if (needsRoot && process.getuid?.() !== 0) {
+    reasons.push('not root: container runtimes and namespaces need it, run the tests as root')
+  }
   for (const name of runtimes) {
     const { commands, packages, alsoMissing }: Requirement = REQUIREMENTS[name]
     const absent = commands.filter((command) => findCommand(command) === undefined)
@@ -65,6 +71,11 @@ export function describeWith(runtimes: readonly Runtime[], title: string, define
   }
   if (reason !== undefined) process.stderr.write(`skipped: ${title}: ${reason}\n`)
   describe.skipIf(reason !== undefined)(title, define)
+}
+
+/** Why root can not make namespaces and shape links here. */
+function noNamespaces(): string | undefined {
+  return process.getuid?.() === 0 ? whyNotShaped() : undefined
 }
 
 /** A container holds busybox alone, so it must need no loader. Source: elf(5), program header type PT_INTERP. */

@@ -20,18 +20,19 @@ export interface PieceChoiceView<Holder extends PieceHolder> {
 }
 
 /**
- * The piece to fetch next and from whom: of the open pieces that a free holder has, the one that the fewest holders
- * have, the first of these, so that bytes come nearly in order; from the holder that sends the fewest just now.
+ * The piece to fetch next and from whom: of the open pieces that a free holder has, one of those that the fewest holders
+ * have; from the holder that sends the fewest just now. Which of equals is left to chance: nodes that miss the same
+ * pieces would otherwise all take the same one from its only holder, and have nothing to give each other.
  * Undefined when no free holder has an open piece.
- * @param random 0 ≤ x < 1; decides between holders that are alike
+ * @param random 0 ≤ x < 1; decides between pieces, and between holders, that are alike
  */
 export function choosePiece<Holder extends PieceHolder>(
   { count, isOpen, holders }: PieceChoiceView<Holder>,
   random: () => number,
 ): { readonly piece: number; readonly holder: Holder } | undefined {
-  let rarest: number | undefined
+  let rarest: number[] = []
   let fewest = Number.POSITIVE_INFINITY
-  for (let piece = 0; piece < count && fewest > 1; piece++) {
+  for (let piece = 0; piece < count; piece++) {
     if (!isOpen(piece)) continue
     let held = 0
     let isToBeHad = false
@@ -40,12 +41,13 @@ export function choosePiece<Holder extends PieceHolder>(
       held++
       isToBeHad ||= isFree
     }
-    if (!isToBeHad || held >= fewest) continue
-    rarest = piece
+    if (!isToBeHad || held > fewest) continue
+    if (held < fewest) rarest = []
+    rarest.push(piece)
     fewest = held
   }
-  if (rarest === undefined) return undefined
-  const piece = rarest
+  const piece = oneOf(rarest, random)
+  if (piece === undefined) return undefined
   const holder = leastLoaded(
     holders.filter(({ have, isFree }) => isFree && have.has(piece)),
     random,
@@ -55,6 +57,12 @@ export function choosePiece<Holder extends PieceHolder>(
 
 function leastLoaded<Holder extends PieceHolder>(holders: readonly Holder[], random: () => number): Holder | undefined {
   const least = Math.min(...holders.map(({ inFlight }) => inFlight))
-  const equals = holders.filter(({ inFlight }) => inFlight === least)
+  return oneOf(
+    holders.filter(({ inFlight }) => inFlight === least),
+    random,
+  )
+}
+
+function oneOf<Item>(equals: readonly Item[], random: () => number): Item | undefined {
   return equals[Math.floor(random() * equals.length)]
 }

@@ -1,0 +1,17 @@
+/** What the chaos suite shares with the benchmark of a swarm. */
+
+export { run } from '../kit/command.ts'
+export { numberOf } from '../kit/command-line.ts'
+export { optionsOrExitCode } from '../kit/options-or-exit-code.ts'
+export type { Measured } from '../kit/processes.ts'
+export { print } from '../kit/report.ts'
+export { percentile } from './bound.ts'
+export { type Client, type Pulled, startClient } from './client.ts'
+export { type Cluster, dataFolder, type Service, startCluster } from './cluster.ts'
+export { isIsolated, whyNotShaped } from './isolation.ts'
+export { makeLinks, sentBytes } from './links.ts'
+export { size } from './options.ts'
+export { namespacedPlaces, type Place, type Places } from './places.ts'
+export { downloadsOf } from './progress.ts'
+export { runSheltered } from './shelter.ts'
+export { pullOf, pushWorkload, type Workload } from './workload.ts'

@@ -1,0 +1,23 @@
+import { type Place, run } from '@shoal/bench'
+
+/** Looked at before the table that routes between the places. */
+const PREFERENCE = '5'
+
+/**
+ * Makes every packet from a place of one group to one of the other vanish, and back: as a cable that was pulled, nobody
+ * is told.
+ * @param tcpPort only packets to this port
+ */
+export async function cut(these: readonly Place[], those: readonly Place[], tcpPort?: number): Promise<void> {
+  const what = tcpPort === undefined ? '' : `ipproto tcp dport ${tcpPort} `
+  const rule = (from: Place, to: Place) =>
+    `rule add pref ${PREFERENCE} from ${from.host} to ${to.host} ${what}blackhole`
+  const rules = these.flatMap((one) => those.flatMap((other) => [rule(one, other), rule(other, one)]))
+  await run('ip', ['-batch', '-'], rules)
+}
+
+/** Lets all packets through again. */
+export async function heal(): Promise<void> {
+  const count = (await run('ip', ['rule', 'list', 'pref', PREFERENCE])).split('\n').filter((line) => line !== '').length
+  await run('ip', ['-batch', '-'], Array(count).fill(`rule del pref ${PREFERENCE}`))
+}

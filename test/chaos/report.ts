@@ -1,0 +1,66 @@
+import { percentile } from '@shoal/bench'
+import type { Run } from './scene.ts'
+
+/** What all runs of a row showed, as `--json` prints it. */
+export interface RowReport {
+  readonly name: string
+  readonly runs: number
+  /** Pulls that had to end well and did not. */
+  readonly failed: number
+  readonly wrongBytes: number
+  /** Seconds; NaN when no run was carried out. */
+  readonly p99Seconds: number
+  /** p99 of the time of a pull over that of the undisturbed runs. */
+  readonly p99Slowdown: number
+  /** The most of all runs. */
+  readonly originCopies: number
+  /** Why a run could not be carried out. */
+  readonly error?: string
+}
+
+/** @param referenceSeconds p99 of the undisturbed runs; undefined: these are they */
+export function reportOf(
+  name: string,
+  runs: readonly Run[],
+  referenceSeconds: number | undefined,
+  error: string | undefined,
+): RowReport {
+  const total = (value: (run: Run) => number) => runs.reduce((sum, run) => sum + value(run), 0)
+  const p99Seconds = percentile(
+    runs.flatMap(({ totalMs }) => totalMs.map((ms) => ms / 1000)),
+    0.99,
+  )
+  return {
+    name,
+    runs: runs.length,
+    failed: total((run) => run.failed),
+    wrongBytes: total((run) => run.wrongBytes),
+    p99Seconds,
+    p99Slowdown: p99Seconds / (referenceSeconds ?? p99Seconds),
+    originCopies: runs.length === 0 ? Number.NaN : Math.max(...runs.map(({ originCopies }) => originCopies)),
+    ...(error === undefined ? {} : { error }),
+  }
+}
+
+/** Whether all went as promised. */
+export function isGood({ failed, wrongBytes, error }: RowReport): boolean {
+  return failed === 0 && wrongBytes === 0 && error === undefined
+}
+
+/** The table for people, which is Markdown too. */
+export function linesOf(rows: readonly RowReport[]): string[] {
+  const cells = rows.map((row) => [
+    row.name,
+    String(row.runs),
+    String(row.failed),
+    String(row.wrongBytes),
+    row.p99Seconds.toFixed(1),
+    row.p99Slowdown.toFixed(2),
+    row.originCopies.toFixed(2),
+  ])
+  const table = [['row', 'runs', 'failed', 'wrong bytes', 'p99, s', 'p99 slowdown', 'origin copies'], ...cells]
+  const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0)))
+  const lines = table.map((line) => `| ${line.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`)
+  lines.splice(1, 0, `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`)
+  return [...lines, ...rows.flatMap(({ name, error }) => (error === undefined ? [] : [`${name}: ${error}`]))]
+}
