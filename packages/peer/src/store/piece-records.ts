@@ -1,6 +1,9 @@
-import { closeSync, constants, openSync, readSync, writeSync } from 'node:fs'
+import { closeSync, constants, openSync, readSync, write } from 'node:fs'
 import { rm } from 'node:fs/promises'
+import { promisify } from 'node:util'
 import { storeIoError } from './errors.ts'
+
+const writeBytes = promisify(write)
 
 /** Of a sha256. */
 const RECORD_BYTES = 32
@@ -9,17 +12,18 @@ export const RECORDS_SUFFIX = '.pieces'
 
 /**
  * Which pieces of a blob in part are held, beside its file: the sha256 of piece i at 32·i, zeros where it is not held.
- * A record is written after the piece's bytes and says nothing that they do not prove: recovery hashes them. Written
- * on the spot: it is a few bytes into the page cache. Throws StoreError.
+ * A record is written after the piece's bytes and says nothing that they do not prove: recovery hashes them. Not on the
+ * spot, few bytes as it is: while too much waits for the disk, the system holds up whoever writes.
+ * Throws StoreError.
  * @param file of the blob in part
  */
-export function recordPiece(file: string, piece: number, sha256: Uint8Array): void {
+export async function recordPiece(file: string, piece: number, sha256: Uint8Array): Promise<void> {
   const records = file + RECORDS_SUFFIX
   try {
     const fd = openSync(records, constants.O_WRONLY | constants.O_CREAT)
     try {
-      const written = writeSync(fd, sha256, 0, RECORD_BYTES, piece * RECORD_BYTES)
-      if (written !== RECORD_BYTES) throw Object.assign(new Error('a record was cut off'), { code: 'ENOSPC' })
+      const { bytesWritten } = await writeBytes(fd, sha256, 0, RECORD_BYTES, piece * RECORD_BYTES)
+      if (bytesWritten !== RECORD_BYTES) throw Object.assign(new Error('a record was cut off'), { code: 'ENOSPC' })
     } finally {
       closeSync(fd)
     }

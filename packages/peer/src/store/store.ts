@@ -187,7 +187,7 @@ export class BlobStore implements Startable {
     if (blob.have.has(piece)) return false
     if (blob.isOnePiece) return blob.addPiece(piece, sha256)
     await this.#retryWithRoom(
-      async () => recordPiece(blob.file, piece, sha256),
+      () => recordPiece(blob.file, piece, sha256),
       (before) => this.makeRoom(blob.layout.length(piece), before),
     )
     return blob.addPiece(piece, sha256)

@@ -16,15 +16,15 @@ beforeEach(async () => {
 })
 afterEach(() => rm(folder, { recursive: true }))
 
-test('what was recorded is read, in the order of the pieces, the last word on each', () => {
+test('what was recorded is read, in the order of the pieces, the last word on each', async () => {
   let runs = 0
   const written = fc.array(fc.tuple(fc.nat({ max: 99 }), sha256), { maxLength: 40 })
-  fc.assert(
-    fc.property(written, (records) => {
+  await fc.assert(
+    fc.asyncProperty(written, async (records) => {
       const other = `${file}-${runs++}`
       const last = new Map<number, Uint8Array>()
       for (const [piece, bytes] of records) {
-        recordPiece(other, piece, bytes)
+        await recordPiece(other, piece, bytes)
         last.set(piece, bytes)
       }
       const expected = [...last].sort(([a], [b]) => a - b)
@@ -38,15 +38,15 @@ test('what was recorded is read, in the order of the pieces, the last word on ea
 
 test('records of a blob that has none, and those beyond its pieces, are none', async () => {
   expect(readRecords(file, 4)).toEqual([])
-  recordPiece(file, 7, new Uint8Array(32).fill(1))
+  await recordPiece(file, 7, new Uint8Array(32).fill(1))
   expect(readRecords(file, 4)).toEqual([])
   await writeFile(file + RECORDS_SUFFIX, '')
   expect(readRecords(file, 4)).toEqual([])
 })
 
 test('a record that a crash cut off is no other piece, and the ones before it stand', async () => {
-  recordPiece(file, 0, new Uint8Array(32).fill(1))
-  recordPiece(file, 1, new Uint8Array(32).fill(2))
+  await recordPiece(file, 0, new Uint8Array(32).fill(1))
+  await recordPiece(file, 1, new Uint8Array(32).fill(2))
   await truncate(file + RECORDS_SUFFIX, 50)
   const [first, second] = readRecords(file, 4)
   expect(first).toEqual([0, Buffer.alloc(32, 1)])
@@ -55,7 +55,7 @@ test('a record that a crash cut off is no other piece, and the ones before it st
 })
 
 test('they are deleted, and deleting them again is no error', async () => {
-  recordPiece(file, 0, new Uint8Array(32).fill(1))
+  await recordPiece(file, 0, new Uint8Array(32).fill(1))
   await removeRecords(file)
   await removeRecords(file)
   expect(await readdir(folder)).toEqual([])
@@ -63,6 +63,6 @@ test('they are deleted, and deleting them again is no error', async () => {
 
 test('a folder that is gone is an error of the store', async () => {
   await rm(folder, { recursive: true })
-  expect(() => recordPiece(file, 0, new Uint8Array(32))).toThrow(expect.objectContaining({ code: 'IO' }))
+  await expect(recordPiece(file, 0, new Uint8Array(32))).rejects.toMatchObject({ code: 'IO' })
   await mkdir(folder)
 })
