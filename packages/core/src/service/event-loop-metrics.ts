@@ -2,8 +2,8 @@ import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { Gauge, type Registry } from 'prom-client'
 
 /**
- * How often the delay is looked at. Each look wakes the process: at the 10 ms that prom-client takes by default, an
- * idle node did hardly anything else.
+ * How often the delay is looked at. Each look wakes the process: at the 10 ms that prom-client takes by default, that
+ * was most of what an idle node did.
  */
 const LOOK_MS = 50
 const NS_PER_MS = 1e6

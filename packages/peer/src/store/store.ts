@@ -166,8 +166,8 @@ export class BlobStore implements Startable {
 
   /**
    * The blob to add pieces to: what is held of it already, else a new partial file of its full size, for which blobs
-   * are evicted if need be. The file of a blob of one piece is made by who writes the piece. Throws StoreError `SIZE_CONFLICT` when it is held with another size, `NO_SPACE` or `IO`
-   * when it can not be made.
+   * are evicted if need be. The file of a blob of one piece is made by who writes the piece. Throws StoreError
+   * `SIZE_CONFLICT` when it is held with another size, `NO_SPACE` or `IO` when it can not be made.
    */
   async create(digest: string, size: number): Promise<StoredBlob> {
     const unpin = this.pin(digest)
@@ -210,7 +210,10 @@ export class BlobStore implements Startable {
     blob.isComplete = true
     this.#blobs.set(whole)
     this.#listener?.moved(digest)
-    if (!blob.isOnePiece) await removeRecords(this.#files.partialPath(digest))
+    if (blob.isOnePiece) return
+    await removeRecords(this.#files.partialPath(digest)).catch((error: unknown) => {
+      this.#log.warn({ digest, err: error }, 'records of a blob that is whole are left; the next start deletes them')
+    })
   }
 
   /** Forgets a blob and deletes its bytes. Throws StoreError when they can not be deleted. */
