@@ -264,7 +264,7 @@ export class Swarm implements Startable, HolderFinder {
     if (node.getPeers().some((id) => text.endsWith(`/p2p/${id}`))) return false
     try {
       const connection = await node.dial(multiaddr(text), { signal })
-      const isSpare = node.getConnections(connection.remotePeer).some((other) => isToBeKept(other, connection))
+      const isSpare = firstOutbound(node.getConnections(connection.remotePeer)) !== connection
       // An address without a peer id may have led to a node that has another one.
       if (isSpare) await connection.close({ signal })
       return !isSpare
@@ -318,13 +318,12 @@ function withoutPeerId(address: string): string {
 }
 
 /**
- * Whether `other` is to be kept in place of `connection` to the same node. Only those that this node opened count: were
+ * Of several connections to one node, the one that is to be kept: the first that libp2p noted, which whoever dialled
+ * it found here when its dial ended, whatever other dials are under way. Only those that this node opened count: were
  * the other end's to count too, both ends could close the connection that the other keeps.
  */
-function isToBeKept(other: Connection, connection: Connection): boolean {
-  if (other.id === connection.id || other.direction !== 'outbound' || other.status !== 'open') return false
-  const olderMs = connection.timeline.open - other.timeline.open
-  return olderMs > 0 || (olderMs === 0 && other.id < connection.id)
+function firstOutbound(connections: readonly Connection[]): Connection | undefined {
+  return connections.find(({ direction, status }) => direction === 'outbound' && status === 'open')
 }
 
 /** Whether libp2p found at the other end of a connection that it is this node. It has no code for that. */

@@ -27,6 +27,17 @@ const freePort = async () => {
   await once(server, 'close')
   return port
 }
+/** Noise, by which the first connection that comes in is ready only after `until`. */
+const firstIsLate = (until: () => Promise<void>) => (components: Parameters<ReturnType<typeof noise>>[0]) => {
+  const encrypter = noise()(components)
+  const secure = encrypter.secureInbound.bind(encrypter)
+  let count = 0
+  encrypter.secureInbound = async (...connection: Parameters<typeof secure>) => {
+    if (count++ === 0) await until()
+    return secure(...connection)
+  }
+  return encrypter
+}
 const nothing: HoldingsSource = { holdings: async () => undefined, fetchForOthers: async () => {} }
 
 describe('swarm', () => {
@@ -117,14 +128,14 @@ describe('swarm', () => {
   })
 
   it('keeps one connection to a node that a name gives several addresses of', async () => {
+    const opened = vi.fn()
     const node = await createLibp2p({
       addresses: { listen: ['/ip4/0.0.0.0/tcp/0'] },
       transports: [tcp()],
-      connectionEncrypters: [noise()],
+      connectionEncrypters: [firstIsLate(() => vi.waitFor(() => expect(opened).toHaveBeenCalled(), { timeout: 5000 }))],
       streamMuxers: [yamux()],
     })
     try {
-      const opened = vi.fn()
       node.addEventListener('connection:open', opened)
       const port = Number(/tcp\/(\d+)/.exec(node.getMultiaddrs()[0]?.toString() ?? '')?.[1])
       const lookUp = async () => ['127.0.0.1', '127.0.0.2', '127.0.0.3']
