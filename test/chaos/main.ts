@@ -14,7 +14,7 @@ import {
 } from '@shoal/bench'
 import { type ChaosOptions, HELP, readOptions } from './options.ts'
 import { isGood, linesOf, type RowReport, reportOf } from './report.ts'
-import type { Row } from './rows.ts'
+import type { Row } from './row.ts'
 import { type Run, runOnce } from './scene.ts'
 
 const PEERS = 6

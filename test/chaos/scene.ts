@@ -17,7 +17,7 @@ import {
 } from '@shoal/bench'
 import { heal } from './cuts.ts'
 import { untilHeld } from './moments.ts'
-import type { Row } from './rows.ts'
+import type { Row } from './row.ts'
 
 /** Far beyond what any fault should cost; a pull that takes longer counts as failed. */
 const PULL_DEADLINE_MS = 120_000

@@ -1,0 +1,35 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { cut, heal } from '../cuts.ts'
+import type { Row } from '../row.ts'
+
+/** Longer than it takes to notice a scheduler that hangs (3 s) and a parent that stalls (5 s). */
+const PARTITION_MS = 8000
+
+/** Faults of the network. */
+export const LINK_ROWS: readonly Row[] = [
+  {
+    name: 'lanes-black-holed',
+    fault: 'from a quarter on, packets to the lane ports between two halves of the peers vanish',
+    strike: async ({ cluster, untilHeld }) => {
+      await untilHeld(cluster.nodes, 0.25)
+      const places = cluster.nodes.map(({ place }) => place)
+      const half = places.length / 2
+      await cut(places.slice(0, half), places.slice(half), places[0]?.ports[1])
+      return {}
+    },
+  },
+  {
+    name: 'partition-healed',
+    fault: `from a quarter on, half of the peers reach neither the others nor any service, for ${PARTITION_MS / 1000} s`,
+    strike: async ({ cluster, untilHeld }) => {
+      await untilHeld(cluster.nodes, 0.25)
+      const places = cluster.nodes.map(({ place }) => place)
+      const half = places.length / 2
+      const services = [cluster.registry, ...cluster.schedulers, cluster.seed].map(({ place }) => place)
+      await cut([...services, ...places.slice(0, half)], places.slice(half))
+      await delay(PARTITION_MS)
+      await heal()
+      return {}
+    },
+  },
+]
