@@ -1,4 +1,5 @@
 import { percentile } from '@shoal/bench'
+import type { Row } from './row.ts'
 import type { Run } from './scene.ts'
 
 /** What all runs of a row showed, as `--json` prints it. */
@@ -14,13 +15,13 @@ export interface RowReport {
   readonly p99Slowdown: number
   /** The most of all runs. */
   readonly originCopies: number
-  /** Why a run could not be carried out. */
+  /** Why a run could not be carried out, or what was not as it must be. */
   readonly error?: string
 }
 
 /** @param referenceSeconds p99 of the undisturbed runs; undefined: these are they */
 export function reportOf(
-  name: string,
+  { name, mostSlowdown = Number.POSITIVE_INFINITY }: Pick<Row, 'name' | 'mostSlowdown'>,
   runs: readonly Run[],
   referenceSeconds: number | undefined,
   error: string | undefined,
@@ -30,15 +31,18 @@ export function reportOf(
     runs.flatMap(({ totalMs }) => totalMs.map((ms) => ms / 1000)),
     0.99,
   )
+  const p99Slowdown = p99Seconds / (referenceSeconds ?? p99Seconds)
+  const isSlow = p99Slowdown > mostSlowdown
+  const complaint = error ?? (isSlow ? `the pulls may take ${mostSlowdown} times as long as undisturbed` : undefined)
   return {
     name,
     runs: runs.length,
     failed: total((run) => run.failed),
     wrongBytes: total((run) => run.wrongBytes),
     p99Seconds,
-    p99Slowdown: p99Seconds / (referenceSeconds ?? p99Seconds),
+    p99Slowdown,
     originCopies: runs.length === 0 ? Number.NaN : Math.max(...runs.map(({ originCopies }) => originCopies)),
-    ...(error === undefined ? {} : { error }),
+    ...(complaint === undefined ? {} : { error: complaint }),
   }
 }
 

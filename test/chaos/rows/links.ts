@@ -1,9 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises'
-import { cut, heal } from '../cuts.ts'
+import { cut, heal, slowDown, spoilLinks } from '../cuts.ts'
 import type { Row } from '../row.ts'
 
 /** Longer than it takes to notice a scheduler that hangs (3 s) and a parent that stalls (5 s). */
 const PARTITION_MS = 8000
+const SLOWER = 20
+const FAR_MS = 50
+const LOSS_SHARE = 0.02
 
 /** Faults of the network. */
 export const LINK_ROWS: readonly Row[] = [
@@ -31,5 +34,22 @@ export const LINK_ROWS: readonly Row[] = [
       await heal()
       return {}
     },
+  },
+  {
+    name: 'peer-slow',
+    fault: `from 60 % on, a peer's link is ${SLOWER} times slower; it must finish too, the others hardly later`,
+    mostSlowdown: 2.5,
+    strike: async (scene) => {
+      const { cluster, first, untilHeld } = scene
+      await untilHeld(cluster.nodes, 0.6)
+      await slowDown(scene, first.place, SLOWER)
+      return { late: [0] }
+    },
+  },
+  {
+    name: 'links-far-and-lossy',
+    fault: `round trips take ${FAR_MS} ms, and ${LOSS_SHARE * 100} % of all packets are lost`,
+    prepare: (scene) => spoilLinks(scene, FAR_MS, LOSS_SHARE),
+    strike: async () => ({}),
   },
 ]

@@ -1,10 +1,14 @@
-import { open } from 'node:fs/promises'
+import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dataFolder } from '@shoal/bench'
+import { scrape, sumSeries } from '../../kit/metrics.ts'
 import { killAndRestart } from '../kill.ts'
 import type { Row } from '../row.ts'
+import type { Scene } from '../scene.ts'
 
 const MIB = 1024 * 1024
+/** No piece is smaller: a step of this size meets each. */
+const SMALLEST_PIECE_BYTES = 256 * 1024
 
 /** Faults of peers and of the seed. */
 export const NODE_ROWS: readonly Row[] = [
@@ -14,6 +18,18 @@ export const NODE_ROWS: readonly Row[] = [
     strike: async ({ cluster, untilHeld }) => {
       await untilHeld([cluster.seed], 0.5)
       cluster.seed.process.signal('SIGKILL')
+      return {}
+    },
+  },
+  {
+    name: 'seed-disk-wiped',
+    fault: 'the seed is killed when it has fetched half of the blob, and started again without its data and identity',
+    strike: async ({ cluster, folder, untilHeld }) => {
+      const { seed } = cluster
+      await untilHeld([seed], 0.5)
+      await seed.process.stop('SIGKILL')
+      await rm(dataFolder(folder, seed.place), { recursive: true })
+      await seed.restart()
       return {}
     },
   },
@@ -47,9 +63,31 @@ export const NODE_ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'peer-corrupt',
+    fault:
+      'a peer that has the blob is killed, a bit of each piece on its disk flips, it comes back; the others pull, then it',
+    waiting: [0],
+    prepare: async (scene) => {
+      const { first, pull } = scene
+      const { failed, why } = await pull(0)
+      if (failed > 0) throw new Error(`the first pull failed: ${why}`)
+      await first.process.stop('SIGKILL')
+      await flipBits(scene)
+      await first.restart()
+    },
+    strike: async (scene) => {
+      const { pull, pulls } = scene
+      // Its disk has the blob no more; the second time it fetches it anew.
+      const itsOwn = Promise.all(pulls.values()).then(() => pull(0))
+      const itsSecond = itsOwn.then(() => pull(0))
+      return { more: [itsOwn, itsSecond], check: () => checkBlame(scene) }
+    },
+  },
+  {
     name: 'disk-full',
     fault: "when half has arrived, something else fills a peer's disk to the last byte",
     diskBytes: 64 * MIB,
+    nodeOptions: { store: { minFreeBytes: 0 } },
     strike: async ({ cluster, folder, first, untilHeld }) => {
       await untilHeld(cluster.nodes, 0.5)
       await fill(join(dataFolder(folder, first.place), 'filler'))
@@ -74,4 +112,38 @@ async function fill(path: string): Promise<void> {
   } finally {
     await file.close()
   }
+}
+
+/** Flips a bit in every piece of the blob on the disk of the first peer. */
+async function flipBits({ folder, first, digest }: Scene): Promise<void> {
+  const hex = digest.slice('sha256:'.length)
+  const file = await open(join(dataFolder(folder, first.place), 'blobs/sha256', hex.slice(0, 2), hex), 'r+')
+  try {
+    const { size } = await file.stat()
+    const byte = Buffer.alloc(1)
+    for (let offset = 12_345; offset < size; offset += SMALLEST_PIECE_BYTES) {
+      await file.read(byte, 0, 1, offset)
+      byte.writeUInt8(byte.readUInt8() ^ 0x10)
+      await file.write(byte, 0, 1, offset)
+    }
+  } finally {
+    await file.close()
+  }
+}
+
+/** The others must have noticed wrong pieces, thrown them away, and told the scheduler; the peer, that it has them. */
+async function checkBlame({ cluster, first }: Scene): Promise<void> {
+  const count = async (adminUrl: string, metric: string, labels: Record<string, string> = { reason: 'corrupt' }) =>
+    sumSeries(await scrape(`${adminUrl}/metrics`), metric, labels)
+  const rejected = await Promise.all(
+    cluster.nodes.map(({ adminUrl }) => count(adminUrl, 'shoal_node_piece_rejected_total')),
+  )
+  const told = await Promise.all(
+    cluster.schedulers.map(({ adminUrl }) => count(adminUrl, 'shoal_scheduler_piece_failures_total')),
+  )
+  const sum = (counts: readonly number[]) => counts.reduce((total, one) => total + one, 0)
+  if (sum(rejected) === 0) throw new Error('no peer has rejected a piece')
+  if (sum(told) === 0) throw new Error('the scheduler was told of no wrong piece')
+  const given = await count(first.adminUrl, 'shoal_node_damaged_blobs_total', {})
+  if (given !== 1) throw new Error(`the peer has noticed ${given} damaged blobs of one`)
 }
