@@ -10,7 +10,10 @@ import type { GateCounts, Refusal } from './gate.ts'
 const [host = '', ...numbers] = process.argv.slice(2)
 const [port = 0, registryPort = 0, controlPort = 0, tokenSeconds = 0] = numbers.map(Number)
 
-const counts: { -readonly [Key in keyof GateCounts]: number } = { refused: 0, tokens: 0, expired: 0, broken: 0 }
+/** What tokens say of their life: as where clocks differ, or tokens are taken back. */
+const SAID_SECONDS = 60
+
+const counts: { -readonly [Key in keyof GateCounts]: number } = { refused: 0, expired: 0, broken: 0 }
 /** When each token ends, by `performance.now()`. */
 const tokens = new Map<string, number>()
 const underWay = new Set<ServerResponse>()
@@ -25,9 +28,9 @@ function answerAtGate(question: IncomingMessage, answer: ServerResponse): void {
 }
 
 function giveToken(answer: ServerResponse): void {
-  const token = `token-${counts.tokens++}`
+  const token = `token-${tokens.size}`
   tokens.set(token, performance.now() + tokenSeconds * 1000)
-  answer.end(JSON.stringify({ token, expires_in: tokenSeconds }))
+  answer.end(JSON.stringify({ token, expires_in: SAID_SECONDS }))
 }
 
 function refuse({ status, retryAfter }: Refusal, answer: ServerResponse): void {

@@ -6,7 +6,7 @@ const PROGRAM = join(import.meta.dirname, 'gate-program.ts')
 
 /** What a gate demands. */
 export interface GateOptions {
-  /** It wants Bearer tokens, which it gives to anybody, and which live for so long; it wants none unless told. */
+  /** It wants Bearer tokens, which it gives to anybody, and which live for so long, and say longer; it wants none unless told. */
   readonly tokenSeconds?: number
 }
 
@@ -22,8 +22,6 @@ export interface Refusal {
 export interface GateCounts {
   /** Requests that were refused because the row said so. */
   readonly refused: number
-  /** Tokens that it gave. */
-  readonly tokens: number
   /** Requests with a token that had expired. */
   readonly expired: number
   /** Bodies that it broke off. */

@@ -9,7 +9,7 @@ export interface RowReport {
   /** Pulls that had to end well and did not. */
   readonly failed: number
   readonly wrongBytes: number
-  /** Seconds; NaN when no run was carried out. */
+  /** Seconds; NaN when no pull was timed. */
   readonly p99Seconds: number
   /** p99 of the time of a pull over that of the undisturbed runs. */
   readonly p99Slowdown: number
@@ -58,13 +58,17 @@ export function linesOf(rows: readonly RowReport[]): string[] {
     String(row.runs),
     String(row.failed),
     String(row.wrongBytes),
-    row.p99Seconds.toFixed(1),
-    row.p99Slowdown.toFixed(2),
-    row.originCopies.toFixed(2),
+    figure(row.p99Seconds, 1),
+    figure(row.p99Slowdown, 2),
+    figure(row.originCopies, 2),
   ])
   const table = [['row', 'runs', 'failed', 'wrong bytes', 'p99, s', 'p99 slowdown', 'origin copies'], ...cells]
   const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0)))
   const lines = table.map((line) => `| ${line.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`)
   lines.splice(1, 0, `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`)
   return [...lines, ...rows.flatMap(({ name, error }) => (error === undefined ? [] : [`${name}: ${error}`]))]
+}
+
+function figure(value: number, digits: number): string {
+  return Number.isNaN(value) ? '' : value.toFixed(digits)
 }
