@@ -1,4 +1,4 @@
-import { changeRate, type Place, run, startDelayLine } from '@shoal/bench'
+import { changeRate, commandAt, type Place, run, startDelayLine } from '@shoal/bench'
 import type { Scene } from './scene.ts'
 
 /** Of every link: so slow that two cores have time for all processes, so fast that 32 MiB take ten seconds. */
@@ -32,8 +32,25 @@ export async function slowDown({ atEnd }: Scene, place: Place, times: number): P
   await changeRate(place, RATE_BPS / times)
 }
 
-/** Makes every round trip take so long, and a share of all packets be lost, until the run is over. */
-export async function spoilLinks({ atEnd, folder }: Scene, roundTripMs: number, lossShare: number): Promise<void> {
+/**
+ * Makes every round trip take so long, and a share of all packets be lost, until the run is over. New connections then
+ * take loss for a sign to slow down, as on most machines: to one that does not (bbr) a few losses are no fault. They do
+ * so by reno: cubic does the same on links like these, but a namespace may not choose it.
+ */
+export async function spoilLinks({ atEnd, cluster, folder }: Scene, roundTripMs: number, lossShare: number) {
+  const { registry, seed, nodes } = cluster
+  for (const { place } of [registry, seed, ...nodes]) {
+    const before = await congestionControl(place)
+    atEnd(async () => void (await congestionControl(place, before)))
+    await congestionControl(place, 'reno')
+  }
   const line = await startDelayLine(folder, roundTripMs, roundTripMs, lossShare)
   atEnd(() => line.stop())
+}
+
+/** How TCP at a place, of connections yet to be, finds out how fast it may send; sets it where told what to. */
+async function congestionControl(place: Place, wanted?: string): Promise<string> {
+  const file = '/proc/sys/net/ipv4/tcp_congestion_control'
+  if (wanted !== undefined) await run(...commandAt(place, 'sh', ['-c', `echo ${wanted} > ${file}`]))
+  return (await run(...commandAt(place, 'cat', [file]))).trim()
 }
