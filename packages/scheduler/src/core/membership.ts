@@ -124,9 +124,12 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
     state.pieceArrived?.(swarm, child, parent, bytes)
     return
   }
-  if (nodes.find(parent) === undefined) return
+  const sender = nodes.find(parent)
+  if (sender === undefined) return
   state.pieceArrived?.(swarm, child, parent, bytes)
   table.asParent.countPiece(parent)
+  state.avoidance.succeeded(child, parent)
+  sender.lastPauseMs = 0
   if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
   if (table.isSeed[parent] === 1) {
     swarm.bytes.seed += bytes
