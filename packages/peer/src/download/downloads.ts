@@ -4,6 +4,7 @@ import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency, WholeB
 import type { StoredBlob } from '../store/blob.ts'
 import { type StoreError, storeIoError } from '../store/errors.ts'
 import type { Holdings, HoldingsSource, Wanted } from '../swarm/holders.ts'
+import { Announced } from './announced.ts'
 import { ChosenFetchers } from './chosen-fetchers.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
 import { Download, type DownloadOptions } from './download.ts'
@@ -51,6 +52,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   readonly #stopping = new AbortController()
   readonly #forOthers: FetchesForOthers
   readonly #chosen = new ChosenFetchers()
+  readonly #announced: Announced
   /** Since when there is no scheduler; undefined while there is one. */
   #schedulerGoneMs: number | undefined
   #timer: NodeJS.Timeout | undefined
@@ -75,6 +77,12 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       blobSize: (digest, source, signal) => origin.blobSize(digest, source, signal),
       log,
       now,
+      signal: this.#stopping.signal,
+    })
+    this.#announced = new Announced({
+      want: (request) => this.want(request, 'prefetch'),
+      isNeeded: (digest) => !dependencies.store.find(digest)?.isComplete && !this.#active.has(digest),
+      log,
       signal: this.#stopping.signal,
     })
   }
@@ -159,17 +167,9 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     if (!this.#active.has(digest)) this.#withdrawUnlessWhole(digest)
   }
 
-  /** Begins downloads of blobs that a manifest announced and that are not here; their failures are only logged. */
+  /** Fetches blobs that a manifest announced, in their turn; their failures are only logged. */
   announce(requests: readonly BlobRequest[]): void {
-    for (const request of requests) {
-      if (this.#dependencies.store.find(request.digest)?.isComplete || this.#active.has(request.digest)) continue
-      this.want(request, 'prefetch').catch((error: unknown) => {
-        this.#dependencies.log.warn(
-          { digest: request.digest, err: error },
-          'an announced blob can not be fetched ahead',
-        )
-      })
-    }
+    this.#announced.add(requests)
   }
 
   connected(isConcerned: (digest: string) => boolean): void {
