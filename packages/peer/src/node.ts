@@ -88,7 +88,7 @@ class Node implements Service {
     const metrics = createMetricsRegistry()
     const originMetrics = createOriginMetrics(metrics)
     const limits = new NodeLimits(options.limits)
-    createLimitsMetrics(metrics, () => limits.current)
+    createLimitsMetrics(metrics, () => limits.inForce)
     const now = () => performance.now()
     this.#role = role
     this.#options = options
@@ -171,6 +171,7 @@ class Node implements Service {
         hello: () => this.#hello(),
         // The two name each other; the engine is made next.
         listener: () => this.#downloads,
+        originShare: (bytesPerSecond) => limits.shareOrigin(bytesPerSecond),
         log: log.child({ room: 'coordinator' }),
         now,
       },

@@ -44,6 +44,13 @@ export interface WholeBlob {
   readonly size: number
 }
 
+/** How fast the node may fetch from origins, all blobs together, by one scheduler. Bytes a second, at least 1. */
+export interface OriginShare {
+  readonly bytesPerSecond: number
+  /** While the node has no scheduler. */
+  readonly aloneBytesPerSecond: number
+}
+
 /** What a scheduler tells a node. Called in the order of the stream; must not throw. */
 export interface CommandListener {
   assigned(assignment: PieceAssignment): void

@@ -1,7 +1,7 @@
 import { type ClientOptions, credentials } from '@grpc/grpc-js'
 import { errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import { type Hello, SchedulerServiceClient } from '@shoal/proto'
-import type { CommandListener } from './events.ts'
+import type { CommandListener, OriginShare } from './events.ts'
 import { SchedulerStream } from './scheduler-stream.ts'
 
 /** A scheduler that answers no ping is given up within the sum of the two, 3 seconds; one that is dead at once. */
@@ -26,6 +26,7 @@ export interface LinkListener extends CommandListener {
   connected(): void
   /** The stream is gone; another is being dialled. */
   disconnected(): void
+  originShare(share: OriginShare): void
 }
 
 /** What a link asks of its node. */

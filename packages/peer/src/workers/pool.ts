@@ -79,7 +79,7 @@ export class WorkerPool implements Startable {
       if (this.#starting !== starting) return
       this.#running = running
       // They may have changed since the first threads were told.
-      running.lines.limit(this.#limits.current)
+      running.lines.limit(this.#limits.inForce)
     } catch (error) {
       if (this.#starting === starting) this.#starting = undefined
       throw error
@@ -233,7 +233,7 @@ export class WorkerPool implements Startable {
       log,
       counts: reader,
       slots: new SlotsReader(slots),
-      limits: () => this.#limits.current,
+      limits: () => this.#limits.inForce,
       busy: () => threads.grow(),
     })
     const threads = new Threads(count, settings, lines)

@@ -35,6 +35,8 @@ export class Commands {
   /** The same, of transfers that are overdue and given up. A child that goes on with one does no harm. */
   readonly cancellations: number[] = []
   readonly leases: LeaseCommand[] = []
+  /** Nodes of which some lease began or ended, also such as are down by now. */
+  readonly lessees = new Set<number>()
   readonly maps: MapCommand[] = []
   failures: SwarmFailedCommand[] = []
   /** Swarms that are gone: their numbers mean nothing any more. */
@@ -49,6 +51,7 @@ export class Commands {
     this.assignments.length = 0
     this.cancellations.length = 0
     this.leases.length = 0
+    this.lessees.clear()
     this.maps.length = 0
     this.failures.length = 0
     this.closed.length = 0

@@ -1,7 +1,7 @@
 import type { HaveSet } from '@shoal/core'
 import { hasBit } from './bitset.ts'
 import { ORIGIN } from './events.ts'
-import { endLease } from './lease.ts'
+import { endLease, leaveTurns } from './lease.ts'
 import type { Node } from './nodes.ts'
 import { DISTRUSTED, INJECTS, WANTS } from './peer-table.ts'
 import type { Blob, State } from './state.ts'
@@ -196,6 +196,7 @@ export function dissolve(state: State, swarm: Swarm): void {
   for (let peer = 0; peer < swarm.peers.end; peer++) {
     if (swarm.peers.node[peer] !== -1) removePeer(state, swarm, peer)
   }
+  leaveTurns(state, swarm)
   state.swarms.delete(swarm.id)
   state.idle.delete(swarm)
   state.commands.closed.push(swarm.id)

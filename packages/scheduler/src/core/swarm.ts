@@ -322,3 +322,8 @@ export class Swarm {
     return pieces
   }
 }
+
+/** Orders swarms: the more urgent one first, then the one of which some node gets nothing, then the older one. */
+export function byUrgency(a: Swarm, b: Swarm): number {
+  return a.priority - b.priority || Number(b.isStarved) - Number(a.isStarved) || a.id - b.id
+}

@@ -16,7 +16,8 @@ export function sweep(state: State): void {
     checkTransfers(state, swarm)
     retireSatisfied(state, swarm)
     failUnlucky(state, swarm)
-    if (swarm.lease === undefined && swarm.inquiry.node === -1) failStarved(state, swarm)
+    const isServed = swarm.lease !== undefined || state.leaseTurns.isWaiting(swarm)
+    if (!isServed && swarm.inquiry.node === -1) failStarved(state, swarm)
     swarm.isStarved = isStarved(state, swarm)
     if (swarm.receiverCount > 0 || swarm.inquiry.node !== -1) state.touch(swarm)
   }

@@ -25,6 +25,7 @@ const listener: LinkListener = {
     told.push(`leased ${digest === DIGEST} ${size} ${firstPiece}+${pieceCount} ${origin.repository}`),
   swarmFailed: (_digest, reason) => told.push(`swarmFailed ${reason}`),
   pieceMapWanted: (digest) => told.push(`map ${digest === DIGEST}`),
+  originShare: ({ bytesPerSecond, aloneBytesPerSecond }) => told.push(`share ${bytesPerSecond} ${aloneBytesPerSecond}`),
   bootstrap: (multiaddrs) => told.push(`bootstrap ${multiaddrs}`),
 }
 

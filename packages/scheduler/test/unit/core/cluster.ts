@@ -85,6 +85,7 @@ export class Cluster {
   hedges = 0
   /** Share of the transfers whose end is announced. */
   announces = 0
+  readonly mostLeases: number
   readonly transferMs: number
   readonly originMs: number
   /** Pieces that the origin gave, by `swarm:piece`. */
@@ -94,12 +95,19 @@ export class Cluster {
   readonly #lastOf = new Map<number, number>()
   readonly #random: () => number
 
-  constructor(options: { seed?: number; transferMs?: number; originMs?: number; leaseStallMs?: number } = {}) {
+  constructor(
+    options: { seed?: number; transferMs?: number; originMs?: number; leaseStallMs?: number; mostLeases?: number } = {},
+  ) {
     this.#random = seededRandom((options.seed ?? 1) + 1000)
+    this.mostLeases = options.mostLeases ?? Number.POSITIVE_INFINITY
     this.transferMs = options.transferMs ?? 100
     this.originMs = options.originMs ?? 10
     this.core = new SchedulingCore(
-      { leaseStallMs: options.leaseStallMs ?? 10_000, assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS },
+      {
+        leaseStallMs: options.leaseStallMs ?? 10_000,
+        assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS,
+        mostLeases: this.mostLeases,
+      },
       seededRandom(options.seed ?? 1),
     )
   }

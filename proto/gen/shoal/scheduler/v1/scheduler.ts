@@ -152,6 +152,9 @@ export interface NodeCommand {
     | //
     /** Fetch these pieces of one swarm; for a node that said reads_batches. */
     { $case: "assignments"; value: Assignments }
+    | //
+    /** How fast the node may fetch from origins. */
+    { $case: "originBudget"; value: OriginBudget }
     | undefined;
 }
 
@@ -423,6 +426,18 @@ export interface Lease {
   pieceCount: number;
   /** Where to fetch. */
   origin: Origin | undefined;
+}
+
+/**
+ * OriginBudget says how fast the node may fetch blobs from their origins, all
+ * of them together: its share of what the cluster may. Holds until the next.
+ * A scheduler that sends none leaves the node its own limits.
+ */
+export interface OriginBudget {
+  /** Bytes a second from now on, at least 1. */
+  bytesPerSecond: number;
+  /** Bytes a second while the node has no scheduler, at least 1. */
+  aloneBytesPerSecond: number;
 }
 
 /** LeaseFailed gives a lease back; pieces already reported stay reported. */
@@ -782,6 +797,9 @@ export const NodeCommand: MessageFns<NodeCommand> = {
       case "assignments":
         Assignments.encode(message.command.value, writer.uint32(66).fork()).join();
         break;
+      case "originBudget":
+        OriginBudget.encode(message.command.value, writer.uint32(74).fork()).join();
+        break;
     }
     return writer;
   },
@@ -861,6 +879,14 @@ export const NodeCommand: MessageFns<NodeCommand> = {
             }
 
             message.command = { $case: "assignments", value: Assignments.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.command = { $case: "originBudget", value: OriginBudget.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -2313,6 +2339,63 @@ export const Lease: MessageFns<Lease> = {
             }
 
             message.origin = Origin.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseOriginBudget(): OriginBudget {
+  return { bytesPerSecond: 0, aloneBytesPerSecond: 0 };
+}
+
+export const OriginBudget: MessageFns<OriginBudget> = {
+  encode(message: OriginBudget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytesPerSecond !== 0) {
+      writer.uint32(8).uint64(message.bytesPerSecond);
+    }
+    if (message.aloneBytesPerSecond !== 0) {
+      writer.uint32(16).uint64(message.aloneBytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OriginBudget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOriginBudget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytesPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.aloneBytesPerSecond = longToNumber(reader.uint64());
             continue;
           }
         }
