@@ -57,6 +57,8 @@ export interface CommandListener {
   leased(lease: OriginLease): void
   /** No node can get the blob from the origin; use another way. */
   swarmFailed(digest: string, reason: LeaseFailed_Reason): void
+  /** It is worth waiting: other nodes get pieces of the blob, or it has its turn at the origin to come. */
+  swarmGetsOn(digest: string): void
   pieceMapWanted(digest: string): void
   /** libp2p addresses of some nodes. */
   bootstrap(multiaddrs: readonly string[]): void

@@ -235,8 +235,10 @@ export class SchedulerStream {
       const { firstPiece, pieceCount, origin } = command.value
       if (origin === undefined) return false
       this.#listener.leased({ ...swarm, firstPiece, pieceCount, origin })
-    } else {
+    } else if (command.$case === 'swarmFailed') {
       this.#listener.swarmFailed(digest, command.value.reason)
+    } else {
+      this.#listener.swarmGetsOn(digest)
     }
     return true
   }

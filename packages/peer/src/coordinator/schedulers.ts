@@ -164,6 +164,9 @@ export class Schedulers implements Coordinator, Startable {
       swarmFailed: (digest, reason) => {
         if (this.#ownership.ownerOf(digest) === address) listener().swarmFailed(digest, reason)
       },
+      swarmGetsOn: (digest) => {
+        if (this.#ownership.ownerOf(digest) === address) listener().swarmGetsOn(digest)
+      },
       pieceMapWanted: (digest) => listener().pieceMapWanted(digest),
       bootstrap: (multiaddrs) => listener().bootstrap(multiaddrs),
     }

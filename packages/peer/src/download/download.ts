@@ -252,6 +252,11 @@ export class Download {
     this.check()
   }
 
+  /** The scheduler says that others get pieces, and that this node will: no reason to lose patience. */
+  swarmGetsOn(): void {
+    if (this.#standing.rung === 'scheduler') this.#lastProgressMs = this.#dependencies.now()
+  }
+
   /** Moves on the ladder when it is time, and fetches what that allows. Called a few times a second. */
   check(): void {
     if (this.#urgency === undefined || this.#outcome !== undefined || this.#isFinishing) return

@@ -220,6 +220,10 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     this.#active.get(digest)?.swarmFailed(reason)
   }
 
+  swarmGetsOn(digest: string): void {
+    this.#active.get(digest)?.swarmGetsOn()
+  }
+
   pieceMapWanted(digest: string): void {
     const { coordinator, log, store } = this.#dependencies
     const size = store.find(digest)?.size

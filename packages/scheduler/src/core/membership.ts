@@ -81,6 +81,7 @@ export function unwant(state: State, swarm: Swarm, peer: number): void {
 /** The peer has this piece; with its last one it is a holder of the blob and wants it no more. */
 export function hold(state: State, swarm: Swarm, peer: number, piece: number): void {
   swarm.hold(peer, piece)
+  swarm.progressAt = state.now
   swarm.peers.progressAt[peer] = state.now
   swarm.peers.failures[peer] = 0
   if (swarm.peers.haveCount[peer] === 1) refreshSender(state, swarm, peer)

@@ -169,6 +169,19 @@ describe('without a scheduler', () => {
     expect((await reading).equals(content)).toBe(true)
   })
 
+  it('waits on for as long as the scheduler says that the swarm gets on', async () => {
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    for (let i = 0; i < 10; i++) {
+      world.nowMs += 10_000
+      world.downloads.swarmGetsOn(digest)
+      await new Promise((resolve) => setTimeout(resolve, 60))
+    }
+    expect(world.originRequests).toEqual([])
+    world.nowMs += 15_000
+    expect((await reading).equals(content)).toBe(true)
+  })
+
   it('goes to the origin at once when the scheduler says that no node can', async () => {
     const reading = world.read()
     await vi.waitFor(() => expect(world.heard).toHaveLength(1))

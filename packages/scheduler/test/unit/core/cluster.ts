@@ -80,6 +80,7 @@ export class Cluster {
   readonly members = new Map<number, Member>()
   readonly trace: Trace[] = []
   readonly failures: { node: number; reason: string }[] = []
+  readonly reassured: { at: number; node: number; swarm: number }[] = []
   now = 0
   /** Pieces sent once more because they hung. */
   hedges = 0
@@ -184,6 +185,15 @@ export class Cluster {
     this.#cancel(member.index, swarm)
   }
 
+  /** Has all that is under way to a node fail. */
+  failAll(to: Member, swarm: number, reason: PieceFailure): void {
+    this.core.setTime(this.now)
+    for (const transfer of this.#transfers.filter((t) => t.child === to.index && t.parent !== ORIGIN)) {
+      this.#end(transfer)
+      if (transfer.isNews !== true) this.core.pieceFailed(to.index, swarm, transfer.piece, transfer.parent, reason)
+    }
+  }
+
   hasAll(member: Member, swarm: number): boolean {
     const { digest, pieces } = this.#blob(swarm)
     return member.held.get(digest)?.size === pieces
@@ -235,6 +245,7 @@ export class Cluster {
       this.trace.push({ kind: 'map', fields: [node, digest] })
       this.#asked(this.#member(node), digest)
     }
+    for (const { node, swarm } of commands.reassurances) this.reassured.push({ at: this.now, node, swarm })
     for (const { node, swarm, reason } of commands.failures) {
       this.trace.push({ kind: 'failed', fields: [node, reason] })
       this.failures.push({ node, reason })

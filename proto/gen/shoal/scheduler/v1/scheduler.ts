@@ -155,6 +155,9 @@ export interface NodeCommand {
     | //
     /** How fast the node may fetch from origins. */
     { $case: "originBudget"; value: OriginBudget }
+    | //
+    /** A swarm gets on, though nothing has come to this node for a while. */
+    { $case: "swarmProgress"; value: SwarmProgress }
     | undefined;
 }
 
@@ -486,6 +489,16 @@ export interface SwarmFailed {
   reason: LeaseFailed_Reason;
 }
 
+/**
+ * SwarmProgress says that it is worth waiting for a swarm: other nodes get
+ * pieces of it, or it waits for its turn at the origin. Sent every two seconds
+ * to a node to which nothing comes and at which nothing fails.
+ */
+export interface SwarmProgress {
+  /** Number from Swarm. */
+  swarm: number;
+}
+
 /** PieceMapWanted asks for the piece digests of a blob that the node holds. */
 export interface PieceMapWanted {
   /** OCI digest. */
@@ -800,6 +813,9 @@ export const NodeCommand: MessageFns<NodeCommand> = {
       case "originBudget":
         OriginBudget.encode(message.command.value, writer.uint32(74).fork()).join();
         break;
+      case "swarmProgress":
+        SwarmProgress.encode(message.command.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -887,6 +903,14 @@ export const NodeCommand: MessageFns<NodeCommand> = {
             }
 
             message.command = { $case: "originBudget", value: OriginBudget.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.command = { $case: "swarmProgress", value: SwarmProgress.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -2510,6 +2534,52 @@ export const SwarmFailed: MessageFns<SwarmFailed> = {
             }
 
             message.reason = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSwarmProgress(): SwarmProgress {
+  return { swarm: 0 };
+}
+
+export const SwarmProgress: MessageFns<SwarmProgress> = {
+  encode(message: SwarmProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.swarm !== 0) {
+      writer.uint32(8).uint32(message.swarm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SwarmProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSwarmProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.swarm = reader.uint32();
             continue;
           }
         }
