@@ -43,6 +43,7 @@ const MAX_FREE_STAGES = 16
  */
 export class PieceFetch {
   readonly request: PieceRequest
+  readonly beganMs = performance.now()
   /** Bytes that came. */
   received = 0
   /** Resolves when the piece is verified and written; rejects with a LaneError. */

@@ -68,6 +68,22 @@ describe('a download', () => {
     expect(world.heard).toContain(`failed 0 slow ${PieceFailed_Reason.STALLED}`)
   })
 
+  it('hurries a piece that the scheduler has another node send too, and takes it from there when that is no use', async () => {
+    world.quiet.add('stopped')
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0, 'stopped')
+    for (const piece of all.slice(1)) world.assign(piece)
+    await vi.waitFor(() => expect(world.heard.filter((event) => event.startsWith('done'))).toHaveLength(all.length - 1))
+    expect(world.hurried).toEqual([])
+    world.assign(0, 'p1')
+    expect((await reading).equals(content)).toBe(true)
+    expect(world.hurried).toEqual(['0 stopped'])
+    expect(world.heard).toContain(`failed 0 stopped ${PieceFailed_Reason.STALLED}`)
+    expect(world.heard).toContain('done 0 p1')
+  })
+
   it('goes on after a restart with what it had verified', async () => {
     world.parents.set('p1', content)
     const broken = world.read()
