@@ -76,7 +76,7 @@ export class AssignedPieces {
     try {
       const beganMs = now()
       await workers
-        .fetchPiece(pieceRequestOf(this.#blob, piece, sha256, parent), signal, hurry.signal)
+        .fetchPiece(pieceRequestOf(this.#blob, this.#flights.arrivals, piece, sha256, parent), signal, hurry.signal)
         .finally(() => this.#hurries.delete(piece))
       if (!(await listener.fetched(piece, sha256, parent.role))) return
       coordinator.pieceDone(digest, piece, parent, Math.round((now() - beganMs) * 1000))

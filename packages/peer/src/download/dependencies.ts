@@ -21,6 +21,8 @@ export interface OriginRequest {
   readonly file: string
   /** Whether the file is made for the one piece that the blob is; else, and left out, it exists. */
   readonly isNewFile?: boolean
+  /** One number that changes whenever bytes come; left out: nobody asks. */
+  readonly arrivals?: Int32Array<SharedArrayBuffer>
   readonly source: OriginSource
 }
 

@@ -275,7 +275,8 @@ export class HolderFetch {
     this.#inFlight.set(piece, flight)
     holder.inFlight++
     try {
-      await workers.fetchPiece(pieceRequestOf(this.#blob, piece, sha256, holder.view), signal, flight.hurry.signal)
+      const request = pieceRequestOf(this.#blob, this.#flights.arrivals, piece, sha256, holder.view)
+      await workers.fetchPiece(request, signal, flight.hurry.signal)
       this.#pace.came(now() - flight.beganMs)
       this.#known.succeeded(holder)
       listener.fetched(piece, sha256)

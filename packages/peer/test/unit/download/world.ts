@@ -62,6 +62,8 @@ export class World implements PieceWorkers {
   readonly pieceRequests: string[] = []
   /** Parents that send nothing: a fetch from one ends, as stalled, when it is hurried. */
   readonly quiet = new Set<string>()
+  /** Where the last of these fetches counts what comes. */
+  arrivals = new Int32Array(new SharedArrayBuffer(4))
   /** Fetches that were hurried: `PIECE PEER`. */
   readonly hurried: string[] = []
   /** What the origin says of the size; an Error is thrown instead. */
@@ -165,6 +167,7 @@ export class World implements PieceWorkers {
     const what = `${wanted.piece} ${wanted.parent.peerId}`
     this.pieceRequests.push(what)
     if (this.quiet.has(wanted.parent.peerId)) {
+      if (wanted.arrivals !== undefined) this.arrivals = wanted.arrivals
       await once(AbortSignal.any([signal, hurry]), 'abort')
       if (!signal.aborted) this.hurried.push(what)
       throw new LaneError('stalled', 'quiet')

@@ -93,7 +93,9 @@ describe('lane client', () => {
       cleanups.push(() => clearInterval(sending))
     })
     const { client } = startClient()
-    await client.fetch(blob.request(0, target, parent), never, AbortSignal.abort())
+    const arrivals = new Int32Array(new SharedArrayBuffer(4))
+    await client.fetch({ ...blob.request(0, target, parent), arrivals }, never, AbortSignal.abort())
+    expect(arrivals[0]).toBeGreaterThanOrEqual(8)
   })
 
   it.each([
