@@ -7,7 +7,7 @@ import { ownerAmong } from './moments.ts'
 import type { Scene } from './scene.ts'
 
 const MIB = 1024 * 1024
-/** Longer than it takes to notice a scheduler that hangs (3 s) and a parent that stalls (5 s). */
+/** Far longer than it takes to notice a scheduler that hangs, or a parent that stalls: some 2 s each. */
 const PARTITION_MS = 8000
 const ORIGIN_STALL_MS = 5000
 
@@ -52,6 +52,15 @@ export const ROWS: readonly Row[] = [
     strike: async ({ cluster, untilHeld }) => {
       await untilHeld(cluster.nodes, 0.5)
       for (const { process } of cluster.schedulers) process.signal('SIGKILL')
+      return {}
+    },
+  },
+  {
+    name: 'scheduler-stopped',
+    fault: 'the only scheduler stands still (SIGSTOP) from the half on, and never goes on',
+    strike: async ({ cluster, untilHeld }) => {
+      await untilHeld(cluster.nodes, 0.5)
+      for (const { process } of cluster.schedulers) process.signal('SIGSTOP')
       return {}
     },
   },

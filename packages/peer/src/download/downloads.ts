@@ -110,6 +110,11 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     return [...this.#ended.values(), ...[...this.#active.values()].map((download) => summaryOf(download, 'active'))]
   }
 
+  /** When anything last moved in the download of a blob; undefined: never, or there is none. */
+  movedMs(digest: string): number | undefined {
+    return this.#active.get(digest)?.movedMs
+  }
+
   /** Bytes of a blob that is here, in whole or in part; undefined when it is not known. */
   sizeOf(digest: string): number | undefined {
     return this.#dependencies.store.find(digest)?.size
