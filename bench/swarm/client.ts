@@ -42,11 +42,12 @@ export async function startClient(place: Place): Promise<Client> {
   const child = fork(first, args, { execPath: command, execArgv: [] })
   killAtExit(child)
   await once(child, 'message')
+  const gone = once(child, 'exit').then(() => {
+    throw new Error(`the client of ${place.name} ended`)
+  })
+  gone.catch(() => {})
   return {
     pull: async (what) => {
-      const gone = once(child, 'exit').then(() => {
-        throw new Error(`the client of ${place.name} ended`)
-      })
       child.send(what)
       const [pulled] = (await Promise.race([once(child, 'message'), gone])) as [Pulled]
       return pulled

@@ -32,6 +32,10 @@ export interface ClusterOptions {
   readonly isWithoutSchedulers?: boolean
   /** More options of every node. */
   readonly nodeOptions?: object
+  /** Where nodes ask for what the registry has; the registry itself unless told. */
+  readonly originUrl?: string
+  /** A command, with arguments, that runs the one it is given: each service is started by it. */
+  readonly launcher?: (place: Place) => readonly string[]
 }
 
 /** Starts the cluster and waits until all are ready; each that is started is also put into `started` at once. */
@@ -39,7 +43,7 @@ export async function startCluster(
   places: Places,
   folder: string,
   started: Measured[],
-  { isWithoutSchedulers = false, nodeOptions = {} }: ClusterOptions = {},
+  { isWithoutSchedulers = false, nodeOptions = {}, originUrl, launcher = () => [] }: ClusterOptions = {},
 ): Promise<Cluster> {
   const log = { level: 'warn' }
   const launch = async (
@@ -51,7 +55,8 @@ export async function startCluster(
     const args = await shoalArgs(folder, service, place.name, { ...options, log })
     const adminUrl = `http://${place.host}:${ports.admin}`
     const begin = async (): Promise<Service> => {
-      const process_ = await start(place.name, ...commandAt(place, process.execPath, args), `${adminUrl}/readyz`)
+      const [command = '', ...rest] = [...launcher(place), process.execPath, ...args]
+      const process_ = await start(place.name, ...commandAt(place, command, rest), `${adminUrl}/readyz`)
       started.push(process_)
       return { place, process: process_, url: `http://127.0.0.1:${ports.http}`, adminUrl, restart: begin }
     }
@@ -89,7 +94,7 @@ export async function startCluster(
       lane: { port: lane },
       libp2p: { port: libp2p, bootstrap },
       admin: { host, port: admin },
-      origins: { [registryName]: { url: `http://${registryName}` } },
+      origins: { [registryName]: { url: originUrl ?? `http://${registryName}` } },
     }
     return launch(service, place, options, { http: port, admin })
   }

@@ -1,9 +1,10 @@
 /*
  * Holds each packet for half the round-trip time of its path, for kernels without netem: reads packets from one TUN
  * device and writes them to another. Packets stay as large as the sender's kernel made them (GSO), so that delaying
- * costs two copies and two system calls for tens of kilobytes. Nothing is dropped but what does not fit into memory.
+ * costs two copies and two system calls for tens of kilobytes. Nothing is dropped but what does not fit into memory, and
+ * as many of a million packets as it is told; then packets come as they are on the wire, so that each is one loss.
  *
- *   delay-line IN OUT SAME_ZONE_US OTHER_ZONE_US
+ *   delay-line IN OUT SAME_ZONE_US OTHER_ZONE_US LOST_OF_A_MILLION
  *
  * The zone of an address is its third byte; 200 (the services) counts as zone 0. Writes "ready" when both devices exist.
  */
@@ -38,12 +39,12 @@ static int64_t now_ns(void) {
   return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static int open_tun(const char *name) {
+static int open_tun(const char *name, unsigned offload) {
   struct ifreq request = {0};
   int fd = open("/dev/net/tun", O_RDWR | O_NONBLOCK);
   request.ifr_flags = IFF_TUN | IFF_NO_PI | IFF_VNET_HDR;
   strncpy(request.ifr_name, name, IFNAMSIZ - 1);
-  if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETOFFLOAD, TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6) < 0) {
+  if (fd < 0 || ioctl(fd, TUNSETIFF, &request) < 0 || ioctl(fd, TUNSETOFFLOAD, offload) < 0) {
     perror(name);
     exit(1);
   }
@@ -77,10 +78,12 @@ static size_t record_bytes(size_t bytes) { return (sizeof(struct held) + bytes +
 int main(int argc, char **argv) {
   static uint8_t packet[MOST_PACKET];
   struct queue queues[2] = {0};
-  if (argc != 5) { fprintf(stderr, "usage: delay-line IN OUT SAME_ZONE_US OTHER_ZONE_US\n"); return 2; }
+  if (argc != 6) { fprintf(stderr, "usage: delay-line IN OUT SAME_ZONE_US OTHER_ZONE_US LOST_OF_A_MILLION\n"); return 2; }
+  const long lost = atol(argv[5]);
+  const unsigned offload = lost > 0 ? TUN_F_CSUM : TUN_F_CSUM | TUN_F_TSO4 | TUN_F_TSO6;
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   prctl(PR_SET_TIMERSLACK, 1000UL);
-  const int in = open_tun(argv[1]), out = open_tun(argv[2]);
+  const int in = open_tun(argv[1], offload), out = open_tun(argv[2], offload);
   for (int i = 0; i < 2; i++) {
     queues[i].ring = malloc(RING_BYTES);
     if (queues[i].ring == NULL) { perror("malloc"); return 1; }
@@ -112,6 +115,7 @@ int main(int argc, char **argv) {
       if (bytes < 0) break;
       const uint8_t *ip = packet + VIRTIO_HEADER;
       if (bytes < VIRTIO_HEADER + 20 || ip[0] >> 4 != 4) continue;
+      if (lost > 0 && random() % 1000000 < lost) continue;
       struct queue *q = &queues[zone_of(ip + 12) != zone_of(ip + 16)];
       struct held *held = room(q);
       if (held == NULL) continue;

@@ -43,6 +43,12 @@ export async function makeLinks(places: Places, options: LinkOptions): Promise<v
   await run('tc', ['-n', places.registry.name, '-batch', '-'], limited('eth0', places, options))
 }
 
+/** Changes the rate of a seed's or node's link, both ways. */
+export async function changeRate({ name }: Place, rateBps: number): Promise<void> {
+  await run('tc', ['-n', name, '-batch', '-'], classes('change', 'eth0', rateBps))
+  await run('tc', ['-batch', '-'], classes('change', name, rateBps))
+}
+
 /** Has everything that passes between two places go through the delay line's devices, but for what is this process's. */
 export async function routeThrough(devices: { in: string; out: string }): Promise<void> {
   await run(
@@ -57,6 +63,12 @@ export async function routeThrough(devices: { in: string; out: string }): Promis
       `rule add pref 12 lookup ${DELAY_TABLE}`,
     ],
   )
+}
+
+/** Undoes `routeThrough`. */
+export async function routeDirectly(): Promise<void> {
+  await run('ip', ['-batch', '-'], ['rule del pref 10', 'rule del pref 11', 'rule del pref 12'])
+  await run('ip', ['route', 'flush', 'table', String(DELAY_TABLE)])
 }
 
 /** TCP payload bytes that the place has sent so far: all of it, and to nodes of other zones. */
@@ -90,21 +102,28 @@ function configured({ host }: Place): string[] {
 
 /** A limited link whose bulk goes through one class: as a sender's or a receiver's side. */
 function limited(device: string, { schedulers }: Places, { rateBps }: LinkOptions): string[] {
-  const limit = (share: number) =>
-    `htb rate ${Math.round(rateBps * share)}bit ceil ${rateBps}bit burst ${BURST_BYTES} cburst ${BURST_BYTES} quantum 60000`
   const filter = `filter add dev ${device} parent 1: protocol ip prio 1 u32`
   const bareAcknowledgement = 'match u8 6 0xff at 9 match u16 0 0xffc0 at 2'
   return [
     `qdisc add dev ${device} root handle 1: htb default 10`,
-    `class add dev ${device} parent 1: classid ${WHOLE} ${limit(1)}`,
-    `class add dev ${device} parent ${WHOLE} classid ${HOME} ${limit(0.45)} prio 1`,
-    `class add dev ${device} parent ${WHOLE} classid ${ABROAD} ${limit(0.45)} prio 1`,
-    `class add dev ${device} parent ${WHOLE} classid ${URGENT} ${limit(0.1)} prio 0`,
+    ...classes('add', device, rateBps),
     ...[...schedulers.map(({ host }) => host), HUB].flatMap((host) => [
       `${filter} match ip dst ${host}/32 flowid ${URGENT}`,
       `${filter} match ip src ${host}/32 flowid ${URGENT}`,
     ]),
     `${filter} ${bareAcknowledgement} flowid ${URGENT}`,
+  ]
+}
+
+/** The classes of a link of that rate. */
+function classes(verb: 'add' | 'change', device: string, rateBps: number): string[] {
+  const limit = (share: number) =>
+    `htb rate ${Math.round(rateBps * share)}bit ceil ${rateBps}bit burst ${BURST_BYTES} cburst ${BURST_BYTES} quantum 60000`
+  return [
+    `class ${verb} dev ${device} parent 1: classid ${WHOLE} ${limit(1)}`,
+    `class ${verb} dev ${device} parent ${WHOLE} classid ${HOME} ${limit(0.45)} prio 1`,
+    `class ${verb} dev ${device} parent ${WHOLE} classid ${ABROAD} ${limit(0.45)} prio 1`,
+    `class ${verb} dev ${device} parent ${WHOLE} classid ${URGENT} ${limit(0.1)} prio 0`,
   ]
 }
 

@@ -12,14 +12,13 @@ import {
   runSheltered,
   whyNotShaped,
 } from '@shoal/bench'
+import { RATE_BPS } from './cuts.ts'
 import { type ChaosOptions, HELP, readOptions } from './options.ts'
 import { isGood, linesOf, type RowReport, reportOf } from './report.ts'
-import type { Row } from './rows.ts'
+import type { Row } from './row.ts'
 import { type Run, runOnce } from './scene.ts'
 
 const PEERS = 6
-/** So slow that two cores have time for all processes, so fast that 32 MiB take ten seconds. */
-const RATE_BPS = 30e6
 
 async function runRows({ rows, runs, blobBytes, isJson }: ChaosOptions, folder: string): Promise<number> {
   const places = namespacedPlaces(PEERS, 1, 2)
@@ -35,7 +34,7 @@ async function runRows({ rows, runs, blobBytes, isJson }: ChaosOptions, folder: 
         error = cause instanceof Error ? cause.message : String(cause)
       }
     }
-    const report = reportOf(row.name, ran, reports[0]?.p99Seconds, error)
+    const report = reportOf(row, ran, reports[0]?.p99Seconds, error)
     reports.push(report)
     tell(row, report, ran)
   }

@@ -34,8 +34,13 @@ export async function ownerAmong(schedulers: readonly Service[], digest: string)
   throw new Error('no scheduler has nodes that wait for the blob')
 }
 
+/** 0 also where a node was too busy to answer: it is looked at again. */
 async function heldShare(service: Service, digest: string): Promise<number> {
   const signal = AbortSignal.timeout(LOOK_DEADLINE_MS)
-  const download = (await downloadsOf(service, { signal })).find((one) => one.digest === digest)
+  const downloads = await downloadsOf(service, { signal }).catch((error: unknown) => {
+    if (signal.aborted) return []
+    throw error
+  })
+  const download = downloads.find((one) => one.digest === digest)
   return download === undefined || download.pieces === 0 ? 0 : download.held / download.pieces
 }

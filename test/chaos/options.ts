@@ -1,6 +1,7 @@
 import { parseArgs } from 'node:util'
 import { numberOf, size } from '@shoal/bench'
-import { REFERENCE, ROWS, type Row } from './rows.ts'
+import type { Row } from './row.ts'
+import { REFERENCE, ROWS } from './rows.ts'
 
 /** What is to be run. */
 export interface ChaosOptions {

@@ -1,4 +1,5 @@
 import { percentile } from '@shoal/bench'
+import type { Row } from './row.ts'
 import type { Run } from './scene.ts'
 
 /** What all runs of a row showed, as `--json` prints it. */
@@ -8,19 +9,19 @@ export interface RowReport {
   /** Pulls that had to end well and did not. */
   readonly failed: number
   readonly wrongBytes: number
-  /** Seconds; NaN when no run was carried out. */
+  /** Seconds; NaN when no pull was timed. */
   readonly p99Seconds: number
   /** p99 of the time of a pull over that of the undisturbed runs. */
   readonly p99Slowdown: number
   /** The most of all runs. */
   readonly originCopies: number
-  /** Why a run could not be carried out. */
+  /** Why a run could not be carried out, or what was not as it must be. */
   readonly error?: string
 }
 
 /** @param referenceSeconds p99 of the undisturbed runs; undefined: these are they */
 export function reportOf(
-  name: string,
+  { name, mostSlowdown = Number.POSITIVE_INFINITY }: Pick<Row, 'name' | 'mostSlowdown'>,
   runs: readonly Run[],
   referenceSeconds: number | undefined,
   error: string | undefined,
@@ -30,15 +31,18 @@ export function reportOf(
     runs.flatMap(({ totalMs }) => totalMs.map((ms) => ms / 1000)),
     0.99,
   )
+  const p99Slowdown = p99Seconds / (referenceSeconds ?? p99Seconds)
+  const isSlow = p99Slowdown > mostSlowdown
+  const complaint = error ?? (isSlow ? `the pulls may take ${mostSlowdown} times as long as undisturbed` : undefined)
   return {
     name,
     runs: runs.length,
     failed: total((run) => run.failed),
     wrongBytes: total((run) => run.wrongBytes),
     p99Seconds,
-    p99Slowdown: p99Seconds / (referenceSeconds ?? p99Seconds),
+    p99Slowdown,
     originCopies: runs.length === 0 ? Number.NaN : Math.max(...runs.map(({ originCopies }) => originCopies)),
-    ...(error === undefined ? {} : { error }),
+    ...(complaint === undefined ? {} : { error: complaint }),
   }
 }
 
@@ -54,13 +58,17 @@ export function linesOf(rows: readonly RowReport[]): string[] {
     String(row.runs),
     String(row.failed),
     String(row.wrongBytes),
-    row.p99Seconds.toFixed(1),
-    row.p99Slowdown.toFixed(2),
-    row.originCopies.toFixed(2),
+    figure(row.p99Seconds, 1),
+    figure(row.p99Slowdown, 2),
+    figure(row.originCopies, 2),
   ])
   const table = [['row', 'runs', 'failed', 'wrong bytes', 'p99, s', 'p99 slowdown', 'origin copies'], ...cells]
   const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0)))
   const lines = table.map((line) => `| ${line.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`)
   lines.splice(1, 0, `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`)
   return [...lines, ...rows.flatMap(({ name, error }) => (error === undefined ? [] : [`${name}: ${error}`]))]
+}
+
+function figure(value: number, digits: number): string {
+  return Number.isNaN(value) ? '' : value.toFixed(digits)
 }

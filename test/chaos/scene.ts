@@ -5,6 +5,7 @@ import {
   type Cluster,
   dataFolder,
   type Measured,
+  type Place,
   type Places,
   type Pulled,
   pullOf,
@@ -14,10 +15,13 @@ import {
   sentBytes,
   startClient,
   startCluster,
+  type Workload,
 } from '@shoal/bench'
+import { Clocks } from './clocks.ts'
 import { heal } from './cuts.ts'
+import { Gate } from './gate.ts'
 import { untilHeld } from './moments.ts'
-import type { Row } from './rows.ts'
+import type { Row, Struck } from './row.ts'
 
 /** Far beyond what any fault should cost; a pull that takes longer counts as failed. */
 const PULL_DEADLINE_MS = 120_000
@@ -32,8 +36,18 @@ export interface Scene {
   readonly first: Service
   /** Waits until these together hold a share of the blob; throws when they hold all of it first. */
   readonly untilHeld: (services: readonly Service[], share: number) => Promise<void>
-  /** Pulls the blob again through a peer. */
-  readonly pull: (node: number) => Promise<Pulled>
+  /** The pulls by the numbers of their peers; none before they have begun. */
+  readonly pulls: ReadonlyMap<number, Promise<Pulled>>
+  /** Of a row that has one. */
+  readonly gate: Gate | undefined
+  /** Of a row that has them. */
+  readonly clocks: Clocks | undefined
+  /** Pushes a new blob of so many bytes. */
+  readonly push: (sizeBytes: number) => Promise<Workload>
+  /** Pulls through a peer, one at a time: the blob again, unless told what. */
+  readonly pull: (node: number, what?: Workload) => Promise<Pulled>
+  /** Does something when the run is over, however it ends. */
+  readonly atEnd: (cleanup: () => Promise<void>) => void
 }
 
 /** What a run of a row showed. */
@@ -44,7 +58,7 @@ export interface Run {
   readonly wrongBytes: number
   /** Of the pulls whose time counts. */
   readonly totalMs: readonly number[]
-  /** Bytes that the origin sent, counted on its link, over those of the blob. */
+  /** Bytes that the origin sent, counted on its link, over those that it has. */
   readonly originCopies: number
   /** Why pulls failed, and what their nodes wrote. */
   readonly complaints: readonly string[]
@@ -54,6 +68,7 @@ export interface Run {
 export async function runOnce(row: Row, places: Places, folder: string, blobBytes: number): Promise<Run> {
   const started: Measured[] = []
   const clients: Client[] = []
+  const cleanups: (() => Promise<void>)[] = [heal]
   const { schedulers: schedulerCount = 1 } = row
   const [smallest = places.seed] = places.nodes
   try {
@@ -62,14 +77,25 @@ export async function runOnce(row: Row, places: Places, folder: string, blobByte
       await run('mount', ['-t', 'tmpfs', '-o', `size=${row.diskBytes}`, 'tmpfs', dataFolder(folder, smallest)])
     }
     const used = { ...places, schedulers: places.schedulers.slice(0, Math.max(1, schedulerCount)) }
+    const clocks = row.hasOwnClocks ? await Clocks.make(folder) : undefined
     const cluster = await startCluster(used, folder, started, {
       isWithoutSchedulers: schedulerCount === 0,
-      ...(row.diskBytes === undefined ? {} : { nodeOptions: { store: { minFreeBytes: 0 } } }),
+      ...(row.nodeOptions === undefined ? {} : { nodeOptions: row.nodeOptions }),
+      ...(clocks === undefined ? {} : { launcher: (place: Place) => clocks.launcher(place) }),
+      ...(row.gate === undefined ? {} : { originUrl: Gate.urlAt(places.registry) }),
     })
+    const gate = row.gate === undefined ? undefined : await Gate.start(places.registry, row.gate, started)
     clients.push(...(await Promise.all(places.nodes.map((place) => startClient(place)))))
-    return await strikeAndJudge(row, cluster, clients, folder, blobBytes)
+    const stage = {
+      cluster,
+      gate,
+      clocks,
+      folder,
+      atEnd: (cleanup: () => Promise<void>) => void cleanups.push(cleanup),
+    }
+    return await strikeAndJudge(row, stage, clients, blobBytes)
   } finally {
-    await heal()
+    for (const cleanup of cleanups.reverse()) await cleanup()
     for (const client of clients) client.stop()
     await Promise.all(started.map((service) => service.stop('SIGKILL')))
     if (row.diskBytes !== undefined) await run('umount', ['--lazy', dataFolder(folder, smallest)])
@@ -79,43 +105,57 @@ export async function runOnce(row: Row, places: Places, folder: string, blobByte
 
 async function strikeAndJudge(
   row: Row,
-  cluster: Cluster,
+  stage: Pick<Scene, 'cluster' | 'gate' | 'clocks' | 'folder' | 'atEnd'>,
   clients: readonly Client[],
-  folder: string,
   blobBytes: number,
 ): Promise<Run> {
+  const { cluster } = stage
   const { registry } = cluster
   const registryUrl = `http://${registry.place.host}:${registry.place.ports[0]}`
-  const workload = await pushWorkload(registryUrl, 1, [blobBytes], false)
-  const sentBefore = (await sentBytes(registry.place)).all
-  const pull = (node: number): Promise<Pulled> =>
-    pullBy(clients[node] as Client, pullOf(workload, cluster.nodes[node]?.url ?? '', 0))
-  const pulls = cluster.nodes.map((_, node) => pull(node))
-  const isOver = new AbortController()
-  void Promise.all(pulls).then(() => isOver.abort())
+  const pushedBytes: number[] = []
+  const push = (sizeBytes: number) => pushWorkload(registryUrl, pushedBytes.push(sizeBytes), [sizeBytes], false)
+  const workload = await push(blobBytes)
   const digest = workload.blobs[0]?.digest ?? ''
-  const struck = await row.strike({
-    cluster,
-    folder,
+  const isOver = new AbortController()
+  const before: Scene = {
+    ...stage,
     digest,
     first: cluster.nodes[0] as Service,
+    pulls: new Map(),
     untilHeld: (services, share) => untilHeld(services, digest, share, isOver.signal),
-    pull,
-  })
-  const { broken = [], late = [], more = [], afterOthers = () => {} } = struck
-  const isIn = (nodes: readonly number[]) => (_: unknown, node: number) => nodes.includes(node)
-  const isTimed = (_: unknown, node: number) => !broken.includes(node) && !late.includes(node)
-  const timed = await Promise.all(pulls.filter(isTimed))
-  const others = await Promise.all([...more, ...pulls.filter(isIn(broken))])
+    push,
+    pull: (node, what = workload) => pullBy(clients[node] as Client, pullOf(what, cluster.nodes[node]?.url ?? '', 0)),
+  }
+  await row.prepare?.(before)
+  const sentBefore = (await sentBytes(registry.place)).all
+  const pulling = [...cluster.nodes.keys()].filter((node) => row.waiting?.includes(node) !== true)
+  const pulls = new Map(pulling.map((node) => [node, before.pull(node)]))
+  void Promise.all(pulls.values()).then(() => isOver.abort())
+  const struck = await row.strike({ ...before, pulls })
+  const run = await judge(pulls, struck, cluster)
+  await struck.check?.()
+  const originBytes = (await sentBytes(registry.place)).all - sentBefore
+  return { ...run, originCopies: originBytes / pushedBytes.reduce((sum, bytes) => sum + bytes, 0) }
+}
+
+/** Waits for all pulls. */
+async function judge(
+  pulls: ReadonlyMap<number, Promise<Pulled>>,
+  { broken = [], late = [], more = [], afterOthers = () => {} }: Struck,
+  cluster: Cluster,
+): Promise<Omit<Run, 'originCopies'>> {
+  const pullsOf = (isWanted: (node: number) => boolean) =>
+    [...pulls].filter(([node]) => isWanted(node)).map(([, pull]) => pull)
+  const timed = await Promise.all(pullsOf((node) => !broken.includes(node) && !late.includes(node)))
+  const others = await Promise.all([...more, ...pullsOf((node) => broken.includes(node))])
   afterOthers()
-  const lateOnes = await Promise.all(pulls.filter(isIn(late)))
+  const lateOnes = await Promise.all(pullsOf((node) => late.includes(node)))
   const judged = [...timed, ...others.slice(0, more.length), ...lateOnes]
   const failed = judged.reduce((sum, one) => sum + one.failed, 0)
   return {
     failed,
     wrongBytes: [...timed, ...others, ...lateOnes].reduce((sum, one) => sum + one.wrongBytes, 0),
     totalMs: timed.map(({ totalMs }) => totalMs),
-    originCopies: ((await sentBytes(registry.place)).all - sentBefore) / blobBytes,
     complaints: failed === 0 ? [] : [...judged.map(({ why }) => why).filter((why) => why !== ''), ...wordsOf(cluster)],
   }
 }

@@ -186,6 +186,7 @@ class Node implements Service {
     this.#downloads = new Downloads(options.download, {
       store: this.#blobs,
       workers: this.#workers,
+      hasher: this.#workers,
       coordinator: this.#schedulers,
       finder: this.#swarm,
       metrics: createDownloadMetrics(metrics, () => this.#downloads.activeCount),

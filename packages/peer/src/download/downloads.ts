@@ -1,19 +1,20 @@
-import { ShoalError, type Startable, systemErrorCode, tryParseDigest } from '@shoal/core'
+import { ShoalError, type Startable, tryParseDigest } from '@shoal/core'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency, WholeBlob } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
-import { type StoreError, storeIoError } from '../store/errors.ts'
+import type { StoreError } from '../store/errors.ts'
+import type { PieceHasher } from '../store/recovery.ts'
 import type { Holdings, HoldingsSource, Wanted } from '../swarm/holders.ts'
 import { Announced } from './announced.ts'
 import { ChosenFetchers } from './chosen-fetchers.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
+import { DiskChecks } from './disk-checks.ts'
+import { DiskReaders } from './disk-readers.ts'
 import { Download, type DownloadOptions } from './download.ts'
 import { DownloadWorkers } from './download-workers.ts'
 import { DownloadError } from './errors.ts'
-import { FallbackReader } from './fallback-reader.ts'
 import { FetchesForOthers } from './fetches-for-others.ts'
 import { holdingsOf, holdingsToCome } from './holdings.ts'
-import { PassThroughReader } from './pass-through.ts'
 import type { BlobReader } from './reader.ts'
 import { isFileGone, isStoreFailure } from './store-failure.ts'
 import { type DownloadSummary, EndedDownloads, summaryOf } from './summaries.ts'
@@ -40,6 +41,8 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   readonly #dependencies: DownloadDependencies
   readonly #origin: OriginBlobs
   readonly #bootstrap: (multiaddrs: readonly string[]) => void
+  readonly #checks: DiskChecks
+  readonly #disk: DiskReaders
   readonly #active = new Map<string, Download>()
   readonly #beginning = new Map<string, Promise<Download>>()
   /** Blobs whose swarm gave wrong bytes → until when the swarm is not asked. */
@@ -61,6 +64,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     options: DownloadOptions,
     dependencies: DownloadDependencies & {
       origin: OriginBlobs
+      hasher: Pick<PieceHasher, 'hashPieces'>
       /** Told the libp2p addresses that a scheduler gives. */
       bootstrap: (multiaddrs: readonly string[]) => void
     },
@@ -69,6 +73,12 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     this.#dependencies = dependencies
     this.#origin = dependencies.origin
     this.#bootstrap = dependencies.bootstrap
+    this.#checks = new DiskChecks(dependencies)
+    this.#disk = new DiskReaders({
+      ...dependencies,
+      checks: this.#checks,
+      givenUp: (digest) => this.#withdrawUnlessWhole(digest),
+    })
     const { log, now, origin } = dependencies
     this.#schedulerGoneMs = now()
     this.#forOthers = new FetchesForOthers({
@@ -133,7 +143,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       if (!isStoreFailure(error)) throw error
       // What a manifest says of the size may be wrong; a download would have noticed.
       const size = await this.#origin.blobSize(digest, source, this.#stopping.signal)
-      return this.#passThrough(request, size, error)
+      return this.#disk.passThrough(request, size, error)
     }
   }
 
@@ -274,57 +284,23 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     for (let tries = 0; tries < MAX_COPIES; tries++) {
       const held = store.find(digest)
       if (!held?.isComplete) break
-      const reader = this.#openFile(held, request, async () => {})
+      const reader = this.#disk.openWhole(held, request)
       if (reader !== undefined) return reader
       this.#dependencies.log.warn({ digest, file: held.file }, 'the file of a whole blob is gone; looking elsewhere')
-      await this.#dropGone(held)
+      await this.#disk.giveUp(held)
     }
     const download = await this.want(request)
     // Nothing of an empty blob can be waited for but its end.
     if (download.blob.size > 0) {
-      const reader = this.#openFile(download.blob, request, (piece, signal) => download.waitForPiece(piece, signal))
+      const reader = this.#disk.open(download.blob, request, (piece, signal) => download.waitForPiece(piece, signal))
       if (reader !== undefined) return reader
       // The file is being renamed to its final name.
     }
     const outcome = await download.ended
     if (outcome !== 'complete') throw outcome
-    const reader = this.#openFile(download.blob, request, async () => {})
+    const reader = this.#disk.open(download.blob, request, async () => {})
     if (reader !== undefined) return reader
     throw new DownloadError('STORE_FAILED', `the file of ${digest} is gone`)
-  }
-
-  /** A reader of the blob's file; undefined when there is none of its name. Throws StoreError. */
-  #openFile(
-    blob: StoredBlob,
-    request: BlobRequest,
-    waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>,
-  ): BlobReader | undefined {
-    const { store } = this.#dependencies
-    const unpin = store.pin(blob.digest)
-    store.touch(blob.digest)
-    try {
-      return FallbackReader.open(blob, {
-        waitForPiece,
-        passThrough: (error) => this.#passThrough(request, blob.size, error),
-        closed: unpin,
-      })
-    } catch (error) {
-      unpin()
-      if (systemErrorCode(error) === 'ENOENT') return undefined
-      throw storeIoError('open', blob.file, error)
-    }
-  }
-
-  #passThrough({ digest, source }: BlobRequest, size: number, error: unknown): PassThroughReader {
-    const { log, metrics } = this.#dependencies
-    const fields = { digest, registry: source.registry, repository: source.repository, err: error }
-    log.warn(fields, 'the blob can not be kept here: it goes from the origin straight to the client')
-    return new PassThroughReader({ digest, size, source }, { origin: this.#origin, metrics })
-  }
-
-  async #dropGone(blob: StoredBlob): Promise<void> {
-    await this.#dependencies.store.lost(blob)
-    this.#withdrawUnlessWhole(blob.digest)
   }
 
   #withdrawUnlessWhole(digest: string): void {
@@ -375,6 +351,8 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       this.#active.delete(digest)
       this.#ended.add(summaryOf(download, outcome === 'complete' ? 'complete' : 'failed'))
       if (outcome === 'complete') {
+        const whole = store.find(digest)
+        if (whole !== undefined) this.#checks.verified(whole)
         this.#dependencies.published(digest)
       } else if (outcome.code === 'DIGEST_MISMATCH') {
         this.#distrusted.set(digest, now() + DISTRUST_MS)
@@ -407,7 +385,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     const { digest } = download
     download.fail(new DownloadError('STORE_FAILED', `can not go on with ${digest}`, { cause }))
     if (!isFileGone(cause)) return
-    this.#dropGone(download.blob).catch((error: unknown) => {
+    this.#disk.giveUp(download.blob).catch((error: unknown) => {
       this.#dependencies.log.error({ digest, err: error }, 'a blob whose file is gone can not be forgotten')
     })
   }

@@ -55,6 +55,11 @@ export function createDownloadMetrics(registry: Registry, activeDownloads: () =>
       help: 'Blob bytes handed from the origin to clients without being kept, as there was no room or the disk failed',
       registers,
     }),
+    damagedBlobs: new Counter({
+      name: 'shoal_node_damaged_blobs_total',
+      help: 'Whole blobs given up because their bytes on disk were wrong when a client read them',
+      registers,
+    }),
     downloadSeconds: new Histogram({
       name: 'shoal_node_download_seconds',
       help: 'From first wanted to whole and verified',

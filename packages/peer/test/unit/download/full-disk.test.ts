@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtemp, readdir, rm, truncate } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -102,6 +102,48 @@ async function read(range = wholeRange, after = { bytes: -1, act: () => {} }) {
   return Buffer.concat(chunks)
 }
 
+/** A node of its own on the disk, as after a restart. */
+async function openEngine(): Promise<void> {
+  registry = new Registry()
+  const log = createLogger('test', 'silent')
+  // What statfs would say where others have quotas: the store learns of the full disk by its writes only.
+  store = makeStore(disk.folder, {}, { hasher: pool, freeBytes: () => 64 * MIB }).store
+  downloads = new Downloads(
+    { ...options, originStreams: 1, schedulerGraceMs: 0 },
+    {
+      store,
+      workers: pool,
+      hasher: pool,
+      coordinator: silentCoordinator(),
+      metrics: createDownloadMetrics(registry, () => 0),
+      log,
+      now: () => performance.now(),
+      random: Math.random,
+      finder: new MemoryNetwork().join('self', { holdings: async () => undefined, fetchForOthers: async () => {} }),
+      begun: () => {},
+      published: () => {},
+      origin: {
+        blobSize: async (digest, of, signal) => (await origin.headBlob({ ...of, digest, signal })).size,
+        fetchBlob: (call, onChunk) => origin.fetchBlob(call, onChunk),
+      },
+      bootstrap: () => {},
+    },
+  )
+  store.follow({
+    moved: (digest) => pool.forget(digest),
+    withdrawn: (digest) => downloads.withdrawn(digest),
+    adopted: () => {},
+  })
+  await store.start()
+  await downloads.start()
+}
+
+async function flipBit(path: string, offset: number): Promise<void> {
+  const bytes = await readFile(path)
+  bytes.writeUInt8(bytes.readUInt8(offset) ^ 1, offset)
+  await writeFile(path, bytes)
+}
+
 const passedBytes = () => metricOf(registry, 'shoal_node_pass_through_bytes_total')
 
 beforeAll(async () => {
@@ -136,39 +178,9 @@ afterAll(async () => {
 describe.skipIf(whyNoTmpfs() !== undefined)('downloads on a full disk', () => {
   beforeEach(async () => {
     disk = await SmallDisk.mount(10 * MIB)
-    registry = new Registry()
     heard = []
     answer = (asked, response) => sendBlob(asked, response, wanted.bytes)
-    const log = createLogger('test', 'silent')
-    // What statfs would say where others have quotas: the store learns of the full disk by its writes only.
-    store = makeStore(disk.folder, {}, { hasher: pool, freeBytes: () => 64 * MIB }).store
-    downloads = new Downloads(
-      { ...options, originStreams: 1, schedulerGraceMs: 0 },
-      {
-        store,
-        workers: pool,
-        coordinator: silentCoordinator(),
-        metrics: createDownloadMetrics(registry, () => 0),
-        log,
-        now: () => performance.now(),
-        random: Math.random,
-        finder: new MemoryNetwork().join('self', { holdings: async () => undefined, fetchForOthers: async () => {} }),
-        begun: () => {},
-        published: () => {},
-        origin: {
-          blobSize: async (digest, of, signal) => (await origin.headBlob({ ...of, digest, signal })).size,
-          fetchBlob: (call, onChunk) => origin.fetchBlob(call, onChunk),
-        },
-        bootstrap: () => {},
-      },
-    )
-    store.follow({
-      moved: (digest) => pool.forget(digest),
-      withdrawn: (digest) => downloads.withdrawn(digest),
-      adopted: () => {},
-    })
-    await store.start()
-    await downloads.start()
+    await openEngine()
   })
   afterEach(async () => {
     await downloads.stop()
@@ -244,6 +256,22 @@ describe.skipIf(whyNoTmpfs() !== undefined)('downloads on a full disk', () => {
     wrong[3] = (wrong[3] ?? 0) ^ 1
     answer = (asked, response) => sendBlob(asked, response, wrong)
     await expect(read()).rejects.toMatchObject({ code: 'DIGEST_MISMATCH' })
+  })
+
+  it('never give what rotted on disk while the node was down: the rest comes from the origin, and then all of it anew', async () => {
+    await read()
+    await downloads.stop()
+    await store.stop()
+    const hex = wanted.digest.slice('sha256:'.length)
+    await flipBit(join(disk.folder, 'blobs/sha256', hex.slice(0, 2), hex), 2 * MIB + 5)
+    await openEngine()
+    expect((await read()).equals(wanted.bytes)).toBe(true)
+    expect(await passedBytes()).toBe(wanted.bytes.byteLength - 2 * MIB)
+    expect(await metricOf(registry, 'shoal_node_damaged_blobs_total')).toBe(1)
+    expect(heard).toContain('withdrawn wanted')
+    expect(store.find(wanted.digest)).toBeUndefined()
+    expect((await read()).equals(wanted.bytes)).toBe(true)
+    expect(store.find(wanted.digest)?.isComplete).toBe(true)
   })
 
   it('serve a blob whose file was cut short or deleted behind the back of the store', async () => {

@@ -112,6 +112,7 @@ export class World implements PieceWorkers {
     this.downloads = new Downloads(options, {
       store: new NodeBlobs(this.store, this.runtime),
       workers: this,
+      hasher: this,
       coordinator: this.#coordinator(),
       finder: this.finder,
       metrics: createDownloadMetrics(this.registry, () => 0),

@@ -1,0 +1,94 @@
+import { type Logger, systemErrorCode } from '@shoal/core'
+import type { StoredBlob } from '../store/blob.ts'
+import { storeIoError } from '../store/errors.ts'
+import type { OriginBlobs, OriginSource, PieceStore } from './dependencies.ts'
+import type { DiskChecks } from './disk-checks.ts'
+import { DownloadError } from './errors.ts'
+import { FallbackReader } from './fallback-reader.ts'
+import type { DownloadMetrics } from './metrics.ts'
+import { PassThroughReader } from './pass-through.ts'
+import type { BlobReader } from './reader.ts'
+
+/** A blob to read, and where to read on when this node's disk fails. */
+interface Wanted {
+  readonly digest: string
+  readonly source: OriginSource
+}
+
+/** What readers of blobs on disk work with. */
+interface DiskReadersDependencies {
+  readonly store: Pick<PieceStore, 'find' | 'pin' | 'touch' | 'lost'>
+  readonly checks: DiskChecks
+  readonly origin: OriginBlobs
+  readonly metrics: DownloadMetrics
+  readonly log: Logger
+  /** A blob was given up, as its bytes are gone or damaged. */
+  readonly givenUp: (digest: string) => void
+}
+
+/** Opens blobs, whole or growing, that are on this node's disk; each reader goes on at the origin where the disk fails. */
+export class DiskReaders {
+  readonly #dependencies: DiskReadersDependencies
+
+  constructor(dependencies: DiskReadersDependencies) {
+    this.#dependencies = dependencies
+  }
+
+  /**
+   * A reader of the blob's file; undefined when there is none of its name. Throws StoreError.
+   * @param waitForPiece resolves when a piece may be read
+   */
+  open(
+    blob: StoredBlob,
+    wanted: Wanted,
+    waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>,
+  ): BlobReader | undefined {
+    const { store } = this.#dependencies
+    const unpin = store.pin(blob.digest)
+    store.touch(blob.digest)
+    try {
+      return FallbackReader.open(blob, {
+        waitForPiece,
+        passThrough: (error) => this.passThrough(wanted, blob.size, error),
+        closed: unpin,
+      })
+    } catch (error) {
+      unpin()
+      if (systemErrorCode(error) === 'ENOENT') return undefined
+      throw storeIoError('open', blob.file, error)
+    }
+  }
+
+  /** The same of a whole blob, whose bytes are checked before they are read. */
+  openWhole(blob: StoredBlob, wanted: Wanted): BlobReader | undefined {
+    return this.open(blob, wanted, (piece, signal) => this.#check(blob, piece, signal))
+  }
+
+  /** A reader that hands the origin's bytes on, since `error` keeps this node from keeping the blob, or giving it. */
+  passThrough({ digest, source }: Wanted, size: number, error: unknown): PassThroughReader {
+    const { log, metrics, origin } = this.#dependencies
+    const fields = { digest, registry: source.registry, repository: source.repository, err: error }
+    log.warn(fields, 'the blob can not be kept here: it goes from the origin straight to the client')
+    return new PassThroughReader({ digest, size, source }, { origin, metrics })
+  }
+
+  /** Forgets a blob whose bytes are gone, or damaged. */
+  async giveUp(blob: StoredBlob): Promise<void> {
+    await this.#dependencies.store.lost(blob)
+    this.#dependencies.givenUp(blob.digest)
+  }
+
+  /** Resolves when a piece of a whole blob may be read; gives the blob up when it is damaged. */
+  async #check(blob: StoredBlob, piece: number, signal: AbortSignal): Promise<void> {
+    const { checks, log, metrics, store } = this.#dependencies
+    if (await checks.isRight(blob, piece, signal)) return
+    const { digest, file } = blob
+    // Another reader may have seen it already.
+    if (store.find(digest) === blob) {
+      metrics.damagedBlobs.inc()
+      log.error({ digest, file, piece }, 'a blob on disk is damaged; given up, it will be fetched again')
+      await this.giveUp(blob)
+    }
+    throw new DownloadError('STORE_FAILED', `piece ${piece} of ${digest} is damaged on disk`)
+  }
+}
