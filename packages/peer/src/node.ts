@@ -38,7 +38,7 @@ import { Scrubber } from './store/scrubber.ts'
 import { ServedBlobs } from './store/served-blobs.ts'
 import { BlobStore } from './store/store.ts'
 import { createSwarmMetrics } from './swarm/metrics.ts'
-import { bootstrapNames } from './swarm/options.ts'
+import { bootstrapNames, checkBootstrap } from './swarm/options.ts'
 import { Swarm } from './swarm/swarm.ts'
 import { WorkerPool } from './workers/pool.ts'
 
@@ -50,6 +50,7 @@ export async function createNode(role: Role, options: NodeOptions, log: Logger):
   checkStoreOptions(options.store)
   checkLimits(options.limits)
   schedulerAddresses(options.schedulers)
+  checkBootstrap(options.libp2p.bootstrap)
   bootstrapNames(options.libp2p.bootstrapDns)
   const dataDir = await prepareDataFolder(options.dataDir)
   const identity = await loadOrCreateIdentity(join(dataDir, 'identity.key'))
@@ -88,7 +89,7 @@ class Node implements Service {
     const metrics = createMetricsRegistry()
     const originMetrics = createOriginMetrics(metrics)
     const limits = new NodeLimits(options.limits)
-    createLimitsMetrics(metrics, () => limits.current)
+    createLimitsMetrics(metrics, () => limits.inForce)
     const now = () => performance.now()
     this.#role = role
     this.#options = options
@@ -171,6 +172,7 @@ class Node implements Service {
         hello: () => this.#hello(),
         // The two name each other; the engine is made next.
         listener: () => this.#downloads,
+        originShare: (bytesPerSecond) => limits.shareOrigin(bytesPerSecond),
         log: log.child({ room: 'coordinator' }),
         now,
       },

@@ -25,14 +25,17 @@ const laneOptions = (defaultPort: number) =>
         default: 60_000,
         description: 'an idle connection is closed after this',
       }),
+      // TCP repeats a lost packet after 0.2 s, then 0.4, then 0.8: three in a row are no stall yet. A parent that waits for
+      // its own upload limit sends some bytes every 0.3 s.
       stallTimeoutMs: Type.Integer({
         minimum: 500,
-        default: 5000,
+        default: 2000,
         description: 'a parent that sends no byte for this long is left',
       }),
+      // The first packet is repeated after a second.
       connectTimeoutMs: Type.Integer({
         minimum: 100,
-        default: 3000,
+        default: 2000,
         description: 'to connect to a parent, TLS included',
       }),
     },

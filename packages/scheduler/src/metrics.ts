@@ -73,6 +73,16 @@ export function observe(registry: Registry, coordinator: Coordinator): void {
       this.set(core.blobs.size)
     },
   })
+  new Gauge({
+    name: 'shoal_scheduler_origin_fetches',
+    help: 'Blobs that a node fetches from the origin for all, and such as wait for their turn',
+    labelNames: ['state'],
+    registers,
+    collect() {
+      this.set({ state: 'running' }, core.leases.granted)
+      this.set({ state: 'waiting' }, core.leases.waiting)
+    },
+  })
   total('assignments_total', 'Pieces assigned', (counters) => counters.assignments)
   total('bans_total', 'Nodes banned for sending wrong bytes to several nodes', (counters) => counters.bans)
   total('pauses_total', 'Nodes paused because several nodes could not reach them', (counters) => counters.pauses)

@@ -1,5 +1,6 @@
 import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
+import { LEAST_SHARE } from './coordination/origin-budget.ts'
 
 /** Options of a scheduler. */
 export const schedulerOptions = Type.Object(
@@ -25,6 +26,23 @@ export const schedulerOptions = Type.Object(
       default: 10_000,
       description: 'milliseconds without a piece from the origin after which another node is to fetch',
     }),
+    origin: Type.Object(
+      {
+        maxFetches: Type.Integer({
+          minimum: 0,
+          maximum: 1_000_000,
+          default: 0,
+          description: 'blobs that the nodes fetch from origins at once, for all; the others wait; 0: no bound',
+        }),
+        bytesPerSecond: Type.Integer({
+          minimum: 0,
+          maximum: 2 ** 50,
+          default: 0,
+          description: `bytes a second that the nodes fetch from origins, all together; 0: no limit, else at least ${LEAST_SHARE}`,
+        }),
+      },
+      { additionalProperties: false, default: {} },
+    ),
     assignmentTimeoutMs: Type.Integer({
       minimum: 100,
       maximum: 3_600_000,

@@ -1,8 +1,9 @@
-import { Lifecycle, type Logger } from '@shoal/core'
+import { CoreError, Lifecycle, type Logger } from '@shoal/core'
 import { AdminServer, createMetricsRegistry, type Service, type ServiceDefinition } from '@shoal/core/service'
 import { adminRoutes } from './admin/routes.ts'
-import { Coordinator } from './coordination/coordinator.ts'
+import { Coordinator, type CoordinatorOptions } from './coordination/coordinator.ts'
 import { GrpcServer } from './coordination/grpc-server.ts'
+import { LEAST_SHARE } from './coordination/origin-budget.ts'
 import { createSchedulerMetrics, observe } from './metrics.ts'
 import { type SchedulerOptions, schedulerOptions } from './options.ts'
 import { observeTraffic } from './traffic/metrics.ts'
@@ -18,7 +19,10 @@ export class Scheduler implements Service {
     this.#options = options
     const registry = createMetricsRegistry()
     const metrics = createSchedulerMetrics(registry)
-    const coordinator = new Coordinator(options, { metrics, log: log.child({ room: 'coordination' }) })
+    const coordinator = new Coordinator(coordinatorOptions(options), {
+      metrics,
+      log: log.child({ room: 'coordination' }),
+    })
     observe(registry, coordinator)
     observeTraffic(registry, coordinator)
     this.#grpc = new GrpcServer(options.grpc, coordinator)
@@ -55,6 +59,20 @@ export const schedulerService: ServiceDefinition<typeof schedulerOptions> = {
   name: 'scheduler',
   schema: schedulerOptions,
   create: (options, log) => new Scheduler(options, log),
+}
+
+/** Throws CoreError `CONFIG_INVALID` for a limit that is too low. */
+function coordinatorOptions({ origin, ...options }: SchedulerOptions): CoordinatorOptions {
+  const { maxFetches, bytesPerSecond } = origin
+  if (bytesPerSecond > 0 && bytesPerSecond < LEAST_SHARE) {
+    const why = `nodes would take each other for broken; give at least ${LEAST_SHARE}, or 0 for no limit`
+    throw new CoreError('CONFIG_INVALID', `origin.bytesPerSecond (${bytesPerSecond}) is too low: ${why}`)
+  }
+  return {
+    ...options,
+    originBytesPerSecond: bytesPerSecond,
+    ...(maxFetches === 0 ? {} : { mostLeases: maxFetches }),
+  }
 }
 
 function bracketed(host: string): string {

@@ -2,7 +2,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { cut, heal, slowDown, spoilLinks } from '../cuts.ts'
 import type { Row } from '../row.ts'
 
-/** Longer than it takes to notice a scheduler that hangs (3 s) and a parent that stalls (5 s). */
+/** Far longer than it takes to notice a scheduler that hangs, or a parent that stalls: some 2 s each. */
 const PARTITION_MS = 8000
 const SLOWER = 20
 const FAR_MS = 50

@@ -14,6 +14,15 @@ export const SCHEDULER_ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'scheduler-stopped',
+    fault: 'the only scheduler stands still (SIGSTOP) from the half on, and never goes on',
+    strike: async ({ cluster, untilHeld }) => {
+      await untilHeld(cluster.nodes, 0.5)
+      for (const { process } of cluster.schedulers) process.signal('SIGSTOP')
+      return {}
+    },
+  },
+  {
     name: 'scheduler-absent',
     fault: 'no scheduler ever ran; nodes know each other by libp2p.bootstrap',
     schedulers: 0,

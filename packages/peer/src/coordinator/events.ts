@@ -44,12 +44,21 @@ export interface WholeBlob {
   readonly size: number
 }
 
+/** How fast the node may fetch from origins, all blobs together, by one scheduler. Bytes a second, at least 1. */
+export interface OriginShare {
+  readonly bytesPerSecond: number
+  /** While the node has no scheduler. */
+  readonly aloneBytesPerSecond: number
+}
+
 /** What a scheduler tells a node. Called in the order of the stream; must not throw. */
 export interface CommandListener {
   assigned(assignment: PieceAssignment): void
   leased(lease: OriginLease): void
   /** No node can get the blob from the origin; use another way. */
   swarmFailed(digest: string, reason: LeaseFailed_Reason): void
+  /** It is worth waiting: other nodes get pieces of the blob, or it has its turn at the origin to come. */
+  swarmGetsOn(digest: string): void
   pieceMapWanted(digest: string): void
   /** libp2p addresses of some nodes. */
   bootstrap(multiaddrs: readonly string[]): void

@@ -12,7 +12,7 @@ import {
 } from '@shoal/proto'
 import type { Event } from './event-queue.ts'
 import { EventSender } from './event-sender.ts'
-import type { BlobOrigin, CommandListener, ParentNode, Urgency } from './events.ts'
+import type { BlobOrigin, CommandListener, OriginShare, ParentNode, Urgency } from './events.ts'
 import { StreamNames } from './stream-names.ts'
 
 const SHA256_BYTES = 32
@@ -25,6 +25,7 @@ type Call = ClientDuplexStream<ConnectRequest, ConnectResponse>
 export interface StreamListener extends CommandListener {
   /** The scheduler has answered; it has been there for nodes for `uptimeMs`. */
   welcomed(uptimeMs: number): void
+  originShare(share: OriginShare): void
 }
 
 /** How a stream ended. */
@@ -188,6 +189,7 @@ export class SchedulerStream {
     if (command.$case === 'welcome') this.#welcome(command.value)
     else if (command.$case === 'swarm') this.#nameSwarm(command.value)
     else if (command.$case === 'parent') this.#names.nameParent(command.value)
+    else if (command.$case === 'originBudget') this.#listener.originShare(command.value)
     else if (command.$case === 'pieceMapWanted') {
       this.#mapsWanted.add(command.value.digest)
       this.#listener.pieceMapWanted(command.value.digest)
@@ -212,7 +214,9 @@ export class SchedulerStream {
   }
 
   /** Applies a command that names a swarm; false when what it names was never introduced. */
-  #applyInSwarm(command: Exclude<Command, { $case: 'welcome' | 'swarm' | 'parent' | 'pieceMapWanted' }>): boolean {
+  #applyInSwarm(
+    command: Exclude<Command, { $case: 'welcome' | 'swarm' | 'parent' | 'pieceMapWanted' | 'originBudget' }>,
+  ): boolean {
     const swarm = this.#names.swarm(command.value.swarm)
     if (swarm === undefined) return false
     const { digest } = swarm
@@ -231,8 +235,10 @@ export class SchedulerStream {
       const { firstPiece, pieceCount, origin } = command.value
       if (origin === undefined) return false
       this.#listener.leased({ ...swarm, firstPiece, pieceCount, origin })
-    } else {
+    } else if (command.$case === 'swarmFailed') {
       this.#listener.swarmFailed(digest, command.value.reason)
+    } else {
+      this.#listener.swarmGetsOn(digest)
     }
     return true
   }

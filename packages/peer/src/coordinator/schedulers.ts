@@ -2,6 +2,7 @@ import type { Logger, Startable } from '@shoal/core'
 import type { Hello, LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import { Announcements } from './announcements.ts'
 import type { BlobOrigin, Coordinator, CoordinatorListener, ParentNode, Urgency } from './events.ts'
+import { OriginShares } from './origin-shares.ts'
 import { type LiveScheduler, Ownership } from './ownership.ts'
 import { type LinkListener, SchedulerLink } from './scheduler-link.ts'
 import type { SchedulerStream } from './scheduler-stream.ts'
@@ -23,6 +24,8 @@ export interface SchedulersDependencies {
   readonly hello: () => Hello
   /** Who hears the schedulers; asked once, at start. */
   readonly listener: () => CoordinatorListener
+  /** Told how many bytes a second the node may fetch from origins by its schedulers' word; 0: they say nothing. */
+  readonly originShare?: (bytesPerSecond: number) => void
   readonly log: Logger
   /** Milliseconds of a clock that does not step back. */
   readonly now: () => number
@@ -49,6 +52,7 @@ export class Schedulers implements Coordinator, Startable {
   #live: readonly (LiveScheduler & { readonly stream: SchedulerStream })[] = []
   #ownership = new Ownership([], 0, 0)
   readonly #announcements: Announcements
+  readonly #originShares = new OriginShares()
   #timer: NodeJS.Timeout | undefined
   #isStopping = false
 
@@ -141,16 +145,35 @@ export class Schedulers implements Coordinator, Startable {
   #listenerOf(address: string): LinkListener {
     const listener = () => this.#dependencies.listener()
     return {
-      connected: () => this.#changed(),
-      disconnected: () => this.#changed(),
+      connected: () => {
+        this.#originShares.connected(address)
+        this.#shareChanged()
+        this.#changed()
+      },
+      disconnected: () => {
+        this.#originShares.disconnected(address)
+        this.#shareChanged()
+        this.#changed()
+      },
+      originShare: (share) => {
+        this.#originShares.told(address, share)
+        this.#shareChanged()
+      },
       assigned: (assignment) => listener().assigned(assignment),
       leased: (lease) => listener().leased(lease),
       swarmFailed: (digest, reason) => {
         if (this.#ownership.ownerOf(digest) === address) listener().swarmFailed(digest, reason)
       },
+      swarmGetsOn: (digest) => {
+        if (this.#ownership.ownerOf(digest) === address) listener().swarmGetsOn(digest)
+      },
       pieceMapWanted: (digest) => listener().pieceMapWanted(digest),
       bootstrap: (multiaddrs) => listener().bootstrap(multiaddrs),
     }
+  }
+
+  #shareChanged(): void {
+    this.#dependencies.originShare?.(this.#originShares.bytesPerSecond)
   }
 
   /** A scheduler came, went, or has been there long enough: some blobs have another owner or heir than before. */

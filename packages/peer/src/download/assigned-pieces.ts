@@ -31,6 +31,8 @@ export class AssignedPieces {
   }
   /** Further parents of pieces that are on their way, for when that fails. */
   readonly #secondChances = new Map<number, PieceAssignment[]>()
+  /** Hurries what is on its way by an assignment, by piece. */
+  readonly #hurries = new Map<number, AbortController>()
 
   constructor(
     blob: StoredBlob,
@@ -64,12 +66,18 @@ export class AssignedPieces {
     // On its way already: its arrival is reported whoever sent it, and frees this assignment too.
     if (!this.#flights.isOpen(piece)) {
       this.#secondChances.set(piece, [...(this.#secondChances.get(piece) ?? []), assignment].slice(-MOST_CHANCES))
+      // The scheduler finds it late; what still comes is waited for, as its bytes would have to come again.
+      this.#hurries.get(piece)?.abort()
       return
     }
     this.#flights.begin(piece)
+    const hurry = new AbortController()
+    this.#hurries.set(piece, hurry)
     try {
       const beganMs = now()
-      await workers.fetchPiece(pieceRequestOf(this.#blob, piece, sha256, parent), signal)
+      await workers
+        .fetchPiece(pieceRequestOf(this.#blob, this.#flights.arrivals, piece, sha256, parent), signal, hurry.signal)
+        .finally(() => this.#hurries.delete(piece))
       if (!(await listener.fetched(piece, sha256, parent.role))) return
       coordinator.pieceDone(digest, piece, parent, Math.round((now() - beganMs) * 1000))
     } catch (error) {

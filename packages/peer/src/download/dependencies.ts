@@ -21,6 +21,8 @@ export interface OriginRequest {
   readonly file: string
   /** Whether the file is made for the one piece that the blob is; else, and left out, it exists. */
   readonly isNewFile?: boolean
+  /** One number that changes whenever bytes come; left out: nobody asks. */
+  readonly arrivals?: Int32Array<SharedArrayBuffer>
   readonly source: OriginSource
 }
 
@@ -38,8 +40,11 @@ export interface GrowingBlob {
 
 /** The work that is done off the main thread. */
 export interface PieceWorkers {
-  /** Fetches, verifies and writes a piece; rejects with LaneError. */
-  fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<{ durationMs: number }>
+  /**
+   * Fetches, verifies and writes a piece; rejects with LaneError.
+   * @param hurry aborts when another parent is at hand for the piece: this one is left, as stalled, when it is quiet
+   */
+  fetchPiece(request: PieceRequest, signal: AbortSignal, hurry: AbortSignal): Promise<{ durationMs: number }>
   /** Fetches and writes pieces, reporting each with its sha256 as it is written; rejects with OriginError. */
   fetchFromOrigin(
     request: OriginRequest,

@@ -39,8 +39,8 @@ export class DownloadWorkers implements PieceWorkers {
     this.#underWay = dependencies.underWay
   }
 
-  fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<{ durationMs: number }> {
-    return this.#run(request.length, signal, () => this.#workers.fetchPiece(request, signal))
+  fetchPiece(request: PieceRequest, signal: AbortSignal, hurry: AbortSignal): Promise<{ durationMs: number }> {
+    return this.#run(request.length, signal, () => this.#workers.fetchPiece(request, signal, hurry))
   }
 
   fetchFromOrigin(

@@ -15,6 +15,7 @@ import {
   type Standing,
   standingAfterOriginFailed,
 } from './ladder.ts'
+import { Moves } from './moves.ts'
 import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
@@ -64,6 +65,7 @@ export class Download {
   readonly #assigned: AssignedPieces
   readonly #originFetch: OriginFetch
   readonly #holderFetch: HolderFetch
+  readonly #moves: Moves
   readonly #stopping = new AbortController()
   readonly #isSwarmDistrusted: boolean
   readonly #beganMs: number
@@ -100,6 +102,7 @@ export class Download {
     this.#options = options
     this.#dependencies = dependencies
     this.#flights = new PieceFlights(blob)
+    this.#moves = new Moves(this.#flights.arrivals, dependencies.now)
     this.#beganMs = dependencies.now()
     this.#lastProgressMs = this.#beganMs
     this.#disconnectedSinceMs = disconnectedSinceMs
@@ -159,6 +162,15 @@ export class Download {
   /** Whether pieces are on their way from the origin. */
   get isFetchingFromOrigin(): boolean {
     return this.#originFetch.isRunning
+  }
+
+  /**
+   * When bytes last came from anyone, were being checked, or were held back by our own limits, or the scheduler said
+   * that the swarm gets on; undefined: never. Bytes count as soon as they come, as the first piece of a large blob may
+   * take long.
+   */
+  get movedMs(): number | undefined {
+    return this.#moves.lastMs(this.#isFinishing || this.#isHeldBack)
   }
 
   /** Somebody on this node wants the blob: joins the swarm, or takes the next way when there is none. */
@@ -252,13 +264,19 @@ export class Download {
     this.check()
   }
 
+  /** The scheduler says that others get pieces, and that this node will: no reason to lose patience. */
+  swarmGetsOn(): void {
+    this.#moves.movedElsewhere()
+    if (this.#standing.rung === 'scheduler') this.#lastProgressMs = this.#dependencies.now()
+  }
+
   /** Moves on the ladder when it is time, and fetches what that allows. Called a few times a second. */
   check(): void {
+    // What came since the last look is to be dated now, not when a client asks.
+    void this.movedMs
     if (this.#urgency === undefined || this.#outcome !== undefined || this.#isFinishing) return
     // Pieces that are slow because we hold them back are no reason to go and load the origin.
-    if (this.#flights.count > 0 && this.#dependencies.isHeldBack?.() === true) {
-      this.#lastProgressMs = this.#dependencies.now()
-    }
+    if (this.#isHeldBack) this.#lastProgressMs = this.#dependencies.now()
     this.#stand(nextStanding(this.#standing, this.#view(), this.#options))
     this.#holderFetch.tick()
     this.#originFetch.allowAll(this.#standing.rung === 'origin')
@@ -272,6 +290,11 @@ export class Download {
   /** Ends the download for a reason outside of it; what is held stays held. */
   fail(error: DownloadError): void {
     this.#finish(error)
+  }
+
+  /** Whether our own limits hold back what is on its way. */
+  get #isHeldBack(): boolean {
+    return this.#flights.count > 0 && this.#dependencies.isHeldBack?.() === true
   }
 
   #isReadable(piece: number): boolean {

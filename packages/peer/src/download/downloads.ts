@@ -5,6 +5,7 @@ import type { StoredBlob } from '../store/blob.ts'
 import type { StoreError } from '../store/errors.ts'
 import type { PieceHasher } from '../store/recovery.ts'
 import type { Holdings, HoldingsSource, Wanted } from '../swarm/holders.ts'
+import { Announced } from './announced.ts'
 import { ChosenFetchers } from './chosen-fetchers.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
 import { DiskChecks } from './disk-checks.ts'
@@ -54,6 +55,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   readonly #stopping = new AbortController()
   readonly #forOthers: FetchesForOthers
   readonly #chosen = new ChosenFetchers()
+  readonly #announced: Announced
   /** Since when there is no scheduler; undefined while there is one. */
   #schedulerGoneMs: number | undefined
   #timer: NodeJS.Timeout | undefined
@@ -87,6 +89,12 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       now,
       signal: this.#stopping.signal,
     })
+    this.#announced = new Announced({
+      want: (request) => this.want(request, 'prefetch'),
+      isNeeded: (digest) => !dependencies.store.find(digest)?.isComplete && !this.#active.has(digest),
+      log,
+      signal: this.#stopping.signal,
+    })
   }
 
   get activeCount(): number {
@@ -110,6 +118,11 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   /** Active downloads, and the last ones that ended. */
   summaries(): DownloadSummary[] {
     return [...this.#ended.values(), ...[...this.#active.values()].map((download) => summaryOf(download, 'active'))]
+  }
+
+  /** When anything last moved in the download of a blob; undefined: never, or there is none. */
+  movedMs(digest: string): number | undefined {
+    return this.#active.get(digest)?.movedMs
   }
 
   /** Bytes of a blob that is here, in whole or in part; undefined when it is not known. */
@@ -169,17 +182,9 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     if (!this.#active.has(digest)) this.#withdrawUnlessWhole(digest)
   }
 
-  /** Begins downloads of blobs that a manifest announced and that are not here; their failures are only logged. */
+  /** Fetches blobs that a manifest announced, in their turn; their failures are only logged. */
   announce(requests: readonly BlobRequest[]): void {
-    for (const request of requests) {
-      if (this.#dependencies.store.find(request.digest)?.isComplete || this.#active.has(request.digest)) continue
-      this.want(request, 'prefetch').catch((error: unknown) => {
-        this.#dependencies.log.warn(
-          { digest: request.digest, err: error },
-          'an announced blob can not be fetched ahead',
-        )
-      })
-    }
+    this.#announced.add(requests)
   }
 
   connected(isConcerned: (digest: string) => boolean): void {
@@ -228,6 +233,10 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
 
   swarmFailed(digest: string, reason: LeaseFailed_Reason): void {
     this.#active.get(digest)?.swarmFailed(reason)
+  }
+
+  swarmGetsOn(digest: string): void {
+    this.#active.get(digest)?.swarmGetsOn()
   }
 
   pieceMapWanted(digest: string): void {

@@ -6,6 +6,7 @@ import type { PieceWorkers } from './dependencies.ts'
 import { type KnownHolder, KnownHolders } from './known-holders.ts'
 import { choosePiece } from './piece-choice.ts'
 import type { PieceFlights } from './piece-flights.ts'
+import { PiecePace } from './piece-pace.ts'
 import { pieceRequestOf } from './piece-request.ts'
 
 /** Nodes that fetch a blob from the origin on behalf of all, when there is no scheduler to choose them. */
@@ -25,6 +26,13 @@ const SHA256_BYTES = 32
 interface Fetcher {
   readonly peerId: string
   readonly firstPiece: number
+}
+
+/** A piece on its way from a holder. */
+interface Flight {
+  readonly holder: KnownHolder
+  readonly beganMs: number
+  readonly hurry: AbortController
 }
 
 /** What happens to pieces fetched from holders. */
@@ -63,7 +71,8 @@ export class HolderFetch {
   /** Whom the origin does not refuse, by word of those. */
   readonly #chosen = new Set<string>()
   #mayFetch = false
-  #inFlight = 0
+  readonly #inFlight = new Map<number, Flight>()
+  readonly #pace = new PiecePace()
   #round: Promise<void> | undefined
   #isMeeting = false
   #isElected = false
@@ -103,7 +112,9 @@ export class HolderFetch {
   /** Whether some known node has, or is fetching from the origin, some of what is missing. */
   get hasHope(): boolean {
     if (!this.#mayFetch) return false
-    return this.#inFlight > 0 || this.#known.hasAny(this.#blob.layout.count, (piece) => !this.#blob.have.has(piece))
+    return (
+      this.#inFlight.size > 0 || this.#known.hasAny(this.#blob.layout.count, (piece) => !this.#blob.have.has(piece))
+    )
   }
 
   /** Allows to fetch from holders, or no longer; pieces on their way still come. */
@@ -132,7 +143,8 @@ export class HolderFetch {
   tick(): void {
     if (!this.#mayFetch || this.#dependencies.signal.aborted) return
     this.#pump()
-    const refreshMs = this.#inFlight > 0 ? REFRESH_MS : IDLE_REFRESH_MS
+    this.#hurryLate()
+    const refreshMs = this.#inFlight.size > 0 ? REFRESH_MS : IDLE_REFRESH_MS
     if (this.#round !== undefined || this.#dependencies.now() - this.#askedMs < refreshMs) return
     this.#askedMs = this.#dependencies.now()
     this.#round = this.#askAll().finally(() => {
@@ -237,7 +249,7 @@ export class HolderFetch {
     const { now, random, signal } = this.#dependencies
     const { count } = this.#blob.layout
     const isOpen = (piece: number) => this.#flights.isOpen(piece)
-    while (this.#mayFetch && this.#inFlight < this.#options.holderStreams && !signal.aborted) {
+    while (this.#mayFetch && this.#inFlight.size < this.#options.holderStreams && !signal.aborted) {
       const choice = choosePiece({ count, isOpen, holders: this.#known.at(now()) }, random)
       if (choice === undefined) return
       this.#flights.begin(choice.piece)
@@ -245,14 +257,27 @@ export class HolderFetch {
     }
   }
 
+  /** Has holders left that are quiet while a piece of theirs is late and another one has it. */
+  #hurryLate(): void {
+    const nowMs = this.#dependencies.now()
+    for (const [piece, { holder, beganMs, hurry }] of this.#inFlight) {
+      if (hurry.signal.aborted || nowMs - beganMs < this.#pace.lateMs) continue
+      const isToBeHad = this.#known.at(nowMs).some((one) => one !== holder && one.isFree && one.have.has(piece))
+      if (isToBeHad) hurry.abort()
+    }
+  }
+
   async #fetch(piece: number, holder: KnownHolder): Promise<void> {
     const { listener, now, signal, workers } = this.#dependencies
     const { peerId, sha256s } = holder.view
     const sha256 = sha256s.slice(piece * SHA256_BYTES, (piece + 1) * SHA256_BYTES)
-    this.#inFlight++
+    const flight: Flight = { holder, beganMs: now(), hurry: new AbortController() }
+    this.#inFlight.set(piece, flight)
     holder.inFlight++
     try {
-      await workers.fetchPiece(pieceRequestOf(this.#blob, piece, sha256, holder.view), signal)
+      const request = pieceRequestOf(this.#blob, this.#flights.arrivals, piece, sha256, holder.view)
+      await workers.fetchPiece(request, signal, flight.hurry.signal)
+      this.#pace.came(now() - flight.beganMs)
       this.#known.succeeded(holder)
       listener.fetched(piece, sha256)
     } catch (error) {
@@ -261,7 +286,7 @@ export class HolderFetch {
       const code = error instanceof ShoalError ? error.code : 'local'
       listener.failed(piece, peerId, code, this.#known.failed(holder, piece, code, now()))
     } finally {
-      this.#inFlight--
+      if (this.#inFlight.get(piece) === flight) this.#inFlight.delete(piece)
       holder.inFlight--
       this.#pump()
     }

@@ -106,6 +106,8 @@ export class KnownHolders {
       return false
     }
     const isWrong = WRONG.has(code)
+    // Several pieces were on their way on one connection: it failed once.
+    if (!isWrong && holder.restUntilMs > nowMs) return false
     holder.restUntilMs = nowMs + SILENT_MS * 2 ** holder.failures
     if (isWrong || ++holder.failures >= MAX_FAILURES) {
       this.#barred.add(peerId)

@@ -137,6 +137,7 @@ export class OriginFetch {
         size: this.#blob.size,
         file: this.#blob.file,
         isNewFile: this.#blob.isOnePiece,
+        arrivals: this.#flights.arrivals,
         firstPiece,
         pieceCount: run.firstPiece + run.pieceCount - firstPiece,
         source,

@@ -1,9 +1,13 @@
 import type { LaneParent, PieceRequest } from '../lane/piece-fetch.ts'
 import type { StoredBlob } from '../store/blob.ts'
 
-/** The request for a piece of `blob` from `parent`. */
+/**
+ * The request for a piece of `blob` from `parent`.
+ * @param arrivals one number that changes whenever bytes come
+ */
 export function pieceRequestOf(
   blob: StoredBlob,
+  arrivals: Int32Array<SharedArrayBuffer>,
   piece: number,
   sha256: Uint8Array,
   { peerId, host, port }: LaneParent,
@@ -16,6 +20,7 @@ export function pieceRequestOf(
     sha256,
     file: blob.file,
     isNewFile: blob.isOnePiece,
+    arrivals,
     parent: { peerId, host, port },
   }
 }

@@ -7,6 +7,7 @@ import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
 import { LANE_ALPN, peerOf } from './peer-certificate.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
+import { SECOND_LOOK_MS } from './quiet.ts'
 import type { ThreadCounts } from './shared-counts.ts'
 
 /** What the connections of one client share. */
@@ -23,8 +24,6 @@ export interface ClientContext {
 
 /** Requests on the wire at once: the parent has the next one at hand while it sends; more would only queue there. */
 const MAX_IN_FLIGHT = 8
-/** A parent that seems to have stalled gets this much longer: the event loop may have stood still, not the parent. */
-const SECOND_LOOK_MS = 50
 
 interface InFlight {
   readonly id: number
@@ -45,6 +44,8 @@ export class ClientConnection implements FrameSink {
   #nextId = 0
   #responses = 0
   #isSuspect = false
+  /** When the parent last sent anything, or it was last we who did not read. */
+  #heardMs = performance.now()
   #timer: NodeJS.Timeout
   #socketError: Error | undefined
 
@@ -81,10 +82,18 @@ export class ClientConnection implements FrameSink {
   request(fetch: PieceFetch): void {
     if (this.#state === 'closed') {
       fetch.fail(this.#lost())
-    } else {
-      this.#waiting.push(fetch)
-      this.#send()
+      return
     }
+    const wasIdle = this.isIdle
+    this.#waiting.push(fetch)
+    this.#send()
+    // A parent that is silent already does not get longer by being asked for more.
+    if (wasIdle) this.#watch()
+  }
+
+  /** For how long the parent has sent nothing since `sinceMs`; 0 while it is we who do not read. */
+  quietMs(sinceMs: number): number {
+    return this.#brake?.isOn === true ? 0 : performance.now() - Math.max(sinceMs, this.#heardMs)
   }
 
   /** The piece is not wanted any more: unless others are, there is no use in reading it to its end. */
@@ -122,6 +131,7 @@ export class ClientConnection implements FrameSink {
     if (head.fetch.received === head.fetch.request.length) {
       this.#inFlight.shift()
       this.#send()
+      this.#watch()
     } else if (head.fetch.isSettled && !wasSettled) {
       this.#closeIfUnwanted()
     }
@@ -129,6 +139,7 @@ export class ClientConnection implements FrameSink {
 
   #read(bytes: number, buffer: Uint8Array): boolean {
     if (this.#state === 'closed') return false
+    this.#heardMs = performance.now()
     if (this.#isSuspect) this.#watch()
     else this.#timer.refresh()
     try {
@@ -144,6 +155,7 @@ export class ClientConnection implements FrameSink {
   }
 
   #readOn(): void {
+    this.#heardMs = performance.now()
     this.#watch()
     this.#socket.resume()
   }
@@ -177,6 +189,7 @@ export class ClientConnection implements FrameSink {
     }
     this.#state = 'ready'
     this.#send()
+    this.#watch()
   }
 
   #send(): void {
@@ -190,7 +203,6 @@ export class ClientConnection implements FrameSink {
       const { digest, piece, offset, length } = fetch.request
       this.#socket.write(encodeFrame({ type: 'request', id, digest, piece, offset, length }))
     }
-    this.#watch()
   }
 
   #watch(): void {
@@ -223,6 +235,7 @@ export class ClientConnection implements FrameSink {
       fetch.fail(new LaneError('notHeld', `${from} ${why} piece ${piece} of ${digest}`))
     }
     this.#send()
+    this.#watch()
   }
 
   #closeIfUnwanted(): void {

@@ -4,6 +4,7 @@ import { ClientConnection, type ClientContext } from './client-connection.ts'
 import { LaneError } from './errors.ts'
 import { type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { type LaneParent, PieceFetch, type PieceRequest } from './piece-fetch.ts'
+import { watchForQuiet } from './quiet.ts'
 import type { LaneOutcome, ThreadCounts } from './shared-counts.ts'
 
 export interface LaneClientOptions {
@@ -52,15 +53,16 @@ export class LaneClient {
   /**
    * Fetches a piece into its file and verifies it. When it resolves or rejects, nothing is written any more. Throws
    * LaneError.
+   * @param hurry aborts when another parent is at hand for the piece: this one has stalled when it is quiet for long
    */
-  async fetch(request: PieceRequest, signal: AbortSignal): Promise<void> {
+  async fetch(request: PieceRequest, signal: AbortSignal, hurry?: AbortSignal): Promise<void> {
     let outcome: LaneOutcome = 'ok'
     let bytes = 0
     try {
       for (let attempt = 0; ; attempt++) {
         const fetch = new PieceFetch(request, this.#freeStages)
         try {
-          await this.#attempt(fetch, signal)
+          await this.#attempt(fetch, signal, hurry)
           return
         } catch (error) {
           // A kept connection may have been closed by the parent for idleness just as we asked.
@@ -83,12 +85,18 @@ export class LaneClient {
     }
   }
 
-  async #attempt(fetch: PieceFetch, signal: AbortSignal): Promise<void> {
+  async #attempt(fetch: PieceFetch, signal: AbortSignal, hurry: AbortSignal | undefined): Promise<void> {
     const { parent } = fetch.request
     let connection: ClientConnection | undefined
-    const abort = () => {
-      fetch.fail(aborted(fetch.request))
+    let stopWatch = () => {}
+    const leave = (error: LaneError) => {
+      fetch.fail(error)
       connection?.drop(fetch)
+    }
+    const abort = () => leave(aborted(fetch.request))
+    const watch = () => {
+      const quietMs = () => connection?.quietMs(fetch.beganMs) ?? 0
+      stopWatch = watchForQuiet(quietMs, () => leave(quiet(fetch.request)))
     }
     if (signal.aborted) abort()
     else signal.addEventListener('abort', abort, { once: true })
@@ -96,6 +104,8 @@ export class LaneClient {
       if (!fetch.isSettled) {
         connection = this.#connectionTo(parent)
         connection.request(fetch)
+        if (hurry?.aborted) watch()
+        else hurry?.addEventListener('abort', watch, { once: true })
       }
     } catch (cause) {
       fetch.fail(new LaneError('unreachable', `${parent.host}:${parent.port} is no address of a lane`, { cause }))
@@ -104,6 +114,8 @@ export class LaneClient {
       await fetch.done
     } finally {
       signal.removeEventListener('abort', abort)
+      hurry?.removeEventListener('abort', watch)
+      stopWatch()
     }
   }
 
@@ -133,4 +145,9 @@ export class LaneClient {
 
 function aborted(request: PieceRequest): LaneError {
   return new LaneError('aborted', `the fetch of piece ${request.piece} of ${request.digest} was aborted`)
+}
+
+function quiet({ piece, digest, parent }: PieceRequest): LaneError {
+  const message = `${parent.peerId} sends nothing of piece ${piece} of ${digest}, which another node is to send`
+  return new LaneError('stalled', message)
 }

@@ -26,6 +26,8 @@ export interface PieceRequest {
   readonly file: string
   /** Whether the file is made for the piece, which is all of it; else, and left out, it exists. */
   readonly isNewFile?: boolean
+  /** One number that changes whenever bytes come; left out: nobody asks. */
+  readonly arrivals?: Int32Array<SharedArrayBuffer>
   readonly parent: LaneParent
 }
 
@@ -43,6 +45,7 @@ const MAX_FREE_STAGES = 16
  */
 export class PieceFetch {
   readonly request: PieceRequest
+  readonly beganMs = performance.now()
   /** Bytes that came. */
   received = 0
   /** Resolves when the piece is verified and written; rejects with a LaneError. */
@@ -80,6 +83,7 @@ export class PieceFetch {
   /** The next bytes; the last ones complete the piece. Those that come after it failed are dropped. */
   accept(bytes: Buffer): void {
     this.received += bytes.length
+    if (this.request.arrivals !== undefined) Atomics.add(this.request.arrivals, 0, 1)
     if (this.#isSettled) return
     this.#stage ??= this.#freeStages.pop() ?? Buffer.allocUnsafeSlow(STAGE_BYTES)
     try {

@@ -181,10 +181,10 @@ export class ServerConnection implements FrameSink {
     // It is we who wait, not the peer.
     clearTimeout(this.#timer)
     const bytes = Math.min(CHUNK_BYTES, turns.sliceBytes, this.#left)
-    this.#turn = turns.wait(this.#requester, bytes, () => {
+    this.#turn = turns.wait(this.#requester, bytes, (granted) => {
       this.#turn = undefined
       this.#expireIn(this.#context.writeTimeoutMs)
-      this.#readChunk(bytes)
+      this.#readChunk(granted)
     })
   }
 

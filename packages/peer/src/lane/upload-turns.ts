@@ -17,6 +17,9 @@ const SLICES_PER_SECOND = 16
 const YIELD_NS = 10e6
 /** What a requester had too much is remembered for so long at most. */
 const MEMORY_NS = 1e9
+/** Who waits for so long sends a few bytes before its turn: a peer takes a parent that sends nothing for stalled. */
+const SIGN_NS = 300e6
+const SIGN_BYTES = 1024
 
 export function createSharesMemory(): SharesMemory {
   return new SharedArrayBuffer(SHARES * BigInt64Array.BYTES_PER_ELEMENT)
@@ -61,22 +64,31 @@ export class UploadTurns {
   }
 
   /**
-   * Calls `go` once when the requester may send `bytes`, which are paid for then. Returns the turn it waits for;
-   * undefined when it came at once.
+   * Calls `go` once with how much the requester may send, which is paid for then: `bytes` when its turn has come, some
+   * of them as a sign of life when that takes long. Returns the turn it waits for; undefined when it came at once.
    */
-  wait(requester: number, bytes: number, go: () => void): Turn | undefined {
+  wait(requester: number, bytes: number, go: (bytes: number) => void): Turn | undefined {
     const first = this.#tryTake(requester, bytes)
     if (first === 0) {
-      go()
+      go(bytes)
       return undefined
     }
+    const signNs = this.#nowNs() + SIGN_NS
     const attempt = () => {
       const waitNs = this.#tryTake(requester, bytes)
-      if (waitNs === 0) go()
-      else sleeper = this.#bucket.sleep(waitNs, attempt)
+      const leftNs = signNs - this.#nowNs()
+      if (waitNs === 0) go(bytes)
+      else if (leftNs > 0) sleeper = this.#bucket.sleep(Math.min(waitNs, leftNs), attempt)
+      else go(this.#takeSign(bytes))
     }
-    let sleeper = this.#bucket.sleep(first, attempt)
+    let sleeper = this.#bucket.sleep(Math.min(first, SIGN_NS), attempt)
     return { cancel: () => sleeper.cancel() }
+  }
+
+  #takeSign(bytes: number): number {
+    const sign = Math.min(bytes, SIGN_BYTES)
+    this.#bucket.charge(sign)
+    return sign
   }
 
   #tryTake(requester: number, bytes: number): number {

@@ -9,7 +9,7 @@ const MIB = 1024 * KIB
  * take 512 KiB, and the kernel's buffers make room in steps of up to some 400 KiB; 64 KiB/s, all for one transfer
  * (transfersUnder), needs 8 s for the one and 6 s for the other.
  */
-const LOWEST_LIMIT = 64 * KIB
+export const LOWEST_LIMIT = 64 * KIB
 const HIGHEST_LIMIT = 1024 * 1024 * MIB
 
 /** What each transfer under a limit is to have, so that its piece comes before others lose patience. */

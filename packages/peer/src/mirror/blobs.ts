@@ -1,11 +1,13 @@
 import type { OutgoingHttpHeaders } from 'node:http'
-import { type ByteRange, type Logger, parseRange, writeBody } from '@shoal/core'
+import { type ByteRange, type Logger, parseRange, withDeadline, writeBody } from '@shoal/core'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
 import type { BlobReader } from '../download/reader.ts'
 import type { OriginClient } from '../origin/client.ts'
+import { originError } from '../origin/errors.ts'
 import type { Access } from './access.ts'
 import { failure, isOriginAway } from './failure.ts'
+import { FirstByte } from './first-byte.ts'
 import type { MirrorMetrics } from './metrics.ts'
 import { clientGone, sendFailure } from './reply.ts'
 import type { Upstream } from './upstream.ts'
@@ -24,25 +26,41 @@ export class Blobs {
   readonly #access: Access
   readonly #metrics: MirrorMetrics
   readonly #log: Logger
+  readonly #now: () => number
+  readonly #firstByteTimeoutMs: number
+  readonly #firstByte: FirstByte
 
-  constructor(dependencies: {
-    downloads: Downloads
-    origin: OriginClient
-    access: Access
-    metrics: MirrorMetrics
-    log: Logger
-  }) {
+  constructor(
+    options: { readonly firstByteTimeoutMs: number },
+    dependencies: {
+      downloads: Downloads
+      origin: OriginClient
+      access: Access
+      metrics: MirrorMetrics
+      log: Logger
+      now: () => number
+    },
+  ) {
+    const { log, now } = dependencies
     this.#downloads = dependencies.downloads
     this.#origin = dependencies.origin
     this.#access = dependencies.access
     this.#metrics = dependencies.metrics
-    this.#log = dependencies.log
+    this.#log = log
+    this.#now = now
+    this.#firstByteTimeoutMs = options.firstByteTimeoutMs
+    this.#firstByte = new FirstByte(options.firstByteTimeoutMs, {
+      movedMs: (digest) => this.#downloads.movedMs(digest),
+      askOrigin: (wish, signal) => this.#askOrigin(wish, signal),
+      log,
+      now,
+    })
   }
 
   /** Answers GET or HEAD. Throws what `failureOf` knows before the first byte is sent. */
   async serve(wish: BlobMirrorRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const signal = clientGone(reply)
-    const beganMs = performance.now()
+    const beganMs = this.#now()
     const originSize = await this.#checkAccess(wish, signal)
     const known = originSize ?? this.#access.sizeOf(wish.upstream, wish.digest)
     const size = this.#downloads.sizeOf(wish.digest) ?? known
@@ -54,14 +72,19 @@ export class Blobs {
       const length = size ?? (await this.#originSize(wish, signal))
       return reply.header('content-length', length).type('application/octet-stream').send()
     }
-    const reader = await this.#open(wish, size)
-    closeWith(reply, reader)
-    const range = this.#rangeOf(request, reply, reader.size)
-    if (range === undefined) return reply
-    const bytes = reader.read(range, signal)
-    // The first byte is awaited before the head is sent, so that a failure is still an honest answer.
-    const first = await bytes.next()
-    this.#metrics.firstByteSeconds.observe((performance.now() - beganMs) / 1000)
+    const begun = await this.#firstByte.within(wish, beganMs, signal, async (isWanted) => {
+      const reader = await this.#open(wish, size)
+      closeWith(reply, reader)
+      isWanted.throwIfAborted()
+      const range = this.#rangeOf(request, reply, reader.size)
+      if (range === undefined) return undefined
+      const bytes = reader.read(range, isWanted)
+      // The first byte is awaited before the head is sent, so that a failure is still an honest answer.
+      return { range, bytes, first: await bytes.next() }
+    })
+    if (begun === undefined) return reply
+    const { range, bytes, first } = begun
+    this.#metrics.firstByteSeconds.observe((this.#now() - beganMs) / 1000)
     reply.header('content-length', range.end - range.start + 1).type('application/octet-stream')
     await this.#send(reply, wish.digest, first, bytes)
     return reply
@@ -118,19 +141,40 @@ export class Blobs {
     const { upstream, authorization, digest } = wish
     const isContent = this.#access.isContent(upstream, digest)
     if (isContent && this.#access.isGranted(upstream, authorization)) return undefined
+    const wasGranted = isContent && this.#access.wasGranted(upstream, authorization)
+    // Whoever may be served without its answer must not spend the whole time on that.
+    const timeoutMs = wasGranted ? this.#firstByteTimeoutMs / 2 : this.#firstByteTimeoutMs
     try {
-      return await this.#originSize(wish, signal)
+      return await this.#originSize(wish, signal, timeoutMs)
     } catch (error) {
-      if (isOriginAway(error) && isContent && this.#access.wasGranted(upstream, authorization)) return undefined
+      if (isOriginAway(error) && wasGranted) return undefined
       throw error
     }
   }
 
-  async #originSize({ upstream, digest, authorization }: BlobMirrorRequest, signal: AbortSignal): Promise<number> {
-    const { size } = await this.#origin.headBlob({ ...upstream, digest, authorization, signal })
+  async #originSize(
+    { upstream, digest, authorization }: BlobMirrorRequest,
+    signal: AbortSignal,
+    timeoutMs = this.#firstByteTimeoutMs,
+  ): Promise<number> {
+    const inTime = withDeadline(timeoutMs, signal)
+    const { size } = await this.#origin
+      .headBlob({ ...upstream, digest, authorization, signal: inTime })
+      .catch((cause: unknown) => {
+        if (!inTime.aborted || signal.aborted) throw cause
+        throw originError('STALLED', upstream, `the origin did not answer in ${timeoutMs} ms`, { cause })
+      })
     this.#access.grant(upstream, authorization)
     this.#access.addContent(upstream, digest, size)
     return size
+  }
+
+  /** Asks the origin for one byte of the blob, or, while that can not be asked for, for its size. */
+  async #askOrigin({ upstream, digest, authorization }: BlobMirrorRequest, signal: AbortSignal): Promise<void> {
+    const call = { ...upstream, digest, authorization, signal }
+    const size = this.#downloads.sizeOf(digest) ?? this.#access.sizeOf(upstream, digest) ?? 0
+    if (size === 0) await this.#origin.headBlob(call)
+    else await this.#origin.fetchBlob({ ...call, start: 0, end: 0, size }, () => {})
   }
 
   #open({ upstream, digest, authorization }: BlobMirrorRequest, size: number | undefined): Promise<BlobReader> {

@@ -24,6 +24,13 @@ export const mirrorOptions = (defaultPort: number) =>
         default: 300_000,
         description: "how long the origin's yes to a client's credentials holds for what is cached",
       }),
+      firstByteTimeoutMs: Type.Integer({
+        minimum: 500,
+        maximum: 600_000,
+        default: 5000,
+        description:
+          'how long a client waits for the first byte of a blob while nothing moves, here or at the origin; then it gets an error',
+      }),
     },
     { additionalProperties: false, default: {} },
   )

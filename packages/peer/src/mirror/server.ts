@@ -18,6 +18,7 @@ export interface MirrorOptions {
   readonly defaultRegistry: string
   readonly tagTtlMs: number
   readonly accessTtlMs: number
+  readonly firstByteTimeoutMs: number
   /** Registries that the node's `origins` lists. */
   readonly listed: ReadonlySet<string>
 }
@@ -51,7 +52,8 @@ export class Mirror implements Startable {
     const { origin, manifests: cache, log, metrics, now, downloads } = dependencies
     this.#access = new Access({ ttlMs: options.accessTtlMs }, { now })
     this.#manifests = new Manifests(options, { origin, cache, access: this.#access, log, now })
-    this.#blobs = new Blobs({ downloads, origin, access: this.#access, metrics, log })
+    const { firstByteTimeoutMs } = options
+    this.#blobs = new Blobs({ firstByteTimeoutMs }, { downloads, origin, access: this.#access, metrics, log, now })
     this.#server = Fastify({
       forceCloseConnections: true,
       exposeHeadRoutes: false,

@@ -14,7 +14,7 @@ import { NodeLimits } from '../limits/node-limits.ts'
 import { outcomeOf } from '../origin/errors.ts'
 import type { OriginMetrics } from '../origin/metrics.ts'
 import type { OriginClientOptions } from '../origin/options.ts'
-import { createCancelFlag, setCancelFlag } from './cancel-flag.ts'
+import { createCancelFlag, setCancelFlag, setHurryFlag } from './cancel-flag.ts'
 import { unpackFailure } from './failures.ts'
 import type { LaneOptions, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
 import type { WrittenPiece } from './origin-run.ts'
@@ -79,7 +79,7 @@ export class WorkerPool implements Startable {
       if (this.#starting !== starting) return
       this.#running = running
       // They may have changed since the first threads were told.
-      running.lines.limit(this.#limits.current)
+      running.lines.limit(this.#limits.inForce)
     } catch (error) {
       if (this.#starting === starting) this.#starting = undefined
       throw error
@@ -103,9 +103,14 @@ export class WorkerPool implements Startable {
    * Fetches a piece from a parent, checks its sha256 and writes it into the file. It is written as it arrives, so its
    * place in the file holds anything until this resolves; a piece must have one writer at a time. Once this has
    * settled nothing is written any more. Throws LaneError.
+   * @param hurry aborts when another parent is at hand: this one is left as stalled when it is quiet for long
    */
-  fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<TaskTable['fetchPiece']['output']> {
-    return this.#limits.fetches.pass(signal, () => this.#run('fetchPiece', request, signal))
+  fetchPiece(
+    request: PieceRequest,
+    signal: AbortSignal,
+    hurry?: AbortSignal,
+  ): Promise<TaskTable['fetchPiece']['output']> {
+    return this.#limits.fetches.pass(signal, () => this.#run('fetchPiece', request, signal, { hurry }))
   }
 
   /**
@@ -125,7 +130,9 @@ export class WorkerPool implements Startable {
     let outcome = 'ok'
     try {
       const input = { ...run, ...source, progress: port2 }
-      return await this.#limits.originRuns.pass(signal, () => this.#run('fetchOriginRun', input, signal, [port2]))
+      return await this.#limits.originRuns.pass(signal, () =>
+        this.#run('fetchOriginRun', input, signal, { transferList: [port2] }),
+      )
     } catch (error) {
       outcome = outcomeOf(error)
       throw error
@@ -179,13 +186,16 @@ export class WorkerPool implements Startable {
     name: Name,
     input: TaskTable[Name]['input'],
     signal: AbortSignal,
-    transferList: MessagePort[] = [],
+    { transferList = [], hurry }: { transferList?: MessagePort[]; hurry?: AbortSignal | undefined } = {},
   ): Promise<TaskTable[Name]['output']> {
     const running = this.#running
     if (running === undefined || signal.aborted) throw new LaneError('aborted', `the task ${name} was aborted`)
     const cancel = createCancelFlag()
     const abort = () => setCancelFlag(cancel)
+    const hasten = () => setHurryFlag(cancel)
     signal.addEventListener('abort', abort, { once: true })
+    if (hurry?.aborted) hasten()
+    else hurry?.addEventListener('abort', hasten, { once: true })
     let result: TaskResult<TaskTable[Name]['output']>
     try {
       result = await running.threads.run({ name, input, cancel }, transferList)
@@ -197,6 +207,7 @@ export class WorkerPool implements Startable {
       throw new LaneError('local', `the worker thread of the task ${name} died`, { cause })
     } finally {
       signal.removeEventListener('abort', abort)
+      hurry?.removeEventListener('abort', hasten)
     }
     if (result.isDone) return result.output
     throw unpackFailure(result.failure)
@@ -233,7 +244,7 @@ export class WorkerPool implements Startable {
       log,
       counts: reader,
       slots: new SlotsReader(slots),
-      limits: () => this.#limits.current,
+      limits: () => this.#limits.inForce,
       busy: () => threads.grow(),
     })
     const threads = new Threads(count, settings, lines)

@@ -35,7 +35,11 @@ const client = Promise.withResolvers<LaneClient>()
 
 /** The work a thread does, by name. */
 const tasks: {
-  [Name in TaskName]: (input: TaskTable[Name]['input'], signal: AbortSignal) => Promise<TaskTable[Name]['output']>
+  [Name in TaskName]: (
+    input: TaskTable[Name]['input'],
+    signal: AbortSignal,
+    hurry: AbortSignal,
+  ) => Promise<TaskTable[Name]['output']>
 } = {
   fetchPiece,
   fetchOriginRun: (run, signal) => fetchOriginRun(origin, run, signal),
@@ -48,7 +52,8 @@ const tasks: {
 /** Runs a task; the one function that Piscina calls. */
 export async function run<Name extends TaskName>(task: Task<Name>): Promise<TaskResult<TaskTable[Name]['output']>> {
   try {
-    return { isDone: true, output: await withCancelFlag(task.cancel, (signal) => tasks[task.name](task.input, signal)) }
+    const work = (signal: AbortSignal, hurry: AbortSignal) => tasks[task.name](task.input, signal, hurry)
+    return { isDone: true, output: await withCancelFlag(task.cancel, work) }
   } catch (error) {
     const failure = packFailure(error)
     if (failure === undefined) throw error
@@ -56,10 +61,14 @@ export async function run<Name extends TaskName>(task: Task<Name>): Promise<Task
   }
 }
 
-async function fetchPiece(request: PieceRequest, signal: AbortSignal): Promise<TaskTable['fetchPiece']['output']> {
+async function fetchPiece(
+  request: PieceRequest,
+  signal: AbortSignal,
+  hurry: AbortSignal,
+): Promise<TaskTable['fetchPiece']['output']> {
   const lane = await client.promise
   const startedAt = performance.now()
-  await lane.fetch(request, signal)
+  await lane.fetch(request, signal, hurry)
   return { bytes: request.length, durationMs: performance.now() - startedAt }
 }
 

@@ -11,6 +11,7 @@ import { checkHello, violation } from './checks.ts'
 import { Directory } from './directory.ts'
 import { applyEvent } from './events.ts'
 import { deliver } from './orders.ts'
+import { OriginBudget } from './origin-budget.ts'
 import { Presence } from './presence.ts'
 import { type Call, closeCall, Session, type SessionEvents } from './session.ts'
 import { Ticker } from './ticker.ts'
@@ -25,6 +26,8 @@ export interface CoordinatorOptions extends CoreOptions {
   readonly helloTimeoutMs?: number
   /** A node that leaves more bytes unread than this is dropped, besides what grpc-js and the kernel hold. */
   readonly mostWaitingBytes?: number
+  /** Bytes a second that all nodes together may fetch from origins; undefined or 0: no limit. */
+  readonly originBytesPerSecond?: number
 }
 
 /** Joins the nodes' streams to the scheduling core: events go in as they come, commands go out once a tick. */
@@ -34,6 +37,7 @@ export class Coordinator {
   readonly traffic = new Traffic(() => performance.now())
   /** Identifies this run. */
   readonly id = randomUUID()
+  readonly #originBudget: OriginBudget
   readonly #presence = new Presence(() => performance.now())
   readonly #options: CoordinatorOptions
   readonly #metrics: SchedulerMetrics
@@ -62,6 +66,7 @@ export class Coordinator {
       },
       unread: (session, error) => this.#end(session, error),
     }
+    this.#originBudget = new OriginBudget(options.originBytesPerSecond ?? 0)
     this.#metrics = dependencies.metrics
     this.#log = dependencies.log
     this.core = new SchedulingCore(options, Math.random)
@@ -151,6 +156,7 @@ export class Coordinator {
     this.#directory.add(session)
     const uptimeMs = Math.round(this.#presence.ms)
     session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, readsBatches: true, uptimeMs } })
+    this.#originBudget.greet(session)
     const { id: peerId, name, role, version } = introduction
     this.#log.info({ peerId, name, role, version, address: session.address }, 'node connected')
     return session
@@ -177,6 +183,7 @@ export class Coordinator {
     const startedAt = performance.now()
     this.core.setTime(startedAt)
     const commands = this.core.tick()
+    this.#originBudget.share(this.core, commands.lessees, (node) => this.#directory.find(node))
     deliver(this.core, commands, this.#sessionAt)
     for (const swarm of commands.closed) for (const session of this.#directory.all) session.swarms.delete(swarm)
     const waiting = this.#waiting

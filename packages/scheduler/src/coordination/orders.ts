@@ -24,6 +24,11 @@ export function deliver(core: SchedulingCore, commands: Commands, sessionAt: (no
   for (const { node, digest } of commands.maps) {
     sessionAt(node).tell({ $case: 'pieceMapWanted', value: { digest } })
   }
+  for (const { node, swarm } of commands.reassurances) {
+    if (!core.swarms.has(swarm)) continue
+    nameSwarm(core, sessionAt(node), swarm)
+    sessionAt(node).tell({ $case: 'swarmProgress', value: { swarm } })
+  }
   for (const { node, swarm, reason } of commands.failures) {
     // It joined again since: what failed was its last join.
     if (core.isWaiting(node, swarm)) continue

@@ -1,10 +1,27 @@
 import { learn } from './learning.ts'
+import { leasedPieceDone } from './lease.ts'
+import { hold, leaveIfUseless } from './membership.ts'
 import type { State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 import { endTransfer } from './transfers.ts'
 
-/** The piece is there: ends all transfers of it, and learns from the one that brought it. */
+/** The peer has the piece: all that follows from it. */
 export function arrived(
+  state: State,
+  swarm: Swarm,
+  peer: number,
+  piece: number,
+  parent: number,
+  durationMs: number,
+): void {
+  hold(state, swarm, peer, piece)
+  endTransfersOf(state, swarm, peer, piece, parent, durationMs)
+  if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
+  leaveIfUseless(state, swarm, peer)
+}
+
+/** Ends all transfers of the piece, and learns from the one that brought it. */
+function endTransfersOf(
   state: State,
   swarm: Swarm,
   peer: number,

@@ -12,6 +12,12 @@ export interface LeaseCommand {
   readonly origin: Origin
 }
 
+/** Something that a node is to know of a swarm. */
+export interface SwarmCommand {
+  readonly node: number
+  readonly swarm: number
+}
+
 /** The node is to say the piece digests of a blob. */
 export interface MapCommand {
   readonly node: number
@@ -19,9 +25,7 @@ export interface MapCommand {
 }
 
 /** The node is not to wait for this swarm any more. */
-export interface SwarmFailedCommand {
-  readonly node: number
-  readonly swarm: number
+export interface SwarmFailedCommand extends SwarmCommand {
   readonly reason: LeaseFailure
 }
 
@@ -35,7 +39,11 @@ export class Commands {
   /** The same, of transfers that are overdue and given up. A child that goes on with one does no harm. */
   readonly cancellations: number[] = []
   readonly leases: LeaseCommand[] = []
+  /** Nodes of which some lease began or ended, also such as are down by now. */
+  readonly lessees = new Set<number>()
   readonly maps: MapCommand[] = []
+  /** Nodes that wait, and may wait on, since their swarm gets on. */
+  readonly reassurances: SwarmCommand[] = []
   failures: SwarmFailedCommand[] = []
   /** Swarms that are gone: their numbers mean nothing any more. */
   readonly closed: number[] = []
@@ -49,7 +57,9 @@ export class Commands {
     this.assignments.length = 0
     this.cancellations.length = 0
     this.leases.length = 0
+    this.lessees.clear()
     this.maps.length = 0
+    this.reassurances.length = 0
     this.failures.length = 0
     this.closed.length = 0
   }

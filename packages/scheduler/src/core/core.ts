@@ -8,12 +8,11 @@ import { GONE, type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
 import { handoverMs } from './handover.ts'
 import { Hedging } from './hedging.ts'
-import { endLease, leasedPieceDone } from './lease.ts'
+import { endLease } from './lease.ts'
 import { leaseFailed, leaseMissing } from './leasing.ts'
 import {
   activate,
   countPiece,
-  hold,
   holdAll,
   holdExactly,
   leaveIfUseless,
@@ -28,7 +27,7 @@ import { WANTS } from './peer-table.ts'
 import { holderCame, inquire, mapArrived } from './piece-maps.ts'
 import { Policy } from './policy.ts'
 import { type Blob, type CoreOptions, type Counters, type PieceFailure, type PieceObserver, State } from './state.ts'
-import type { Swarm } from './swarm.ts'
+import { byUrgency, type Swarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
 import { findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
 
@@ -184,10 +183,7 @@ export class SchedulingCore {
     const peer = known === -1 ? peerFor(state, swarm, state.nodes.get(index)) : known
     if (parent === ORIGIN) swarm.absolve(peer, piece)
     countPiece(state, swarm, peer, piece, parent)
-    hold(state, swarm, peer, piece)
-    arrived(this.#state, swarm, peer, piece, parent, durationMs)
-    if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
-    leaveIfUseless(state, swarm, peer)
+    arrived(state, swarm, peer, piece, parent, durationMs)
   }
 
   /**
@@ -200,12 +196,9 @@ export class SchedulingCore {
     if (swarm === undefined) return
     checkPiece(swarm, piece)
     const peer = peerFor(state, swarm, state.nodes.get(index))
-    hold(state, swarm, peer, piece)
     // The digest of the piece may be unknown here: then the node is one to ask.
     holderCame(swarm)
     arrived(state, swarm, peer, piece, GONE, 0)
-    if (swarm.lease !== undefined) leasedPieceDone(state, swarm, peer, piece)
-    leaveIfUseless(state, swarm, peer)
   }
 
   /**
@@ -336,6 +329,11 @@ export class SchedulingCore {
     return this.#state.swarms
   }
 
+  /** Leases that are carried out, and swarms that wait for one. */
+  get leases(): { readonly granted: number; readonly waiting: number } {
+    return this.#state.leaseTurns
+  }
+
   get counters(): Readonly<Counters> {
     return this.#state.counters
   }
@@ -394,10 +392,6 @@ export class SchedulingCore {
 }
 
 /** The order in which swarms get at slots: by priority; the starved first; then as they came, a runtime's first layer first. */
-function byUrgency(a: Swarm, b: Swarm): number {
-  return a.priority - b.priority || Number(b.isStarved) - Number(a.isStarved) || a.id - b.id
-}
-
 function checkPiece(swarm: Swarm, piece: number): void {
   if (piece >= swarm.pieces) {
     throw new SchedulerError(

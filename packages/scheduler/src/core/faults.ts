@@ -8,13 +8,16 @@ import type { PieceFailure, State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 import { endTransfer, refreshNode } from './transfers.ts'
 
-/** How long a child is not sent to the same parent again. */
+/** How long a child is not sent to the same parent again; after trouble, the first time. */
 const BUSY_MS = 200
 const TROUBLE_MS = 5_000
 const CORRUPT_MS = 600_000
-/** A parent that so many children in a row could not reach is nobody's parent for a while. */
+/**
+ * A parent that so many children in a row could not reach is nobody's parent for a while, at first a short one: it may
+ * be well, and they cut off from it. Each time in a row it is twice as long.
+ */
 const UNREACHABLE_REPORTERS = 3
-const PAUSE_MS = 30_000
+const PAUSE_MS = { first: 2_000, most: 60_000 }
 /** A parent that so many children got wrong bytes from is believed nothing for a while. One alone may be lying. */
 const CORRUPT_REPORTERS = 2
 const BAN_MS = 600_000
@@ -33,7 +36,8 @@ export function transferFailed(state: State, swarm: Swarm, flight: number, reaso
   state.counters.pieceFailures[reason]++
   if (reason !== 'busy') peers.failures[child] = (peers.failures[child] as number) + 1
   endTransfer(state, swarm, flight, false)
-  const avoidFor = (ms: number) => state.avoidance.avoid(childNode.index, parentNode.index, state.now + ms)
+  const avoidFor = (ms: number) => state.avoidance.avoid(childNode.index, parentNode.index, state.now, ms)
+  const avoidAtFirstFor = (ms: number) => state.avoidance.failed(childNode.index, parentNode.index, state.now, ms)
   switch (reason) {
     case 'local':
       failPeer(state, swarm, child, 'local')
@@ -53,12 +57,25 @@ export function transferFailed(state: State, swarm: Swarm, flight: number, reaso
       if (parentNode.corruptFor.size >= CORRUPT_REPORTERS) ban(state, parentNode)
       return
     case 'unreachable':
-      avoidFor(TROUBLE_MS)
+      avoidAtFirstFor(TROUBLE_MS)
       if (reportUnreachable(state, parentNode, childNode) >= UNREACHABLE_REPORTERS) pauseNode(state, parentNode)
       return
     default:
-      avoidFor(TROUBLE_MS)
+      avoidAtFirstFor(TROUBLE_MS)
   }
+}
+
+/**
+ * A transfer from an injector hung, and nobody else has the piece: it is better begun anew, with any child, or from
+ * another injector. The pair is left alone for a moment, or it would be the next again, however often it hangs.
+ */
+export function giveUpTransfer(state: State, swarm: Swarm, flight: number): void {
+  const { peers, flights } = swarm
+  const child = peers.node[flights.child(flight)] as number
+  const parent = peers.node[flights.parent(flight)] as number
+  state.commands.cancellations.push(child, swarm.id, flights.piece(flight), parent)
+  state.avoidance.failed(child, parent, state.now, BUSY_MS)
+  endTransfer(state, swarm, flight, false)
 }
 
 /** Lets pauses and bans end that are over. */
@@ -115,6 +132,7 @@ function pauseNode(state: State, node: Node): void {
   state.counters.pauses++
   state.nodes.unreachableFor.delete(node.index)
   node.isPaused = true
-  node.pausedUntil = state.now + PAUSE_MS
+  node.lastPauseMs = Math.min(PAUSE_MS.most, Math.max(PAUSE_MS.first, 2 * node.lastPauseMs))
+  node.pausedUntil = state.now + node.lastPauseMs
   refreshNode(state, node)
 }

@@ -1,9 +1,10 @@
 import { hasBit } from './bitset.ts'
 import { Sample } from './choice.ts'
+import { giveUpTransfer } from './faults.ts'
 import { INJECTS } from './peer-table.ts'
 import type { State } from './state.ts'
 import type { Swarm } from './swarm.ts'
-import { assign, endTransfer, freeChildSlot } from './transfers.ts'
+import { assign, canSend, freeChildSlot } from './transfers.ts'
 import type { Zone } from './zone.ts'
 
 /** Transfers of one piece to one child at once. */
@@ -64,38 +65,46 @@ export class Hedging {
     // What hangs uses none of the child's link: the slot is for the second try.
     freeChildSlot(state, swarm, flight)
     if (!hasBit(swarm.spread, 0, piece)) {
-      if (peers.is(parent, INJECTS) && copies === 1) this.#giveUp(swarm, flight)
+      if (peers.is(parent, INJECTS) && copies === 1) giveUpTransfer(state, swarm, flight)
       return
     }
     const { table } = state.nodes
     if ((peers.downloads[child] as number) >= swarm.slots || !table.asChild.hasFree(peers.node[child] as number)) return
-    const holder = this.#idleHolder(swarm, child, piece)
+    const home = swarm.zones[peers.zone[child] as number] as Zone
+    let holder = this.#idleHolder(swarm, child, piece, home)
+    for (const zone of swarm.zones) {
+      if (holder === -1 && zone !== home) holder = this.#idleHolder(swarm, child, piece, zone)
+    }
+    if (holder === -1) holder = this.#idleInjector(swarm, child, piece)
     if (holder !== -1) assign(state, swarm, holder, child, piece)
   }
 
-  /** Nobody else has the piece: it is better begun anew, with any child. */
-  #giveUp(swarm: Swarm, flight: number): void {
-    const { flights, peers } = swarm
-    const child = peers.node[flights.child(flight)] as number
-    const parent = peers.node[flights.parent(flight)] as number
-    this.#state.commands.cancellations.push(child, swarm.id, flights.piece(flight), parent)
-    endTransfer(this.#state, swarm, flight, false)
-  }
-
-  #idleHolder(swarm: Swarm, child: number, piece: number): number {
-    const { flights, peers, words } = swarm
-    const { avoidance, now, random } = this.#state
-    const { senders } = swarm.zones[peers.zone[child] as number] as Zone
-    this.#sample.draw(senders, random)
+  /** The least busy of a few ordinary peers of the zone that could send the piece; -1: none. */
+  #idleHolder(swarm: Swarm, child: number, piece: number, { senders }: Zone): number {
+    const { uploads } = swarm.peers
+    this.#sample.draw(senders, this.#state.random)
     let best = -1
     for (let i = 0; i < this.#sample.size; i++) {
       const holder = this.#sample.members[i] as number
-      if (holder === child || !hasBit(peers.have, holder * words, piece)) continue
-      if (best !== -1 && (peers.uploads[holder] as number) >= (peers.uploads[best] as number)) continue
-      if (flights.find(child, piece, holder) !== -1) continue
-      if (avoidance.isAvoided(peers.node[child] as number, peers.node[holder] as number, now)) continue
-      best = holder
+      if (best !== -1 && (uploads[holder] as number) >= (uploads[best] as number)) continue
+      if (this.#isAnother(swarm, child, piece, holder)) best = holder
     }
     return best
+  }
+
+  #idleInjector(swarm: Swarm, child: number, piece: number): number {
+    for (const injector of swarm.injectors) {
+      if (canSend(this.#state, swarm, injector) && this.#isAnother(swarm, child, piece, injector)) return injector
+    }
+    return -1
+  }
+
+  /** Whether a peer has the piece, and is not one that the child waits for or is to leave alone. */
+  #isAnother(swarm: Swarm, child: number, piece: number, holder: number): boolean {
+    const { flights, peers, words } = swarm
+    if (holder === child || !hasBit(peers.have, holder * words, piece)) return false
+    if (flights.find(child, piece, holder) !== -1) return false
+    const { avoidance, now } = this.#state
+    return !avoidance.isAvoided(peers.node[child] as number, peers.node[holder] as number, now)
   }
 }

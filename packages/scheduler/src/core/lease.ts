@@ -32,6 +32,8 @@ export function endLease(state: State, swarm: Swarm, outcome: LeaseOutcome): voi
   if (lease === undefined) return
   swarm.lease = undefined
   state.nodes.get(lease.node).leases--
+  state.leaseTurns.ended()
+  state.commands.lessees.add(lease.node)
   state.counters.leases[outcome]++
   for (let piece = 0; piece < swarm.pieces; piece++) {
     if (hasBit(lease.pieces, 0, piece) && !hasBit(swarm.peers.have, lease.peer * swarm.words, piece)) {
@@ -40,4 +42,18 @@ export function endLease(state: State, swarm: Swarm, outcome: LeaseOutcome): voi
   }
   refreshReceiver(state, swarm, lease.peer)
   state.touch(swarm)
+  touchNext(state)
+}
+
+/** The swarm waits for no lease any more. */
+export function leaveTurns(state: State, swarm: Swarm): void {
+  if (!state.leaseTurns.isWaiting(swarm)) return
+  state.leaseTurns.leave(swarm)
+  touchNext(state)
+}
+
+/** Whose turn it is to have a lease is to take it. */
+function touchNext(state: State): void {
+  const { next } = state.leaseTurns
+  if (next !== undefined) state.touch(next)
 }

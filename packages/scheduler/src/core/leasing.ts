@@ -1,7 +1,7 @@
 import { hasBit, setBit } from './bitset.ts'
 import type { LeaseFailure } from './commands.ts'
 import { fnv1a } from './hash.ts'
-import { endLease, type Lease } from './lease.ts'
+import { endLease, type Lease, leaveTurns } from './lease.ts'
 import { dissolve, leaveIfUseless, peerFor, unwant } from './membership.ts'
 import type { Node } from './nodes.ts'
 import { INJECTS, WANTS } from './peer-table.ts'
@@ -17,10 +17,15 @@ import { refreshReceiver, refreshSender } from './transfers.ts'
  * from another scheduler. Each once, until a lease succeeds or all have failed.
  */
 export function leaseMissing(state: State, swarm: Swarm): void {
-  if (swarm.wanting === 0 || state.now < swarm.leasesFrom || !hasMissing(swarm)) return
+  if (swarm.wanting === 0 || state.now < swarm.leasesFrom || !hasMissing(swarm)) {
+    leaveTurns(state, swarm)
+    return
+  }
+  if (swarm.lease === undefined && !state.leaseTurns.isTurnOf(swarm)) return
   const holder = swarm.lease ?? grant(state, swarm)
   if (holder !== undefined) extend(state, swarm, holder)
   else failWaiting(state, swarm, [...swarm.refusals.values()].at(-1) ?? 'unavailable')
+  leaveTurns(state, swarm)
 }
 
 /** The holder can not carry the lease out. */
@@ -87,6 +92,8 @@ function grant(state: State, swarm: Swarm): Lease | undefined {
   swarm.setFlag(peer, INJECTS, true)
   refreshSender(state, swarm, peer)
   node.leases++
+  state.leaseTurns.began()
+  state.commands.lessees.add(node.index)
   state.counters.leases.granted++
   const lease = { peer, node: node.index, pieces: new Uint32Array(swarm.words), left: 0, progressAt: state.now }
   swarm.lease = lease

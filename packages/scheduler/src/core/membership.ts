@@ -1,7 +1,7 @@
 import type { HaveSet } from '@shoal/core'
 import { hasBit } from './bitset.ts'
 import { ORIGIN } from './events.ts'
-import { endLease } from './lease.ts'
+import { endLease, leaveTurns } from './lease.ts'
 import type { Node } from './nodes.ts'
 import { DISTRUSTED, INJECTS, WANTS } from './peer-table.ts'
 import type { Blob, State } from './state.ts'
@@ -81,6 +81,7 @@ export function unwant(state: State, swarm: Swarm, peer: number): void {
 /** The peer has this piece; with its last one it is a holder of the blob and wants it no more. */
 export function hold(state: State, swarm: Swarm, peer: number, piece: number): void {
   swarm.hold(peer, piece)
+  swarm.progressAt = state.now
   swarm.peers.progressAt[peer] = state.now
   swarm.peers.failures[peer] = 0
   if (swarm.peers.haveCount[peer] === 1) refreshSender(state, swarm, peer)
@@ -124,9 +125,12 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
     state.pieceArrived?.(swarm, child, parent, bytes)
     return
   }
-  if (nodes.find(parent) === undefined) return
+  const sender = nodes.find(parent)
+  if (sender === undefined) return
   state.pieceArrived?.(swarm, child, parent, bytes)
   table.asParent.countPiece(parent)
+  state.avoidance.succeeded(child, parent)
+  sender.lastPauseMs = 0
   if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
   if (table.isSeed[parent] === 1) {
     swarm.bytes.seed += bytes
@@ -193,6 +197,7 @@ export function dissolve(state: State, swarm: Swarm): void {
   for (let peer = 0; peer < swarm.peers.end; peer++) {
     if (swarm.peers.node[peer] !== -1) removePeer(state, swarm, peer)
   }
+  leaveTurns(state, swarm)
   state.swarms.delete(swarm.id)
   state.idle.delete(swarm)
   state.commands.closed.push(swarm.id)

@@ -34,9 +34,10 @@ export class Node {
   isPaused = false
   /** Nothing that it says it holds is believed: too many nodes got wrong bytes from it. */
   isBanned = false
-  /** When the pause or ban ends. */
+  /** When the pause ends. */
   pausedUntil = 0
-  bannedUntil = 0
+  /** How long the last pause was, if no piece has come from it since. */
+  lastPauseMs = 0
   /** Who lately reported that it sent wrong bytes. */
   readonly corruptFor = new Set<number>()
   /** Swarms in which it takes part, and those of them that somebody wants. */

@@ -1,5 +1,6 @@
 import { Avoidance } from './avoidance.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
+import { LeaseTurns } from './lease-turns.ts'
 import { Nodes } from './nodes.ts'
 import type { Usual } from './pace.ts'
 import type { BytesBySource, Swarm } from './swarm.ts'
@@ -8,6 +9,8 @@ import type { BytesBySource, Swarm } from './swarm.ts'
 export interface CoreOptions {
   /** A lease without a piece for so long moves on to another node. */
   readonly leaseStallMs: number
+  /** Leases at once; undefined: no bound. */
+  readonly mostLeases?: number
   /** An assigned piece that is neither done nor failed for so long is assigned anew. */
   readonly assignmentTimeoutMs: number
 }
@@ -62,6 +65,7 @@ export class State {
   readonly swarms = new Map<number, Swarm>()
   /** Swarms that nobody wants, the longest idle first. */
   readonly idle = new Set<Swarm>()
+  readonly leaseTurns: LeaseTurns
   readonly avoidance = new Avoidance()
   /** Node ids that sent wrong bytes to several nodes, and until when they are not believed; outlives a reconnect. */
   readonly banned = new Map<string, number>()
@@ -95,6 +99,7 @@ export class State {
 
   constructor(options: CoreOptions, random: () => number) {
     this.options = options
+    this.leaseTurns = new LeaseTurns(options.mostLeases ?? Number.POSITIVE_INFINITY)
     this.random = random
   }
 

@@ -73,6 +73,9 @@ export class Swarm {
   readonly #wantingBy = new Int32Array(PRIORITIES)
   /** Some node gets nothing at all although it could: the swarm goes before others of its priority. */
   isStarved = false
+  /** When some node last got a piece, and when those that wait were last told. */
+  progressAt = Number.NEGATIVE_INFINITY
+  reassuredAt = Number.NEGATIVE_INFINITY
   lease: Lease | undefined
   /** Nothing is leased before this time. */
   leasesFrom = Number.NEGATIVE_INFINITY
@@ -321,4 +324,9 @@ export class Swarm {
     }
     return pieces
   }
+}
+
+/** Orders swarms: the more urgent one first, then the one of which some node gets nothing, then the older one. */
+export function byUrgency(a: Swarm, b: Swarm): number {
+  return a.priority - b.priority || Number(b.isStarved) - Number(a.isStarved) || a.id - b.id
 }

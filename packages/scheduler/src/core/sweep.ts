@@ -16,8 +16,10 @@ export function sweep(state: State): void {
     checkTransfers(state, swarm)
     retireSatisfied(state, swarm)
     failUnlucky(state, swarm)
-    if (swarm.lease === undefined && swarm.inquiry.node === -1) failStarved(state, swarm)
+    const isServed = swarm.lease !== undefined || state.leaseTurns.isWaiting(swarm)
+    if (!isServed && swarm.inquiry.node === -1) failStarved(state, swarm)
     swarm.isStarved = isStarved(state, swarm)
+    reassure(state, swarm)
     if (swarm.receiverCount > 0 || swarm.inquiry.node !== -1) state.touch(swarm)
   }
 }
@@ -43,6 +45,26 @@ function isStarved(state: State, swarm: Swarm): boolean {
     }
   }
   return false
+}
+
+/** Who has waited for so long is told, and so often, that it is worth it: a swarm in which pieces came so lately. */
+const REASSURE_MS = 2_000
+const ALIVE_MS = 5_000
+
+/**
+ * Tells peers to which nothing comes that they may wait on: when all have to wait, for a slow origin or for their turn,
+ * they would all go to the origin themselves. Not those to which transfers fail: the others' luck is none of theirs.
+ */
+function reassure(state: State, swarm: Swarm): void {
+  if (state.now - swarm.reassuredAt < REASSURE_MS) return
+  if (state.now - swarm.progressAt >= ALIVE_MS && !state.leaseTurns.isWaiting(swarm)) return
+  swarm.reassuredAt = state.now
+  const { peers } = swarm
+  for (let peer = 0; peer < peers.end; peer++) {
+    if (!peers.is(peer, WANTS) || (peers.failures[peer] as number) > 0) continue
+    if (state.now - (peers.progressAt[peer] as number) < REASSURE_MS) continue
+    state.commands.reassurances.push({ node: peers.node[peer] as number, swarm: swarm.id })
+  }
 }
 
 /** A peer that says it has every piece waits for nothing, even where it is not believed. */

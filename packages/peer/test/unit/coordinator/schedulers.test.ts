@@ -29,6 +29,8 @@ class Engine implements CoordinatorListener {
     this.failed.push(digest)
   }
 
+  swarmGetsOn(): void {}
+
   pieceMapWanted(): void {}
 
   bootstrap(): void {}

@@ -68,6 +68,40 @@ describe('a download', () => {
     expect(world.heard).toContain(`failed 0 slow ${PieceFailed_Reason.STALLED}`)
   })
 
+  it('says when anything last moved: bytes that come, and what our own limits hold back', async () => {
+    world.quiet.add('slow')
+    expect(world.downloads.movedMs(digest)).toBeUndefined()
+    const reading = world.read()
+    reading.catch(() => {})
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0, 'slow')
+    expect(world.downloads.movedMs(digest)).toBeUndefined()
+    await vi.waitFor(() => expect(world.pieceRequests).toHaveLength(1))
+    world.nowMs = 1000
+    Atomics.add(world.arrivals, 0, 1)
+    expect(world.downloads.movedMs(digest)).toBe(1000)
+    world.nowMs = 2000
+    expect(world.downloads.movedMs(digest)).toBe(1000)
+    world.isHeldBack = () => true
+    expect(world.downloads.movedMs(digest)).toBe(2000)
+  })
+
+  it('hurries a piece that the scheduler has another node send too, and takes it from there when that is no use', async () => {
+    world.quiet.add('stopped')
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0, 'stopped')
+    for (const piece of all.slice(1)) world.assign(piece)
+    await vi.waitFor(() => expect(world.heard.filter((event) => event.startsWith('done'))).toHaveLength(all.length - 1))
+    expect(world.hurried).toEqual([])
+    world.assign(0, 'p1')
+    expect((await reading).equals(content)).toBe(true)
+    expect(world.hurried).toEqual(['0 stopped'])
+    expect(world.heard).toContain(`failed 0 stopped ${PieceFailed_Reason.STALLED}`)
+    expect(world.heard).toContain('done 0 p1')
+  })
+
   it('goes on after a restart with what it had verified', async () => {
     world.parents.set('p1', content)
     const broken = world.read()
@@ -165,6 +199,20 @@ describe('without a scheduler', () => {
   it('goes to the origin when the swarm is silent for too long', async () => {
     const reading = world.read()
     await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.nowMs += 15_000
+    expect((await reading).equals(content)).toBe(true)
+  })
+
+  it('waits on for as long as the scheduler says that the swarm gets on', async () => {
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    for (let i = 0; i < 10; i++) {
+      world.nowMs += 10_000
+      world.downloads.swarmGetsOn(digest)
+      await new Promise((resolve) => setTimeout(resolve, 60))
+    }
+    expect(world.originRequests).toEqual([])
+    expect(world.downloads.movedMs(digest)).toBe(world.nowMs)
     world.nowMs += 15_000
     expect((await reading).equals(content)).toBe(true)
   })

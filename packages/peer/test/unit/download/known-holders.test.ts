@@ -70,6 +70,12 @@ it('gives a silent holder more and more time, and leaves it at the third failure
   expect(known.isBarred('a')).toBe(true)
 })
 
+it('counts what fails together once', () => {
+  for (let piece = 0; piece < 4; piece++) expect(known.failed(only(), piece, 'stalled', 0)).toBe(false)
+  expect(known.isBarred('a')).toBe(false)
+  expect([only(999).isFree, only(1000).isFree]).toEqual([false, true])
+})
+
 it('believes what a node said for two questions that it does not answer', () => {
   known.askFailed('a')
   known.askFailed('a')

@@ -9,6 +9,7 @@ import type { Coordinator, ParentNode, PieceAssignment } from '../../../src/coor
 import type { GrowingBlob, OriginRequest, PieceWorkers } from '../../../src/download/dependencies.ts'
 import { Downloads } from '../../../src/download/downloads.ts'
 import { createDownloadMetrics } from '../../../src/download/metrics.ts'
+import { LaneError } from '../../../src/lane/errors.ts'
 import type { PieceRequest } from '../../../src/lane/piece-fetch.ts'
 import { OriginError } from '../../../src/origin/errors.ts'
 import { NodeBlobs } from '../../../src/runtime-content/node-blobs.ts'
@@ -59,6 +60,12 @@ export class World implements PieceWorkers {
   originRequests: OriginRequest[] = []
   /** Pieces that were asked of other nodes: `PIECE PEER`. */
   readonly pieceRequests: string[] = []
+  /** Parents that send nothing: a fetch from one ends, as stalled, when it is hurried. */
+  readonly quiet = new Set<string>()
+  /** Where the last of these fetches counts what comes. */
+  arrivals = new Int32Array(new SharedArrayBuffer(4))
+  /** Fetches that were hurried: `PIECE PEER`. */
+  readonly hurried: string[] = []
   /** What the origin says of the size; an Error is thrown instead. */
   originSize: number | Error = content.byteLength
   /** What each parent sends, by peer id; an Error is thrown instead. */
@@ -157,8 +164,15 @@ export class World implements PieceWorkers {
     return { digest, piece, parent, sha256: createHash('sha256').update(pieceOf(content, piece)).digest() }
   }
 
-  async fetchPiece(wanted: PieceRequest): Promise<{ durationMs: number }> {
-    this.pieceRequests.push(`${wanted.piece} ${wanted.parent.peerId}`)
+  async fetchPiece(wanted: PieceRequest, signal: AbortSignal, hurry: AbortSignal): Promise<{ durationMs: number }> {
+    const what = `${wanted.piece} ${wanted.parent.peerId}`
+    this.pieceRequests.push(what)
+    if (this.quiet.has(wanted.parent.peerId)) {
+      if (wanted.arrivals !== undefined) this.arrivals = wanted.arrivals
+      await once(AbortSignal.any([signal, hurry]), 'abort')
+      if (!signal.aborted) this.hurried.push(what)
+      throw new LaneError('stalled', 'quiet')
+    }
     const bytes = this.parents.get(wanted.parent.peerId)
     if (!(bytes instanceof Buffer)) throw bytes ?? new Error('unknown parent')
     await write(wanted, pieceOf(bytes, wanted.piece), wanted.offset)

@@ -51,6 +51,53 @@ describe('lane client', () => {
     expect(counts.bytes('received')).toBe(blob.layout.length(0) / 2)
   })
 
+  it('does not give a silent parent longer because it is asked for more', async () => {
+    const parent = await startParent(() => {})
+    const { client } = startClient({ stallTimeoutMs: 300 })
+    const first = client.fetch(blob.request(0, target, parent), never)
+    const asking = setInterval(() => void client.fetch(blob.request(1, target, parent), never).catch(() => {}), 100)
+    cleanups.push(() => clearInterval(asking))
+    await expect(first).rejects.toMatchObject({ code: 'stalled' })
+  })
+
+  it('leaves a quiet parent for another that is at hand, and with it nothing else that was asked of it', async () => {
+    let requests = 0
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request' || ++requests > 1) return
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+      socket.write(blob.piece(request.piece).subarray(0, request.length / 2))
+    })
+    const { client, counts } = startClient()
+    const hurry = new AbortController()
+    const abort = new AbortController()
+    const late = client.fetch(blob.request(0, target, parent), never, hurry.signal)
+    const other = client.fetch(blob.request(1, target, parent), abort.signal)
+    hurry.abort()
+    await expect(late).rejects.toMatchObject({ code: 'stalled' })
+    expect(counts.openConnections('received')).toBe(1)
+    abort.abort()
+    await expect(other).rejects.toMatchObject({ code: 'aborted' })
+  })
+
+  it('waits on for a parent that still sends, though another is at hand', async () => {
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+      let sent = 0
+      const sending = setInterval(() => {
+        const next = sent + request.length / 8
+        socket.write(blob.piece(request.piece).subarray(sent, next))
+        sent = next
+        if (sent === request.length) clearInterval(sending)
+      }, 100)
+      cleanups.push(() => clearInterval(sending))
+    })
+    const { client } = startClient()
+    const arrivals = new Int32Array(new SharedArrayBuffer(4))
+    await client.fetch({ ...blob.request(0, target, parent), arrivals }, never, AbortSignal.abort())
+    expect(arrivals[0]).toBeGreaterThanOrEqual(8)
+  })
+
   it.each([
     ['answers another request', (id: number, length: number) => ({ id: id + 1, length })],
     ['sends more than was asked for', (id: number, length: number) => ({ id, length: length + 1 })],

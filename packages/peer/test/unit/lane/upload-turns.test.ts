@@ -34,22 +34,26 @@ function world(threadCount: number) {
     for (let i = 0; i < connections; i++) {
       at.slots.take(requester, 16)
       const bytes = at.turns.sliceBytes
+      let sentMs = performance.now()
       const next = () => {
-        at.turns.wait(requester, bytes, () => {
-          sent.set(peer, (sent.get(peer) ?? 0) + bytes)
+        at.turns.wait(requester, bytes, (granted) => {
+          sent.set(peer, (sent.get(peer) ?? 0) + granted)
+          longestWaitMs = Math.max(longestWaitMs, performance.now() - sentMs)
+          sentMs = performance.now()
           next()
         })
       }
       next()
     }
   }
+  let longestWaitMs = 0
   const run = () => {
     const before = new Map(sent)
     vi.advanceTimersByTime(SECONDS * 1000)
     const gained = (peer: string) => ((sent.get(peer) ?? 0) - (before.get(peer) ?? 0)) / (SECONDS * RATE)
     return { greedy: gained('greedy'), modest: gained('modest'), other: gained('other') }
   }
-  return { send, run }
+  return { send, run, longestWaitMs: () => longestWaitMs }
 }
 
 describe('upload turns', () => {
@@ -60,6 +64,14 @@ describe('upload turns', () => {
     const { greedy } = run()
     expect(greedy).toBeGreaterThan(0.95)
     expect(greedy).toBeLessThan(1.05)
+  })
+
+  it('have nobody wait long without a sign of life, however many there are', () => {
+    const { send, run, longestWaitMs } = world(2)
+    for (const thread of [0, 1]) send('greedy', thread, 32)
+    expect(run().greedy).toBeLessThan(1.05)
+    expect(longestWaitMs()).toBeGreaterThan(200)
+    expect(longestWaitMs()).toBeLessThan(350)
   })
 
   it('share it by requester, not by connection or thread', () => {

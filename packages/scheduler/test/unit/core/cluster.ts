@@ -80,11 +80,13 @@ export class Cluster {
   readonly members = new Map<number, Member>()
   readonly trace: Trace[] = []
   readonly failures: { node: number; reason: string }[] = []
+  readonly reassured: { at: number; node: number; swarm: number }[] = []
   now = 0
   /** Pieces sent once more because they hung. */
   hedges = 0
   /** Share of the transfers whose end is announced. */
   announces = 0
+  readonly mostLeases: number
   readonly transferMs: number
   readonly originMs: number
   /** Pieces that the origin gave, by `swarm:piece`. */
@@ -94,12 +96,19 @@ export class Cluster {
   readonly #lastOf = new Map<number, number>()
   readonly #random: () => number
 
-  constructor(options: { seed?: number; transferMs?: number; originMs?: number; leaseStallMs?: number } = {}) {
+  constructor(
+    options: { seed?: number; transferMs?: number; originMs?: number; leaseStallMs?: number; mostLeases?: number } = {},
+  ) {
     this.#random = seededRandom((options.seed ?? 1) + 1000)
+    this.mostLeases = options.mostLeases ?? Number.POSITIVE_INFINITY
     this.transferMs = options.transferMs ?? 100
     this.originMs = options.originMs ?? 10
     this.core = new SchedulingCore(
-      { leaseStallMs: options.leaseStallMs ?? 10_000, assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS },
+      {
+        leaseStallMs: options.leaseStallMs ?? 10_000,
+        assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS,
+        mostLeases: this.mostLeases,
+      },
       seededRandom(options.seed ?? 1),
     )
   }
@@ -176,6 +185,15 @@ export class Cluster {
     this.#cancel(member.index, swarm)
   }
 
+  /** Has all that is under way to a node fail. */
+  failAll(to: Member, swarm: number, reason: PieceFailure): void {
+    this.core.setTime(this.now)
+    for (const transfer of this.#transfers.filter((t) => t.child === to.index && t.parent !== ORIGIN)) {
+      this.#end(transfer)
+      if (transfer.isNews !== true) this.core.pieceFailed(to.index, swarm, transfer.piece, transfer.parent, reason)
+    }
+  }
+
   hasAll(member: Member, swarm: number): boolean {
     const { digest, pieces } = this.#blob(swarm)
     return member.held.get(digest)?.size === pieces
@@ -227,6 +245,7 @@ export class Cluster {
       this.trace.push({ kind: 'map', fields: [node, digest] })
       this.#asked(this.#member(node), digest)
     }
+    for (const { node, swarm } of commands.reassurances) this.reassured.push({ at: this.now, node, swarm })
     for (const { node, swarm, reason } of commands.failures) {
       this.trace.push({ kind: 'failed', fields: [node, reason] })
       this.failures.push({ node, reason })

@@ -40,6 +40,22 @@ describe('failed pieces', () => {
     expect(cluster.hasAll(peer, swarm)).toBe(true)
   })
 
+  it('that hang at a seed are fetched from another seed, though it is of another zone', () => {
+    const cluster = new Cluster()
+    const bad = cluster.up('bad', 'seed')
+    const good = cluster.up('good', 'seed', 1, { zone: 'far' })
+    const peer = cluster.up('peer')
+    for (const seed of [bad, good]) cluster.holding(seed, 40)
+    const swarm = cluster.join(peer, 40)
+    // Long enough to know how long a transfer takes.
+    cluster.run(60_000, () => peer.received > 35)
+    bad.breaks = 'silence'
+    const { now } = cluster
+    cluster.run(60_000, () => cluster.hasAll(peer, swarm))
+    expect(cluster.hasAll(peer, swarm)).toBe(true)
+    expect(cluster.now - now).toBeLessThan(3_000)
+  })
+
   it('tell a peer that no live node can serve to use another way', () => {
     const { cluster, holders, peer } = holdersAndPeer(1, 40)
     ;(holders[0] as (typeof holders)[0]).breaks = 'unreachable'
@@ -59,12 +75,18 @@ describe('failed pieces', () => {
     const [holder] = holders as [(typeof holders)[0]]
     holder.breaks = 'unreachable'
     for (const i of ALL(3)) cluster.join(cluster.up(`other-${i}`), 40)
-    cluster.run(1_000)
+    cluster.run(1_000, () => cluster.core.node(holder.index).isPaused)
     expect(cluster.core.node(holder.index).isPaused).toBe(true)
     const { peerOf, zones } = cluster.core.swarm(swarm)
     expect(zones.some(({ senders }) => senders.has(peerOf.get(holder.index) as number))).toBe(false)
-    cluster.run(31_000)
-    expect(cluster.core.counters.pauses).toBeGreaterThanOrEqual(1)
+    const pausesMs = [1, 2, 3].map(() => {
+      cluster.run(60_000, () => cluster.core.node(holder.index).isPaused)
+      const pauseMs = cluster.core.node(holder.index).pausedUntil - cluster.now
+      cluster.run(60_000, () => !cluster.core.node(holder.index).isPaused)
+      return Math.round(pauseMs / 1000) * 1000
+    })
+    expect(pausesMs).toEqual([2_000, 4_000, 8_000])
+    expect(cluster.core.counters.pauses).toBe(3)
   })
 
   it('with wrong bytes are leased again when nobody else holds them', () => {

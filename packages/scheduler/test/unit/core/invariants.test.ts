@@ -53,7 +53,8 @@ const BLOBS = [
 const isHarmless = (s: Step) => ['up', 'join', 'run', 'holding'].includes(s.do)
 
 function play(steps: readonly Step[], seed: number): { cluster: Cluster; trace: readonly Trace[] } {
-  const cluster = new Cluster({ seed })
+  const mostLeases = seed % 2 === 0 ? 1 : 2
+  const cluster = new Cluster({ seed, mostLeases })
   cluster.announces = 0.5
   cluster.up('first-seed', 'seed')
   cluster.up('first-peer')
@@ -109,6 +110,9 @@ function assignOrDelete<T extends object, K extends keyof T>(target: T, key: K, 
 
 /** The core's own tables agree with each other. */
 function checkBooks(cluster: Cluster): void {
+  const leased = [...cluster.core.swarms.values()].filter(({ lease }) => lease !== undefined).length
+  expect(cluster.core.leases.granted).toBe(leased)
+  expect(leased).toBeLessThanOrEqual(cluster.mostLeases)
   const uploads = new Map<number, number>()
   const downloads = new Map<number, number>()
   for (const swarm of cluster.core.swarms.values()) {

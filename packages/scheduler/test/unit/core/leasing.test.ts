@@ -28,6 +28,48 @@ describe('leases', () => {
     expect(new Set(leasedTo(cluster)).size).toBe(2)
   })
 
+  it('are so many at once as there may be, the most urgent swarms first; the others wait without a bound', () => {
+    const digests = ['a', 'b', 'c', 'd'].map((letter) => `sha256:${letter.repeat(64)}`)
+    const cluster = new Cluster({ mostLeases: 2, originMs: 2_000, leaseStallMs: 3_600_000 })
+    cluster.up('seed', 'seed')
+    const peer = cluster.up('peer')
+    const swarms = digests.map((digest, i) => cluster.join(peer, 20, digest, [], i === 3 ? 0 : 2))
+    const [first, second, third, urgent] = swarms as [number, number, number, number]
+    cluster.tick()
+    const order = () => cluster.trace.filter((t) => t.kind === 'lease').map((t) => t.fields[1])
+    expect(order()).toEqual([urgent, first])
+    expect(cluster.core.leases).toMatchObject({ granted: 2, waiting: 2 })
+    cluster.run(3_600_000)
+    expect(order()).toEqual([urgent, first, second, third])
+    expect(cluster.failures).toEqual([])
+    expect(swarms.every((swarm) => cluster.hasAll(peer, swarm))).toBe(true)
+  })
+
+  it('that nobody can carry out make room for those that wait', () => {
+    const cluster = new Cluster({ mostLeases: 1 })
+    const [bad, good] = [cluster.up('bad'), cluster.up('good')]
+    bad.refuses = 'not_found'
+    cluster.join(bad, 20, DIGEST)
+    const swarm = cluster.join(good, 20, OTHER_DIGEST)
+    cluster.run()
+    expect(cluster.failures).toEqual([{ node: bad.index, reason: 'not_found' }])
+    expect(cluster.hasAll(good, swarm)).toBe(true)
+  })
+
+  it('that are waited for in vain, as all who wanted the blob have left, are nobody’s turn', () => {
+    const cluster = new Cluster({ mostLeases: 1, originMs: 1_000 })
+    const peer = cluster.up('peer')
+    const other = cluster.up('other')
+    cluster.join(peer, 20, DIGEST)
+    cluster.tick()
+    cluster.join(other, 20, OTHER_DIGEST)
+    cluster.tick()
+    expect(cluster.core.leases.waiting).toBe(1)
+    cluster.down(other)
+    cluster.tick()
+    expect(cluster.core.leases).toMatchObject({ granted: 1, waiting: 0 })
+  })
+
   it.each([0, 1])('go to the seed that has some of the blob already, be it the busier one: seed %i', (which) => {
     const { cluster, seeds, peers } = withSeeds(2, 1)
     const [peer, seed] = [peers[0], seeds[which]] as [(typeof peers)[0], (typeof seeds)[0]]

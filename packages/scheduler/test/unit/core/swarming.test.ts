@@ -96,3 +96,55 @@ describe('late comers and restarts', () => {
     expect(seed.sent).toBe(80)
   })
 })
+
+describe('nodes to which nothing comes', () => {
+  /** Peers that wait for an origin that gives a piece in `originMs`; one of them gets nothing from others. */
+  function slowCrowd(originMs: number) {
+    const cluster = new Cluster({ originMs, mostLeases: 1 })
+    const seed = cluster.up('seed', 'seed')
+    const peers = ALL(10).map((i) => cluster.up(`peer-${i}`))
+    let swarm = 0
+    for (const peer of peers) swarm = cluster.join(peer, 40)
+    return { cluster, seed, peers, swarm }
+  }
+
+  it('are told every two seconds that it is worth waiting, while others get pieces', () => {
+    const { cluster, peers, swarm } = slowCrowd(4_000)
+    cluster.run(20_000)
+    expect(new Set(cluster.reassured.map(({ node }) => node)).size).toBe(peers.length)
+    for (const peer of peers) {
+      const times = cluster.reassured.filter(({ node }) => node === peer.index).map(({ at }) => at)
+      for (const [i, at] of times.slice(1).entries()) expect(at - (times[i] as number)).toBeGreaterThanOrEqual(2_000)
+    }
+    cluster.run()
+    expect(peers.every((peer) => cluster.hasAll(peer, swarm))).toBe(true)
+  })
+
+  it('are told nothing when nobody gets pieces', () => {
+    const { cluster, seed, peers } = slowCrowd(1_500)
+    for (const node of [seed, ...peers]) node.refuses = 'silence'
+    cluster.run(9_000)
+    expect(cluster.reassured).toEqual([])
+  })
+
+  it('are told nothing when it is with them that transfers fail', () => {
+    const { cluster, peers, swarm } = slowCrowd(4_000)
+    const [unlucky] = peers as [(typeof peers)[0]]
+    for (let at = 50; at < 20_000; at += 50) {
+      cluster.run(at - cluster.now)
+      cluster.now = at
+      cluster.failAll(unlucky, swarm, 'unreachable')
+    }
+    expect(unlucky.received).toBe(0)
+    expect(cluster.reassured.filter(({ node, at }) => node === unlucky.index && at > 5_000)).toEqual([])
+  })
+
+  it('are told that their turn at the origin comes', () => {
+    const { cluster, peers } = slowCrowd(1_500)
+    const [peer] = peers as [(typeof peers)[0]]
+    cluster.tick()
+    const waiting = cluster.join(peer, 40, OTHER_DIGEST)
+    cluster.run(9_000)
+    expect(cluster.reassured.some(({ node, swarm }) => node === peer.index && swarm === waiting)).toBe(true)
+  })
+})

@@ -152,6 +152,12 @@ export interface NodeCommand {
     | //
     /** Fetch these pieces of one swarm; for a node that said reads_batches. */
     { $case: "assignments"; value: Assignments }
+    | //
+    /** How fast the node may fetch from origins. */
+    { $case: "originBudget"; value: OriginBudget }
+    | //
+    /** A swarm gets on, though nothing has come to this node for a while. */
+    { $case: "swarmProgress"; value: SwarmProgress }
     | undefined;
 }
 
@@ -425,6 +431,18 @@ export interface Lease {
   origin: Origin | undefined;
 }
 
+/**
+ * OriginBudget says how fast the node may fetch blobs from their origins, all
+ * of them together: its share of what the cluster may. Holds until the next.
+ * A scheduler that sends none leaves the node its own limits.
+ */
+export interface OriginBudget {
+  /** Bytes a second from now on, at least 1. */
+  bytesPerSecond: number;
+  /** Bytes a second while the node has no scheduler, at least 1. */
+  aloneBytesPerSecond: number;
+}
+
 /** LeaseFailed gives a lease back; pieces already reported stay reported. */
 export interface LeaseFailed {
   /** Number from Swarm. */
@@ -469,6 +487,16 @@ export interface SwarmFailed {
   swarm: number;
   /** Why the last lease failed. */
   reason: LeaseFailed_Reason;
+}
+
+/**
+ * SwarmProgress says that it is worth waiting for a swarm: other nodes get
+ * pieces of it, or it waits for its turn at the origin. Sent every two seconds
+ * to a node to which nothing comes and at which nothing fails.
+ */
+export interface SwarmProgress {
+  /** Number from Swarm. */
+  swarm: number;
 }
 
 /** PieceMapWanted asks for the piece digests of a blob that the node holds. */
@@ -782,6 +810,12 @@ export const NodeCommand: MessageFns<NodeCommand> = {
       case "assignments":
         Assignments.encode(message.command.value, writer.uint32(66).fork()).join();
         break;
+      case "originBudget":
+        OriginBudget.encode(message.command.value, writer.uint32(74).fork()).join();
+        break;
+      case "swarmProgress":
+        SwarmProgress.encode(message.command.value, writer.uint32(82).fork()).join();
+        break;
     }
     return writer;
   },
@@ -861,6 +895,22 @@ export const NodeCommand: MessageFns<NodeCommand> = {
             }
 
             message.command = { $case: "assignments", value: Assignments.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 9: {
+            if (tag !== 74) {
+              break;
+            }
+
+            message.command = { $case: "originBudget", value: OriginBudget.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 10: {
+            if (tag !== 82) {
+              break;
+            }
+
+            message.command = { $case: "swarmProgress", value: SwarmProgress.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -2328,6 +2378,63 @@ export const Lease: MessageFns<Lease> = {
   },
 };
 
+function createBaseOriginBudget(): OriginBudget {
+  return { bytesPerSecond: 0, aloneBytesPerSecond: 0 };
+}
+
+export const OriginBudget: MessageFns<OriginBudget> = {
+  encode(message: OriginBudget, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.bytesPerSecond !== 0) {
+      writer.uint32(8).uint64(message.bytesPerSecond);
+    }
+    if (message.aloneBytesPerSecond !== 0) {
+      writer.uint32(16).uint64(message.aloneBytesPerSecond);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): OriginBudget {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseOriginBudget();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.bytesPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+          case 2: {
+            if (tag !== 16) {
+              break;
+            }
+
+            message.aloneBytesPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
 function createBaseLeaseFailed(): LeaseFailed {
   return { swarm: 0, reason: 0 };
 }
@@ -2427,6 +2534,52 @@ export const SwarmFailed: MessageFns<SwarmFailed> = {
             }
 
             message.reason = reader.int32() as any;
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseSwarmProgress(): SwarmProgress {
+  return { swarm: 0 };
+}
+
+export const SwarmProgress: MessageFns<SwarmProgress> = {
+  encode(message: SwarmProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.swarm !== 0) {
+      writer.uint32(8).uint32(message.swarm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): SwarmProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseSwarmProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.swarm = reader.uint32();
             continue;
           }
         }

@@ -1,0 +1,114 @@
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
+import { createLogger } from '@shoal/core'
+import { afterEach, beforeEach, expect, it, vi } from 'vitest'
+import { SchedulerLink } from '../../../src/coordinator/scheduler-link.ts'
+import { HELLO, ScriptedScheduler } from './scripted-scheduler.ts'
+
+/** The way to a scheduler, on which nothing moves while the scheduler hangs. */
+class Way {
+  readonly #sockets = new Set<Socket>()
+  readonly #server = createServer((near) => {
+    const far = connect(this.#port, '127.0.0.1')
+    for (const [from, to] of [
+      [near, far],
+      [far, near],
+    ] as const) {
+      this.#sockets.add(from)
+      from.on('error', () => {})
+      from.pipe(to)
+    }
+  })
+  readonly #port: number
+
+  constructor(port: number) {
+    this.#port = port
+  }
+
+  async open(): Promise<string> {
+    this.#server.listen(0, '127.0.0.1')
+    await once(this.#server, 'listening')
+    return `127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  hang(): void {
+    for (const socket of this.#sockets) {
+      socket.unpipe()
+      socket.pause()
+    }
+  }
+
+  goOn(): void {
+    const [near, far] = [...this.#sockets]
+    if (near === undefined || far === undefined) throw new Error('nobody dialled')
+    near.pipe(far)
+    far.pipe(near)
+  }
+
+  close(): void {
+    for (const socket of this.#sockets) socket.destroy()
+    this.#server.close()
+  }
+}
+
+let scheduler: ScriptedScheduler
+let way: Way
+let link: SchedulerLink
+let told: string[]
+
+/** Lets what is on its way through sockets arrive. */
+const arrived = async () => {
+  for (let turn = 0; turn < 20; turn++) await delay(1)
+}
+
+beforeEach(async () => {
+  told = []
+  scheduler = new ScriptedScheduler()
+  await scheduler.start()
+  way = new Way(scheduler.port)
+  const ignore = () => {}
+  link = new SchedulerLink(await way.open(), {
+    hello: () => HELLO,
+    listener: {
+      connected: () => told.push('connected'),
+      disconnected: () => told.push('disconnected'),
+      assigned: ignore,
+      leased: ignore,
+      swarmFailed: ignore,
+      swarmGetsOn: ignore,
+      originShare: ignore,
+      pieceMapWanted: ignore,
+      bootstrap: ignore,
+    },
+    log: createLogger('test', 'silent'),
+    now: () => 12_000,
+    random: () => 0,
+  })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  await link.start()
+  await vi.waitFor(() => expect(told).toEqual(['connected']))
+})
+afterEach(async () => {
+  vi.useRealTimers()
+  way.close()
+  await link.stop()
+  scheduler.stop()
+})
+
+it('leaves a scheduler that hangs within two seconds', async () => {
+  way.hang()
+  await vi.advanceTimersByTimeAsync(1900)
+  await arrived()
+  expect(told).toEqual(['connected', 'disconnected'])
+})
+
+it('does not leave one that stands still for a second', async () => {
+  way.hang()
+  await vi.advanceTimersByTimeAsync(1000)
+  way.goOn()
+  await arrived()
+  await vi.advanceTimersByTimeAsync(700)
+  await arrived()
+  expect(told).toEqual(['connected'])
+})
