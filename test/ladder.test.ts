@@ -126,7 +126,7 @@ describeWith(['docker-registry'], 'nodes without a scheduler', () => {
     shoal = await startShoal(bed, { nodes: 1 })
     const namespace = registryName(shoal)
     process.kill(shoal.scheduler.pid, 'SIGKILL')
-    const peers = await startFresh(6, [])
+    const peers = await startFresh(8, [])
     await push('cold', 60 * MIB)
     const before = await originBytes(shoal)
     const pulls = await Promise.all(peers.map((peer) => pullImage(peer.mirrorUrl, 'cold', '1', { namespace })))
@@ -134,9 +134,10 @@ describeWith(['docker-registry'], 'nodes without a scheduler', () => {
     for (const pull of pulls) expect(pull.blobBytes).toBe(blobBytes)
     const copies = ((await originBytes(shoal)) - before) / blobBytes
     expect(copies).toBeGreaterThanOrEqual(1)
-    expect(copies).toBeLessThanOrEqual(3)
+    // One, unless the node that fetches was so slow to answer that the next one was asked too.
+    expect(copies).toBeLessThanOrEqual(2)
     const fromPeers = (await Promise.all(peers.map(receivedBytes))).reduce((sum, { peer }) => sum + peer, 0)
-    expect(fromPeers).toBeGreaterThanOrEqual(3 * blobBytes)
+    expect(fromPeers).toBeGreaterThanOrEqual(6 * blobBytes)
   })
 
   test('behind a private registry a peer that may read a cold blob fetches it for all', async () => {

@@ -26,7 +26,7 @@ import { WholeDigest } from './whole-digest.ts'
 const STEPS: Readonly<Record<Rung, string>> = {
   scheduler: 'the scheduler is back; waiting for its assignments',
   holders: 'fetching from holders that the DHT names',
-  rendezvous: 'no holder found; the nodes nearest to the digest are to fetch from the origin',
+  rendezvous: 'no holder found; a node nearest to the digest is to fetch from the origin',
   origin: 'fetching from the origin directly',
 }
 

@@ -1,7 +1,7 @@
-import { type Logger, ShoalError, withDeadline } from '@shoal/core'
+import { type Logger, pause, ShoalError, withDeadline } from '@shoal/core'
 import type { BlobOrigin } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
-import type { HolderFinder, Wanted } from '../swarm/holders.ts'
+import type { Holder, HolderFinder, Wanted } from '../swarm/holders.ts'
 import type { PieceWorkers } from './dependencies.ts'
 import { type KnownHolder, KnownHolders } from './known-holders.ts'
 import { choosePiece } from './piece-choice.ts'
@@ -9,8 +9,13 @@ import type { PieceFlights } from './piece-flights.ts'
 import { PiecePace } from './piece-pace.ts'
 import { pieceRequestOf } from './piece-request.ts'
 
-/** Nodes that fetch a blob from the origin on behalf of all, when there is no scheduler to choose them. */
+/** Nodes of which one fetches a blob from the origin on behalf of all, when there is no scheduler to choose it. */
 const FETCHERS = 2
+/**
+ * One that does not answer for so long is not waited for any longer. An answer takes up to a second (WISH_MS), since the
+ * origin is asked first.
+ */
+const CALL_NEXT_MS = 1500
 /** Holders that are asked in one round. */
 const MAX_ASKED = 24
 /** Holders are asked again after this; sooner when nothing is on its way from them. */
@@ -22,7 +27,7 @@ const MAX_LOOKUP_MS = 30_000
 const ASK_DEADLINE_MS = 2000
 const SHA256_BYTES = 32
 
-/** A node that is asked to fetch from the origin for all, beginning at a piece. */
+/** A node that may be asked to fetch from the origin for all, beginning at a piece. */
 interface Fetcher {
   readonly peerId: string
   readonly firstPiece: number
@@ -66,8 +71,10 @@ export class HolderFetch {
     readonly signal: AbortSignal
   }
   readonly #known = new KnownHolders()
-  /** Who is to fetch from the origin for all, and from which piece on. */
+  /** Who is to fetch from the origin for all: the first, and each next one when those before it do not. */
   #fetchers: readonly Fetcher[] = []
+  /** How many of them were called upon. */
+  #called = 0
   /** Whom the origin does not refuse, by word of those. */
   readonly #chosen = new Set<string>()
   #mayFetch = false
@@ -122,6 +129,7 @@ export class HolderFetch {
     if (mayFetch === this.#mayFetch) return
     this.#mayFetch = mayFetch
     this.#fetchers = []
+    this.#called = 0
     this.#chosen.clear()
     this.#hasLookedUp = false
     this.#lookUpAtMs = Number.NEGATIVE_INFINITY
@@ -130,7 +138,7 @@ export class HolderFetch {
     this.tick()
   }
 
-  /** Has the nodes nearest to the digest fetch the blob from the origin; they are asked for it from now on. */
+  /** Has a node nearest to the digest fetch the blob from the origin; it is asked for it from now on. */
   meet(): void {
     this.#isMeeting = true
     void this.#meet().finally(() => {
@@ -154,14 +162,27 @@ export class HolderFetch {
   }
 
   async #meet(): Promise<void> {
-    const { finder, signal } = this.#dependencies
     const { count } = this.#blob.layout
     const ids = await this.#nearest()
     this.#fetchers = ids.map((peerId, rank) => ({ peerId, firstPiece: Math.floor((count * rank) / ids.length) }))
-    if (signal.aborted) return
-    const own = this.#fetchers.find(({ peerId }) => peerId === finder.peerId)
-    if (own !== undefined) this.#elect(own.firstPiece)
-    await Promise.all(this.#fetchers.map(({ peerId }) => this.#ask(peerId)))
+    await this.#callNext()
+  }
+
+  /** Calls upon the next of the fetchers, and on, until one answers that it fetches. */
+  async #callNext(): Promise<void> {
+    const { finder, signal } = this.#dependencies
+    const fetcher = this.#fetchers[this.#called]
+    if (fetcher === undefined || signal.aborted) return
+    const calls = ++this.#called
+    if (fetcher.peerId === finder.peerId) {
+      this.#elect(fetcher.firstPiece)
+      return
+    }
+    const answered = new AbortController()
+    const asking = this.#ask(fetcher.peerId).finally(() => answered.abort())
+    await pause(CALL_NEXT_MS, AbortSignal.any([signal, answered.signal]))
+    if (!answered.signal.aborted && this.#called === calls) await this.#callNext()
+    await asking
   }
 
   async #nearest(): Promise<readonly string[]> {
@@ -181,7 +202,7 @@ export class HolderFetch {
     const ask = (peerId: string) => {
       if (!asking.has(peerId) && asking.size < MAX_ASKED) asking.set(peerId, this.#ask(peerId))
     }
-    for (const { peerId } of this.#fetchers) ask(peerId)
+    for (const { peerId } of this.#fetchers.slice(0, this.#called)) ask(peerId)
     for (const peerId of this.#chosen) ask(peerId)
     for (const peerId of this.#known.ids) ask(peerId)
     if (this.#dependencies.now() >= this.#lookUpAtMs) await this.#lookUp(ask)
@@ -213,16 +234,37 @@ export class HolderFetch {
     if (peerId === finder.peerId || this.#known.isBarred(peerId)) return
     try {
       const deadline = withDeadline(ASK_DEADLINE_MS, signal)
-      const fetcher = this.#blob.have.isComplete ? undefined : this.#fetchers.find((one) => one.peerId === peerId)
+      const fetcher = this.#blob.have.isComplete ? undefined : this.#calledFetcher(peerId)
       const holder = await finder.ask(peerId, { digest, size }, this.#wanted(fetcher), deadline)
       if (holder === undefined) this.#known.forget(peerId)
       else this.#known.update(holder)
       if (fetcher !== undefined) await this.#follow(fetcher, holder?.fetcher)
+      if (!this.#isOfUse(holder)) await this.#lost(peerId)
     } catch (error) {
       this.#known.askFailed(peerId)
       log.debug({ digest, peer: peerId, err: error }, 'a node does not say what it holds')
+      await this.#lost(peerId)
     }
     this.#pump()
+  }
+
+  #calledFetcher(peerId: string): Fetcher | undefined {
+    return this.#fetchers.slice(0, this.#called).find((one) => one.peerId === peerId)
+  }
+
+  /** Whether a node has some of what is missing, is fetching it, or names who does. */
+  #isOfUse(holder: Holder | undefined): boolean {
+    if (holder === undefined) return false
+    if (holder.isFetching || holder.fetcher !== undefined) return true
+    for (let piece = 0; piece < this.#blob.layout.count; piece++) {
+      if (holder.have.has(piece) && !this.#blob.have.has(piece)) return true
+    }
+    return this.#blob.have.isComplete
+  }
+
+  /** A node gives nothing: if it is the fetcher that was called upon last, the next one is. */
+  async #lost(peerId: string): Promise<void> {
+    if (this.#fetchers[this.#called - 1]?.peerId === peerId) await this.#callNext()
   }
 
   #wanted(fetcher: Fetcher | undefined): Wanted | undefined {

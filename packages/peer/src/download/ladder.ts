@@ -3,7 +3,7 @@
  *
  * - `scheduler`: what it assigns and leases
  * - `holders`: nodes that the DHT says hold some of it
- * - `rendezvous`: the nodes nearest to the digest fetch it from the origin, and all others from them
+ * - `rendezvous`: a node nearest to the digest fetches it from the origin, and all others from that
  * - `origin`: it is fetched from the origin directly
  *
  * Below the first rung holders are asked on each of them, so what the swarm has never comes from the origin.

@@ -28,12 +28,13 @@ export const downloadOptions = Type.Object(
     holdersMs: Type.Integer({
       minimum: 100,
       default: 1000,
-      description: 'how long a download looks for holders before it has the nodes nearest to the digest ask the origin',
+      description: 'how long a download looks for holders before it has a node nearest to the digest ask the origin',
     }),
     rendezvousMs: Type.Integer({
       minimum: 100,
-      default: 2000,
-      description: 'how long a download hopes for these nodes before it goes to the origin on its own',
+      default: 3000,
+      description:
+        'how long a download hopes for these nodes, one after the other, before it goes to the origin on its own',
     }),
   },
   { additionalProperties: false, default: {} },
