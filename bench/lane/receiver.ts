@@ -155,7 +155,10 @@ async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Pr
   const open = (over: Road): Receiver => {
     if (over === 'plain') return new PlainReceiver(layout, uploader.plainPort, readBuffer)
     if (over === 'tls') return new PlainReceiver(layout, uploader.tlsPort, readBuffer, secureContext)
-    return new LaneReceiver(new ClientConnection(parent, context, { ready: () => {}, closed: () => {} }), request)
+    return new LaneReceiver(
+      new ClientConnection(parent, context, { ready: () => {}, cutOff: () => {}, closed: () => {} }),
+      request,
+    )
   }
 
   let receiver: Receiver | undefined

@@ -29,6 +29,8 @@ export interface ClientContext {
 export interface ConnectionListener {
   /** The parent answers, and is who it should be. */
   ready(connection: ClientConnection): void
+  /** No way leads to the parent any more; the connection is about to be closed. */
+  cutOff(connection: ClientConnection): void
   closed(connection: ClientConnection): void
 }
 
@@ -42,7 +44,7 @@ const SLOWEST_BYTES_PER_SECOND = 16 * 1024
 /** An eager connection that is not there by then may still come, but pieces do not wait for it. */
 const LATE_MS = 500
 /** An eager connection on which no byte came for so long: perhaps the parent is slow, perhaps it is cut off. */
-const SILENT_MS = 1000
+const SILENT_MS = 500
 
 interface InFlight {
   readonly id: number
@@ -63,6 +65,7 @@ export class ClientConnection implements FrameSink, LinkListener {
   #nextId = 0
   #responses = 0
   #isSuspect = false
+  #isSilent = false
   #isLate = false
   #headSinceMs = 0
   #timer: NodeJS.Timeout
@@ -148,7 +151,8 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   read(bytes: Buffer): boolean {
     if (this.#state === 'closed') return false
-    if (this.#isSuspect || this.#endProbe !== undefined) this.#watch()
+    this.#dropProbe()
+    if (this.#isSuspect || this.#isSilent) this.#watch()
     else this.#timer.refresh()
     try {
       this.#parser.push(bytes)
@@ -225,12 +229,17 @@ export class ClientConnection implements FrameSink, LinkListener {
     const patienceMs = this.#mayProbe ? SILENT_MS : stallTimeoutMs
     const ms = this.isIdle ? idleCloseMs : this.#state === 'ready' ? patienceMs : connectTimeoutMs
     this.#isSuspect = false
-    this.#endWatch()
+    this.#isSilent = false
+    clearTimeout(this.#timer)
     if (this.#brake?.isOn !== true) this.#timer = setTimeout(this.#expired, ms)
   }
 
   #endWatch(): void {
     clearTimeout(this.#timer)
+    this.#dropProbe()
+  }
+
+  #dropProbe(): void {
     this.#endProbe?.()
     this.#endProbe = undefined
   }
@@ -298,13 +307,15 @@ export class ClientConnection implements FrameSink, LinkListener {
     return new LaneError('unreachable', `${this.#name} was not open within ${afterMs} ms`, { data })
   }
 
-  /** No byte came for a while: is it the parent, or the way to it? */
-  #probe(): void {
-    this.#endProbe = probeReach(this.#parent, () => {
-      const data = { isUnreached: true }
-      this.destroy(new LaneError('unreachable', `${this.#name} is cut off`, { data }))
+  /** Closes the connection unless a byte comes or the parent takes a new connection, which it does however slow it is. */
+  probe(): void {
+    if (this.#state !== 'ready') return
+    this.#endProbe ??= probeReach(this.#parent, (isReached) => {
+      this.#endProbe = undefined
+      if (isReached) return
+      this.#listener.cutOff(this)
+      this.destroy(new LaneError('unreachable', `${this.#name} is cut off`, { data: { isUnreached: true } }))
     })
-    this.#timer = setTimeout(this.#expired, this.#context.stallTimeoutMs - SILENT_MS)
   }
 
   #expired = (): void => {
@@ -313,8 +324,10 @@ export class ClientConnection implements FrameSink, LinkListener {
       this.destroy(this.#unreached(connectTimeoutMs))
     } else if (this.isIdle) {
       this.destroy(new LaneError('unreachable', 'closed for idleness'))
-    } else if (this.#mayProbe && this.#endProbe === undefined) {
-      this.#probe()
+    } else if (this.#mayProbe && !this.#isSilent) {
+      this.#isSilent = true
+      this.probe()
+      this.#timer = setTimeout(this.#expired, stallTimeoutMs - SILENT_MS)
     } else if (!this.#isSuspect) {
       // While a slow disk blocked the thread the parent's bytes may have piled up unread; they are read before this
       // timer fires again.

@@ -41,6 +41,8 @@ export interface LaneClientDependencies {
 
 /** Connections kept for each transport; the ones unused for longest are closed for new ones beyond it. */
 const MAX_CONNECTIONS = 256
+/** How often all connections are looked at because one is cut off, at the most. */
+const LOOK_AT_ALL_MS = 2000
 /** Bytes read from a socket at once; TLS hands them over in records of 16 KiB. */
 const READ_BYTES = 64 * 1024
 
@@ -48,6 +50,7 @@ const READ_BYTES = 64 * 1024
 export class LaneClient {
   readonly #deps: LaneClientDependencies
   readonly #contexts: Readonly<Record<Transport, ClientContext>>
+  #lookedAtAllMs = Number.NEGATIVE_INFINITY
   readonly #freeStages: Buffer[] = []
   /** In the order of last use. */
   readonly #connections: Readonly<Record<Transport, Map<string, ClientConnection>>> = {
@@ -158,6 +161,14 @@ export class LaneClient {
     }
   }
 
+  /** What cut one parent off may have cut off others: they are looked at before pieces have waited for them. */
+  #cutOff(parent: LaneParent, cut: ClientConnection): void {
+    this.#connectionTo(parent, 'libp2p')
+    if (performance.now() - this.#lookedAtAllMs < LOOK_AT_ALL_MS) return
+    this.#lookedAtAllMs = performance.now()
+    for (const connection of this.#connections.tls.values()) if (connection !== cut) connection.probe()
+  }
+
   #connectionTo(parent: LaneParent, transport: Transport): ClientConnection {
     const connections = this.#connections[transport]
     const key = keyOf(parent)
@@ -168,6 +179,7 @@ export class LaneClient {
       if (connections.size >= MAX_CONNECTIONS) closeOneIdle(connections)
       connection = new ClientConnection(parent, this.#contexts[transport], {
         ready: () => this.#deps.found?.(parent, transport === 'tls' ? 'reached' : 'unreached'),
+        cutOff: (cut) => this.#cutOff(parent, cut),
         closed: (closed) => {
           if (connections.get(key) === closed) connections.delete(key)
         },

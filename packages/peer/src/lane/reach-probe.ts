@@ -6,24 +6,28 @@ const DEADLINE_MS = 500
 const SECOND_LOOK_MS = 50
 
 /**
- * Finds out whether a TCP port can be reached, whatever its process does; calls `closed` once when it can not within
- * about half a second. Returns what ends the search.
+ * Finds out whether a TCP port can be reached, whatever its process does, within about half a second; tells `ended`
+ * once. Returns what ends the search without a word.
  */
-export function probeReach({ host, port }: { host: string; port: number }, closed: () => void): () => void {
+export function probeReach(
+  { host, port }: { readonly host: string; readonly port: number },
+  ended: (isReached: boolean) => void,
+): () => void {
   const socket = connect({ host, port })
   const end = () => {
     clearTimeout(timer)
     socket.destroy()
   }
+  const settle = (isReached: boolean) => {
+    end()
+    ended(isReached)
+  }
   const giveUp = () => {
     clearTimeout(timer)
-    timer = setTimeout(() => {
-      end()
-      closed()
-    }, SECOND_LOOK_MS)
+    timer = setTimeout(settle, SECOND_LOOK_MS, false)
   }
   let timer = setTimeout(giveUp, DEADLINE_MS)
-  socket.once('connect', end)
+  socket.once('connect', () => settle(true))
   socket.once('error', giveUp)
   return end
 }

@@ -65,6 +65,25 @@ async function silentPort(port?: number) {
   return { parent, goOn }
 }
 
+/** A lane that takes no new connection once it is closed, and is silent from when it `falls`. */
+async function startLane(answer: (request: RequestFrame, stream: Duplex) => void) {
+  const server = createTlsServer({
+    ...laneSecureOptions(parentNode.credentials),
+    ALPNProtocols: LANE_ALPN,
+    requestCert: true,
+    rejectUnauthorized: false,
+  })
+  const lane = { parent: await listening(server), falls: false, close: () => void server.close() }
+  server.on('secureConnection', (socket) => {
+    cleanups.push(() => void socket.destroy())
+    answering((request) => {
+      if (!lane.falls) answer(request, socket)
+    })(socket)
+  })
+  cleanups.push(lane.close)
+  return lane
+}
+
 const right = (request: RequestFrame, stream: Duplex) => {
   stream.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
   stream.write(blob.piece(request.piece))
@@ -150,31 +169,35 @@ describe('a parent whose lane is not reached', () => {
   })
 
   it('is left when its lane is cut off in the middle of a piece', async () => {
-    const lane = createTlsServer({
-      ...laneSecureOptions(parentNode.credentials),
-      ALPNProtocols: LANE_ALPN,
-      requestCert: true,
-      rejectUnauthorized: false,
-    })
-    const begins = answering(({ id, length }, stream) => {
+    const { parent, close } = await startLane(({ id, length }, stream) => {
       stream.write(encodeFrame({ type: 'response', id, status: 'ok', length }))
       stream.write(Buffer.alloc(1000))
-      // No new connection comes through.
-      lane.close()
-    })
-    lane.on('secureConnection', (socket) => {
-      cleanups.push(() => void socket.destroy())
-      begins(socket)
+      close()
     })
     const { client, counts } = startClient({ streams: memoryStreams(answering(right)) })
-    const parent = await listening(lane)
     const beganMs = performance.now()
     await client.fetch(blob.request(1, target, parent), never)
-    expect(performance.now() - beganMs).toBeGreaterThan(900)
-    expect(performance.now() - beganMs).toBeLessThan(2000)
+    expect(performance.now() - beganMs).toBeGreaterThan(500)
+    expect(performance.now() - beganMs).toBeLessThan(1000)
     expect((await readFile(target)).subarray(blob.layout.offset(1)).equals(blob.piece(1))).toBe(true)
     expect(counts.bytes('received')).toBe(1000)
     expect(counts.requests('received', 'ok', 'libp2p')).toBe(1)
+  })
+
+  it('is noticed with another one, before a piece has waited for it', async () => {
+    const [cut, alsoCut, open] = [await startLane(right), await startLane(right), await startLane(right)]
+    const { client, counts, findings } = startClient({ streams: memoryStreams(answering(right)) })
+    const fetch = (from: LaneParent) => client.fetch(blob.request(0, target, from), never)
+    for (const { parent } of [cut, alsoCut, open]) await fetch(parent)
+    expect(counts.openConnections('received')).toBe(3)
+    cut.falls = true
+    cut.close()
+    alsoCut.close()
+    await fetch(cut.parent)
+    await until(() => findings.filter((finding) => finding === 'unreached').length === 2)
+    await until(() => counts.openConnections('received') === 1)
+    await fetch(open.parent)
+    expect(counts.requests('received', 'ok')).toBe(4)
   })
 
   it('is waited for when it is silent, but its lane is reached', async () => {
