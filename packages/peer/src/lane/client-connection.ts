@@ -88,8 +88,12 @@ export class ClientConnection implements FrameSink, LinkListener {
     this.#brake = context.limit === undefined ? undefined : new Brake(context.limit, () => this.#readOn())
   }
 
+  get isReady(): boolean {
+    return this.#state === 'ready'
+  }
+
   get isIdle(): boolean {
-    return this.#state === 'ready' && this.#inFlight.length === 0
+    return this.isReady && this.#inFlight.length === 0
   }
 
   /**

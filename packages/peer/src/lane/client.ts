@@ -161,6 +161,13 @@ export class LaneClient {
     }
   }
 
+  #ready(parent: LaneParent, transport: Transport): void {
+    const { found } = this.#deps
+    if (transport === 'tls') found?.(parent, 'reached')
+    // It may have been late only, and there before the stream.
+    else if (this.#connections.tls.get(keyOf(parent))?.isReady !== true) found?.(parent, 'unreached')
+  }
+
   /** What cut one parent off may have cut off others: they are looked at before pieces have waited for them. */
   #cutOff(parent: LaneParent, cut: ClientConnection): void {
     this.#connectionTo(parent, 'libp2p')
@@ -178,7 +185,7 @@ export class LaneClient {
     } else {
       if (connections.size >= MAX_CONNECTIONS) closeOneIdle(connections)
       connection = new ClientConnection(parent, this.#contexts[transport], {
-        ready: () => this.#deps.found?.(parent, transport === 'tls' ? 'reached' : 'unreached'),
+        ready: () => this.#ready(parent, transport),
         cutOff: (cut) => this.#cutOff(parent, cut),
         closed: (closed) => {
           if (connections.get(key) === closed) connections.delete(key)

@@ -1,6 +1,7 @@
 import type { Connection, PeerId, Stream } from '@libp2p/interface'
 import { type Logger, withDeadline } from '@shoal/core'
 import type { Libp2p } from 'libp2p'
+import { QuestionRate } from './question-rate.ts'
 
 /** On its streams the frames of the lane are spoken (lane/frames.ts). */
 const PROTOCOL = '/shoal/piece/1.0.0'
@@ -10,11 +11,14 @@ const OPEN_DEADLINE_MS = 2000
 const MAX_STREAMS_OF_PEER = 64
 /** Streams at once, of all peers. */
 const MAX_STREAMS = 256
+/** A node keeps its streams; what it opens in quick succession is for others that broke. */
+const RATE = { burst: 2 * MAX_STREAMS_OF_PEER, perSecond: 8, maxNodes: 4096 }
 
 /** Streams for pieces between nodes that do not reach each other's lanes: who speaks on them is not known here. */
 export class PieceStreams {
   readonly #serve: ((peerId: string, stream: Stream) => void) | undefined
   readonly #log: Logger
+  readonly #rate = new QuestionRate(RATE)
   readonly #served = new Set<Stream>()
 
   /** @param dependencies.servePieces serves a peer on a stream, until that is closed; left out: none are served */
@@ -41,7 +45,7 @@ export class PieceStreams {
 
   #accept(stream: Stream, { remotePeer }: Connection): void {
     const peerId = remotePeer.toString()
-    if (this.#served.size >= MAX_STREAMS) {
+    if (this.#served.size >= MAX_STREAMS || !this.#rate.take(peerId, performance.now())) {
       this.#log.debug({ peer: peerId }, 'a stream for pieces is refused: there are too many')
       stream.abort(new Error('too many streams'))
       return

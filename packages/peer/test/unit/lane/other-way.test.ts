@@ -5,6 +5,7 @@ import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import { createServer as createTlsServer } from 'node:tls'
 import { describe, expect, it } from 'vitest'
+import type { Links } from '../../../src/lane/client-link.ts'
 import { encodeFrame, type RequestFrame } from '../../../src/lane/frames.ts'
 import { LANE_ALPN, laneSecureOptions } from '../../../src/lane/peer-certificate.ts'
 import type { LaneParent } from '../../../src/lane/piece-fetch.ts'
@@ -156,6 +157,31 @@ describe('a parent whose lane is not reached', () => {
     goOn()
     await fetch
     expect(findings).toEqual(['lost', 'reached'])
+  })
+
+  it('is reached when its lane is there before the stream', async () => {
+    const { parent: behind, serve } = await startServer()
+    const { parent, goOn } = await silentPort(behind.port)
+    const streams = memoryStreams(serve)
+    const opened = Promise.withResolvers<() => void>()
+    const late: Links = {
+      ...streams,
+      open: (to, listener) =>
+        streams.open(to, {
+          ...listener,
+          read: (bytes) => listener.read(bytes),
+          opened: (peer) => opened.resolve(() => listener.opened(peer)),
+        }),
+    }
+    const { client, counts, findings } = startClient({ streams: late })
+    const fetch = client.fetch(blob.request(0, target, parent), never)
+    const open = await opened.promise
+    goOn()
+    await until(() => findings.includes('reached'))
+    open()
+    await fetch
+    expect(counts.requests('received', 'ok', 'libp2p')).toBe(1)
+    expect(findings).toEqual(['reached'])
   })
 
   it('is unreachable when there is no stream either', async () => {

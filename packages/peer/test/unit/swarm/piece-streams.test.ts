@@ -13,7 +13,7 @@ class FakeStream extends EventTarget {
 }
 
 describe('streams for pieces', () => {
-  it('are refused when there are too many, whoever has them, and accepted again when one is closed', async () => {
+  const start = async () => {
     const peers: string[] = []
     const streams = new PieceStreams({
       servePieces: (peerId) => peers.push(peerId),
@@ -31,6 +31,11 @@ describe('streams for pieces', () => {
       handler(stream as unknown as Stream, { remotePeer: peer } as unknown as Connection)
       return stream
     }
+    return { peers, come }
+  }
+
+  it('are refused when there are too many, whoever has them, and accepted again when one is closed', async () => {
+    const { peers, come } = await start()
     const open = Array.from({ length: 256 }, (_, number) => come(`peer-${number % 8}`))
     expect(open.some(({ aborted }) => aborted)).toBe(false)
     expect(come('late').aborted).toBe(true)
@@ -38,5 +43,12 @@ describe('streams for pieces', () => {
     expect(come('later').aborted).toBe(false)
     expect(peers.length).toBe(257)
     expect(peers).not.toContain('late')
+  })
+
+  it('are refused to who opens and closes them without end, and not to others', async () => {
+    const { peers, come } = await start()
+    for (let count = 0; count < 1000; count++) come('restless').abort()
+    expect(peers.length).toBeLessThan(200)
+    expect(come('other').aborted).toBe(false)
   })
 })

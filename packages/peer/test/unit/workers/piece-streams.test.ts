@@ -235,6 +235,7 @@ describe('pieces over libp2p', () => {
     const streams: Stream[] = []
     // One is the pool's own.
     for (let count = 1; count < 64; count++) streams.push(await child.swarm.openPieceStream(parent.peerId, never))
+    await vi.waitFor(async () => expect(await served()).toBe(64), { timeout: 5000 })
     const oneMore = child.swarm.openPieceStream(parent.peerId, never)
     await vi.waitFor(async () => expect((await oneMore.catch(() => undefined))?.status).not.toBe('open'))
     expect(await served()).toBe(64)
