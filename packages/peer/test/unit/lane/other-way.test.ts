@@ -380,9 +380,14 @@ describe('a peer that comes over libp2p as the lane is cut off', () => {
     stuck.pause()
     stuck.write(Buffer.concat([HELLO, ...Array.from({ length: 32 }, (_, id) => requestFrame(0, id))]))
     await until(() => slots.held() > 0)
-    server.cutOff(parentNode.peerId)
     server.cutOff(childNode.peerId)
-    // Neither another's, nor one that has just been written to.
+    // One that has just been written to does not stand still.
+    expect(counts.openConnections('sent')).toBe(2)
+    const beganMs = performance.now()
+    await until(() => {
+      server.cutOff(parentNode.peerId)
+      return performance.now() - beganMs > 800
+    })
     expect(counts.openConnections('sent')).toBe(2)
     await until(() => {
       server.cutOff(childNode.peerId)
