@@ -14,6 +14,7 @@ import {
   PieceFetch,
   type PieceRequest,
   ThreadCounts,
+  tlsLinks,
 } from '@shoal/peer'
 import { CONNECT_TIMEOUT_MS, STALL_TIMEOUT_MS } from './node.ts'
 import { type Blob, encodeRequest, IN_FLIGHT, READ_BYTES, THREADS, type Uploader } from './plan.ts'
@@ -133,13 +134,13 @@ async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Pr
   const layout = new PieceLayout(blob.sizeBytes)
   const counter = new Int32Array(next)
   const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
+  const secureContext = createSecureContext(laneSecureOptions(await createIdentityCertificate(privateKey)))
   const context = {
+    links: tlsLinks(secureContext, readBuffer),
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     stallTimeoutMs: STALL_TIMEOUT_MS,
     idleCloseMs: NEVER_IDLE_MS,
-    counts: new ThreadCounts(createCountsMemory(1), 0),
-    secureContext: createSecureContext(laneSecureOptions(await createIdentityCertificate(privateKey))),
-    readBuffer,
+    counts: new ThreadCounts(createCountsMemory(1), 0, 'tls'),
   }
   const parent: LaneParent = { peerId: uploader.peerId, host: '127.0.0.1', port: uploader.lanePort }
   const request = (piece: number): PieceRequest => ({
@@ -153,8 +154,11 @@ async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Pr
   })
   const open = (over: Road): Receiver => {
     if (over === 'plain') return new PlainReceiver(layout, uploader.plainPort, readBuffer)
-    if (over === 'tls') return new PlainReceiver(layout, uploader.tlsPort, readBuffer, context.secureContext)
-    return new LaneReceiver(new ClientConnection(parent, context, () => {}), request)
+    if (over === 'tls') return new PlainReceiver(layout, uploader.tlsPort, readBuffer, secureContext)
+    return new LaneReceiver(
+      new ClientConnection(parent, context, { ready: () => {}, cutOff: () => {}, closed: () => {} }),
+      request,
+    )
   }
 
   let receiver: Receiver | undefined

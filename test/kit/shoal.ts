@@ -55,6 +55,8 @@ interface ShoalOptions {
   readonly dataFolder?: string
   /** More arguments. */
   readonly args?: readonly string[]
+  /** Options of its parts, as environment variables. */
+  readonly env?: Readonly<Record<string, string>>
 }
 
 /**
@@ -64,7 +66,8 @@ interface ShoalOptions {
 export async function startShoal(bed: TestBed, options: ShoalOptions): Promise<Shoal> {
   const dataFolder = options.dataFolder ?? (await bed.folder('shoal'))
   const args = ['up', '--json', '--data', dataFolder, '--nodes', String(options.nodes), ...(options.args ?? [])]
-  const program = await launch('shoal up', process.execPath, [SHOAL_PROGRAM, ...args])
+  const { env = {} } = options
+  const program = await launch('shoal up', process.execPath, [SHOAL_PROGRAM, ...args], { env })
   let stopped: Promise<void> | undefined
   let services: readonly number[] = []
   const stopOnce = async () => {

@@ -1,4 +1,5 @@
 export { ClientConnection } from './lane/client-connection.ts'
+export { tlsLinks } from './lane/client-link.ts'
 export { LaneError } from './lane/errors.ts'
 export type { HeldBlob } from './lane/held-blobs.ts'
 export { createIdentityCertificate } from './lane/identity-certificate.ts'

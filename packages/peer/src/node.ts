@@ -102,6 +102,8 @@ class Node implements Service {
         metrics: createLaneMetrics(metrics),
         originMetrics,
         limits,
+        // The two name each other; libp2p is made below.
+        openStream: (peerId, signal) => this.#swarm.openPieceStream(peerId, signal),
         lookup: (digest) => {
           const blob = this.#blobs.find(digest)
           if (blob === undefined) return undefined
@@ -163,6 +165,7 @@ class Node implements Service {
         fetchForOthers: (digest, wanted, asker) => this.#downloads.fetchForOthers(digest, wanted, asker),
       },
       lane: () => ({ host: options.lane.advertiseHost, port: this.#workers.lanePort }),
+      servePieces: (peerId, stream) => this.#workers.serve(peerId, stream),
       log: log.child({ room: 'swarm' }),
       metrics: createSwarmMetrics(metrics, () => this.#swarm.peerCount),
     })

@@ -22,6 +22,16 @@ export const LINK_ROWS: readonly Row[] = [
     },
   },
   {
+    name: 'all-lanes-black-holed',
+    fault: 'from a quarter on, packets to the lane port of any node vanish, also of the seed; libp2p is left',
+    strike: async ({ cluster, untilHeld }) => {
+      await untilHeld(cluster.nodes, 0.25)
+      const places = [cluster.seed, ...cluster.nodes].map(({ place }) => place)
+      for (const [number, place] of places.entries()) await cut([place], places.slice(number + 1), place.ports[1])
+      return {}
+    },
+  },
+  {
     name: 'partition-healed',
     fault: `from a quarter on, half of the peers reach neither the others nor any service, for ${PARTITION_MS / 1000} s`,
     strike: async ({ cluster, untilHeld }) => {

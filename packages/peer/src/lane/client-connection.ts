@@ -1,29 +1,49 @@
-import type { SocketConstructorOpts } from 'node:net'
-import { type ConnectionOptions, connect, type SecureContext, type TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
 import { Brake } from '../limits/brake.ts'
 import type { SharedBucket } from '../limits/shared-bucket.ts'
+import type { LinkListener, Links } from './client-link.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
-import { LANE_ALPN, peerOf } from './peer-certificate.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
 import { SECOND_LOOK_MS } from './quiet.ts'
+import { probeReach } from './reach-probe.ts'
 import type { ThreadCounts } from './shared-counts.ts'
 
-/** What the connections of one client share. */
+/** What the connections of one client over one transport share. */
 export interface ClientContext {
+  readonly links: Links
   readonly connectTimeoutMs: number
   readonly stallTimeoutMs: number
   readonly idleCloseMs: number
+  /** Once it is its turn, a piece may take `patienceMs`, and as long again as it takes at this rate. */
+  readonly slowestBytesPerSecond?: number
+  readonly patienceMs?: number
   readonly counts: ThreadCounts
+  /** Whether pieces can come another way, so that a parent that is not reached is to be given up early. */
+  readonly isEager?: boolean
   /** The node's download limit; left out: none. */
   readonly limit?: SharedBucket | undefined
-  readonly secureContext: SecureContext
-  readonly readBuffer: Buffer
+}
+
+/** Who is told what becomes of a connection. */
+export interface ConnectionListener {
+  /** The parent answers, and is who it should be. */
+  ready(connection: ClientConnection): void
+  /** No way leads to the parent any more; the connection is about to be closed. */
+  cutOff(connection: ClientConnection): void
+  closed(connection: ClientConnection): void
 }
 
 /** Requests on the wire at once: the parent has the next one at hand while it sends; more would only queue there. */
 const MAX_IN_FLIGHT = 8
+const PATIENCE_MS = 30_000
+/** A quarter of the lowest rate limit, which two sends may share for a while. */
+const SLOWEST_BYTES_PER_SECOND = 16 * 1024
+/** An eager connection that is not there by then may still come, but pieces do not wait for it. */
+const LATE_MS = 500
+/** An eager connection on which no byte came for so long: perhaps the parent is slow, perhaps it is cut off. */
+const SILENT_MS = 500
 
 interface InFlight {
   readonly id: number
@@ -31,11 +51,11 @@ interface InFlight {
 }
 
 /** The connection to one parent: checks who answers, then sends requests and takes their responses in order. */
-export class ClientConnection implements FrameSink {
+export class ClientConnection implements FrameSink, LinkListener {
   readonly #parent: LaneParent
   readonly #context: ClientContext
-  readonly #onClose: (connection: ClientConnection) => void
-  readonly #socket: TLSSocket
+  readonly #listener: ConnectionListener
+  readonly #socket: Duplex
   readonly #parser = new FrameParser(this)
   #state: 'connecting' | 'hello' | 'ready' | 'closed' = 'connecting'
   readonly #waiting: PieceFetch[] = []
@@ -44,28 +64,24 @@ export class ClientConnection implements FrameSink {
   #nextId = 0
   #responses = 0
   #isSuspect = false
+  #isSilent = false
+  #isLate = false
   /** When the parent last sent anything, or it was last we who did not read. */
   #heardMs = performance.now()
+  /** Since when the first of those in flight has been that. */
+  #headSinceMs = 0
   #timer: NodeJS.Timeout
+  #lateTimer: NodeJS.Timeout | undefined
+  #endProbe: (() => void) | undefined
   #socketError: Error | undefined
 
-  constructor(parent: LaneParent, context: ClientContext, onClose: (connection: ClientConnection) => void) {
+  constructor(parent: LaneParent, context: ClientContext, listener: ConnectionListener) {
     this.#parent = parent
     this.#context = context
-    this.#onClose = onClose
-    const options: ConnectionOptions & Pick<SocketConstructorOpts, 'onread'> = {
-      host: parent.host,
-      port: parent.port,
-      secureContext: context.secureContext,
-      ALPNProtocols: LANE_ALPN,
-      // No authority signs these certificates: peerOf checks them.
-      rejectUnauthorized: false,
-      onread: { buffer: context.readBuffer, callback: (bytes, buffer) => this.#read(bytes, buffer) },
-    }
-    this.#socket = connect(options)
+    this.#listener = listener
+    this.#socket = context.links.open(parent, this)
     this.#timer = setTimeout(this.#expired, context.connectTimeoutMs)
-    this.#socket.setNoDelay(true)
-    this.#socket.once('secureConnect', () => this.#greet())
+    if (context.isEager) this.#lateTimer = setTimeout(this.#late, LATE_MS)
     this.#socket.on('error', (error) => {
       this.#socketError = error
     })
@@ -74,14 +90,25 @@ export class ClientConnection implements FrameSink {
     this.#brake = context.limit === undefined ? undefined : new Brake(context.limit, () => this.#readOn())
   }
 
-  get isIdle(): boolean {
-    return this.#state === 'ready' && this.#inFlight.length === 0
+  get isReady(): boolean {
+    return this.#state === 'ready'
   }
 
-  /** Asks for the piece as soon as there is room. */
-  request(fetch: PieceFetch): void {
+  get isIdle(): boolean {
+    return this.isReady && this.#inFlight.length === 0
+  }
+
+  /**
+   * Asks for the piece as soon as there is room.
+   * @param isPatient whether it waits for a connection that is late
+   */
+  request(fetch: PieceFetch, isPatient = false): void {
     if (this.#state === 'closed') {
       fetch.fail(this.#lost())
+      return
+    }
+    if (this.#isLate && !isPatient) {
+      fetch.fail(this.#unreached(LATE_MS))
       return
     }
     const wasIdle = this.isIdle
@@ -107,12 +134,13 @@ export class ClientConnection implements FrameSink {
   destroy(reason: LaneError): void {
     if (this.#state === 'closed') return
     this.#state = 'closed'
-    clearTimeout(this.#timer)
+    this.#endWatch()
+    clearTimeout(this.#lateTimer)
     this.#brake?.release()
     this.#parser.stop()
     this.#socket.destroy()
     this.#context.counts.closed('received')
-    this.#onClose(this)
+    this.#listener.closed(this)
     for (const { fetch } of this.#inFlight.splice(0)) fetch.fail(fetch.received > 0 ? withoutRetry(reason) : reason)
     for (const fetch of this.#waiting.splice(0)) fetch.fail(reason)
   }
@@ -130,6 +158,7 @@ export class ClientConnection implements FrameSink {
     head.fetch.accept(bytes)
     if (head.fetch.received === head.fetch.request.length) {
       this.#inFlight.shift()
+      this.#headSinceMs = performance.now()
       this.#send()
       this.#watch()
     } else if (head.fetch.isSettled && !wasSettled) {
@@ -137,19 +166,21 @@ export class ClientConnection implements FrameSink {
     }
   }
 
-  #read(bytes: number, buffer: Uint8Array): boolean {
+  read(bytes: Buffer): boolean {
     if (this.#state === 'closed') return false
     this.#heardMs = performance.now()
-    if (this.#isSuspect) this.#watch()
+    this.#dropProbe()
+    if (this.#isSuspect || this.#isSilent) this.#watch()
     else this.#timer.refresh()
     try {
-      this.#parser.push(Buffer.from(buffer.buffer, buffer.byteOffset, bytes))
+      this.#parser.push(bytes)
     } catch (error) {
       this.#breach(error)
     }
-    if (this.#brake === undefined || this.#brake.took(bytes)) return true
+    this.#endIfTooSlow()
+    if (this.#brake === undefined || this.#brake.took(bytes.length)) return true
     // The parent can not stall while it is we who do not read.
-    clearTimeout(this.#timer)
+    this.#endWatch()
     if (this.#isClosed) this.#brake.release()
     return false
   }
@@ -160,13 +191,17 @@ export class ClientConnection implements FrameSink {
     this.#socket.resume()
   }
 
+  get #name(): string {
+    return this.#context.links.nameOf(this.#parent)
+  }
+
   get #isClosed(): boolean {
     return this.#state === 'closed'
   }
 
-  #greet(): void {
+  opened(peerOf: () => string): void {
     try {
-      const peer = peerOf(this.#socket)
+      const peer = peerOf()
       if (peer !== this.#parent.peerId) {
         const data = { expected: this.#parent.peerId, found: peer }
         throw new LaneError('protocol', `it is ${peer}, not ${this.#parent.peerId}`, { data })
@@ -188,6 +223,9 @@ export class ClientConnection implements FrameSink {
       throw new LaneError('protocol', `it speaks lane ${lowestVersion} to ${highestVersion}, not ${LANE_VERSION}`)
     }
     this.#state = 'ready'
+    this.#isLate = false
+    clearTimeout(this.#lateTimer)
+    this.#listener.ready(this)
     this.#send()
     this.#watch()
   }
@@ -199,7 +237,7 @@ export class ClientConnection implements FrameSink {
       if (fetch === undefined) break
       const id = this.#nextId
       this.#nextId = (id + 1) >>> 0
-      this.#inFlight.push({ id, fetch })
+      if (this.#inFlight.push({ id, fetch }) === 1) this.#headSinceMs = performance.now()
       const { digest, piece, offset, length } = fetch.request
       this.#socket.write(encodeFrame({ type: 'request', id, digest, piece, offset, length }))
     }
@@ -207,10 +245,36 @@ export class ClientConnection implements FrameSink {
 
   #watch(): void {
     const { connectTimeoutMs, idleCloseMs, stallTimeoutMs } = this.#context
-    const ms = this.isIdle ? idleCloseMs : this.#state === 'ready' ? stallTimeoutMs : connectTimeoutMs
+    const patienceMs = this.#mayProbe ? SILENT_MS : stallTimeoutMs
+    const ms = this.isIdle ? idleCloseMs : this.#state === 'ready' ? patienceMs : connectTimeoutMs
     this.#isSuspect = false
+    this.#isSilent = false
     clearTimeout(this.#timer)
     if (this.#brake?.isOn !== true) this.#timer = setTimeout(this.#expired, ms)
+  }
+
+  #endWatch(): void {
+    clearTimeout(this.#timer)
+    this.#dropProbe()
+  }
+
+  #dropProbe(): void {
+    this.#endProbe?.()
+    this.#endProbe = undefined
+  }
+
+  get #mayProbe(): boolean {
+    return this.#context.isEager === true && this.#context.stallTimeoutMs > SILENT_MS
+  }
+
+  /** A parent that sends just enough not to stall would keep a piece, and those behind it, for hours. */
+  #endIfTooSlow(): void {
+    const head = this.#inFlight[0]
+    if (head === undefined) return
+    const { patienceMs = PATIENCE_MS, slowestBytesPerSecond = SLOWEST_BYTES_PER_SECOND } = this.#context
+    const { length } = head.fetch.request
+    if (performance.now() - this.#headSinceMs <= patienceMs + (length / slowestBytesPerSecond) * 1000) return
+    this.destroy(new LaneError('stalled', `${this.#parent.peerId} sends a piece of ${length} bytes too slowly`))
   }
 
   #respond(response: ResponseFrame): void {
@@ -226,6 +290,7 @@ export class ClientConnection implements FrameSink {
       return
     }
     this.#inFlight.shift()
+    this.#headSinceMs = performance.now()
     const from = this.#parent.peerId
     if (response.status === 'busy') fetch.fail(new LaneError('busy', `${from} has no upload slot free`))
     else if (response.status === 'mismatch') {
@@ -244,38 +309,62 @@ export class ClientConnection implements FrameSink {
   }
 
   #breach(error: unknown): void {
-    const { peerId, host, port } = this.#parent
+    const { peerId } = this.#parent
     const what = error instanceof Error ? error.message : String(error)
     const data = error instanceof LaneError ? { ...error.data } : {}
     this.destroy(
-      new LaneError('protocol', `the parent ${peerId} at ${host}:${port} is refused: ${what}`, { cause: error, data }),
+      new LaneError('protocol', `the parent ${peerId} at ${this.#name} is refused: ${what}`, { cause: error, data }),
     )
   }
 
+  #late = (): void => {
+    this.#isLate = true
+    for (const fetch of this.#waiting.splice(0)) fetch.fail(this.#unreached(LATE_MS))
+  }
+
+  #unreached(afterMs: number): LaneError {
+    const data = { isUnreached: true }
+    return new LaneError('unreachable', `${this.#name} was not open within ${afterMs} ms`, { data })
+  }
+
+  /** Closes the connection unless a byte comes or the parent takes a new connection, which it does however slow it is. */
+  probe(): void {
+    if (this.#state !== 'ready') return
+    this.#endProbe ??= probeReach(this.#parent, (isReached) => {
+      this.#endProbe = undefined
+      if (isReached) return
+      this.#listener.cutOff(this)
+      this.destroy(new LaneError('unreachable', `${this.#name} is cut off`, { data: { isUnreached: true } }))
+    })
+  }
+
   #expired = (): void => {
-    const { peerId, host, port } = this.#parent
     const { connectTimeoutMs, stallTimeoutMs } = this.#context
     if (this.#state !== 'ready') {
-      this.destroy(new LaneError('unreachable', `no lane at ${host}:${port} within ${connectTimeoutMs} ms`))
+      this.destroy(this.#unreached(connectTimeoutMs))
     } else if (this.isIdle) {
       this.destroy(new LaneError('unreachable', 'closed for idleness'))
+    } else if (this.#mayProbe && !this.#isSilent) {
+      this.#isSilent = true
+      this.probe()
+      this.#timer = setTimeout(this.#expired, stallTimeoutMs - SILENT_MS)
     } else if (!this.#isSuspect) {
       // While a slow disk blocked the thread the parent's bytes may have piled up unread; they are read before this
       // timer fires again.
       this.#isSuspect = true
       this.#timer = setTimeout(this.#expired, SECOND_LOOK_MS)
     } else {
-      this.destroy(new LaneError('stalled', `${peerId} at ${host}:${port} sent no byte for ${stallTimeoutMs} ms`))
+      this.destroy(new LaneError('stalled', `no byte came by ${this.#name} for ${stallTimeoutMs} ms`))
     }
   }
 
   /** Why a connection that closed by itself did so; `data.isStale`: it was good before, so a new one may be too. */
   #lost(): LaneError {
-    const { host, port } = this.#parent
     const cause = this.#socketError
     const why = cause === undefined ? 'closed by the parent' : cause.message
-    const data = { isStale: this.#responses > 0 }
-    return new LaneError('unreachable', `the lane at ${host}:${port} broke: ${why}`, { cause, data })
+    const isUnreached = this.#state === 'connecting' || this.#state === 'hello'
+    const data = { isStale: this.#responses > 0, isUnreached }
+    return new LaneError('unreachable', `${this.#name} broke: ${why}`, { cause, data })
   }
 }
 

@@ -1,11 +1,13 @@
-import { createSecureContext, type SecureContext } from 'node:tls'
+import { createSecureContext } from 'node:tls'
 import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { ClientConnection, type ClientContext } from './client-connection.ts'
+import { type Links, tlsLinks } from './client-link.ts'
 import { LaneError } from './errors.ts'
 import { type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { type LaneParent, PieceFetch, type PieceRequest } from './piece-fetch.ts'
 import { watchForQuiet } from './quiet.ts'
-import type { LaneOutcome, ThreadCounts } from './shared-counts.ts'
+import type { LaneCounts, LaneOutcome, Transport } from './shared-counts.ts'
+import type { Way } from './unreached.ts'
 
 export interface LaneClientOptions {
   /** TCP, TLS and hello together. */
@@ -14,55 +16,111 @@ export interface LaneClientOptions {
   readonly stallTimeoutMs: number
   /** A connection without requests is closed after this. */
   readonly idleCloseMs: number
+  /** A piece has stalled as well when it takes longer than `patienceMs` and what it takes at this rate. */
+  readonly slowestBytesPerSecond?: number
+  readonly patienceMs?: number
 }
+
+/**
+ * What was found out about the way to a parent:
+ * - `reached`: its lane answers
+ * - `unreached`: its lane does not, but a libp2p stream does
+ * - `lost`: neither does
+ */
+export type Finding = 'reached' | 'unreached' | 'lost'
 
 export interface LaneClientDependencies {
   readonly credentials: LaneCredentials
-  readonly counts: ThreadCounts
+  readonly counts: LaneCounts
   /** The node's download limit; left out: none. */
   readonly limit?: SharedBucket
+  /** libp2p streams to parents whose lane is not reached; left out: these are unreachable. */
+  readonly streams?: Links
+  /** Told what is found out about the way to a parent, again and again. */
+  readonly found?: (parent: LaneParent, finding: Finding) => void
 }
 
-/** Connections kept; the ones unused for longest are closed for new ones beyond it. */
+/** How a piece is to be fetched. */
+export interface FetchChoice {
+  /** `retry`: over libp2p while it is tried in the background whether the lane is reached again. Left out: the lane. */
+  readonly way?: Way
+  /** Aborts when another parent is at hand for the piece: this one has stalled when it is quiet for long. */
+  readonly hurry?: AbortSignal | undefined
+}
+
+interface Wish {
+  readonly request: PieceRequest
+  readonly signal: AbortSignal
+  readonly hurry: AbortSignal | undefined
+}
+
+/** Connections kept for each transport; the ones unused for longest are closed for new ones beyond it. */
 const MAX_CONNECTIONS = 256
+/** How often all connections are looked at because one is cut off, at the most. */
+const LOOK_AT_ALL_MS = 2000
 /** Bytes read from a socket at once; TLS hands them over in records of 16 KiB. */
 const READ_BYTES = 64 * 1024
 
 /** The fetching side of the lane in one thread: one persistent connection to each parent. */
 export class LaneClient {
-  readonly #counts: ThreadCounts
-  readonly #context: ClientContext
+  readonly #deps: LaneClientDependencies
+  readonly #contexts: Readonly<Record<Transport, ClientContext>>
+  #lookedAtAllMs = Number.NEGATIVE_INFINITY
   readonly #freeStages: Buffer[] = []
   /** In the order of last use. */
-  readonly #connections = new Map<string, ClientConnection>()
+  readonly #connections: Readonly<Record<Transport, Map<string, ClientConnection>>> = {
+    tls: new Map(),
+    libp2p: new Map(),
+  }
 
   constructor(options: LaneClientOptions, deps: LaneClientDependencies) {
-    this.#counts = deps.counts
-    const secureContext: SecureContext = createSecureContext(laneSecureOptions(deps.credentials))
-    const { counts, limit } = deps
-    // One read buffer serves all connections: each read is dealt with before the next one begins.
-    this.#context = {
-      ...options,
-      counts,
-      limit,
-      secureContext,
-      readBuffer: Buffer.allocUnsafeSlow(READ_BYTES),
+    this.#deps = deps
+    const { counts, limit, streams } = deps
+    const secureContext = createSecureContext(laneSecureOptions(deps.credentials))
+    const links = tlsLinks(secureContext, Buffer.allocUnsafeSlow(READ_BYTES))
+    const shared = { ...options, limit }
+    this.#contexts = {
+      tls: { ...shared, links, counts: counts.tls, isEager: streams !== undefined },
+      libp2p: { ...shared, links: streams ?? links, counts: counts.libp2p },
     }
   }
 
   /**
    * Fetches a piece into its file and verifies it. When it resolves or rejects, nothing is written any more. Throws
    * LaneError.
-   * @param hurry aborts when another parent is at hand for the piece: this one has stalled when it is quiet for long
    */
-  async fetch(request: PieceRequest, signal: AbortSignal, hurry?: AbortSignal): Promise<void> {
+  async fetch(request: PieceRequest, signal: AbortSignal, { way = 'tls', hurry }: FetchChoice = {}): Promise<void> {
+    const wish = { request, signal, hurry }
+    if (way === 'retry') this.#tryLane(request.parent)
+    if (way === 'tls') await this.#fetchByLane(wish)
+    else await this.#fetchBy('libp2p', wish)
+  }
+
+  /** By the lane; when it is not reached, over libp2p; when that fails too, by the lane if it was only late. */
+  async #fetchByLane(wish: Wish): Promise<void> {
+    try {
+      await this.#fetchBy('tls', wish)
+    } catch (error) {
+      if (this.#deps.streams === undefined || !isUnreached(error)) throw error
+      try {
+        await this.#fetchBy('libp2p', wish)
+      } catch (cause) {
+        if (!isUnreached(cause)) throw cause
+        if (this.#connections.tls.has(keyOf(wish.request.parent))) await this.#fetchBy('tls', wish, true)
+        else throw new LaneError('unreachable', `${error.message}; ${cause.message}`, { cause })
+      }
+    }
+  }
+
+  async #fetchBy(transport: Transport, wish: Wish, isPatient = false): Promise<void> {
+    const { request } = wish
     let outcome: LaneOutcome = 'ok'
     let bytes = 0
     try {
       for (let attempt = 0; ; attempt++) {
         const fetch = new PieceFetch(request, this.#freeStages)
         try {
-          await this.#attempt(fetch, signal, hurry)
+          await this.#attempt(transport, fetch, wish, isPatient)
           return
         } catch (error) {
           // A kept connection may have been closed by the parent for idleness just as we asked.
@@ -73,19 +131,29 @@ export class LaneClient {
       }
     } catch (error) {
       outcome = error instanceof LaneError ? error.code : 'local'
+      if (transport === 'libp2p' && isUnreached(error)) this.#deps.found?.(request.parent, 'lost')
       throw error
     } finally {
-      this.#counts.ended('received', outcome, bytes)
+      this.#contexts[transport].counts.ended('received', outcome, bytes)
     }
   }
 
   close(): void {
-    for (const connection of this.#connections.values()) {
-      connection.destroy(new LaneError('aborted', 'the lane is being closed'))
+    for (const connections of Object.values(this.#connections)) {
+      for (const connection of connections.values()) {
+        connection.destroy(new LaneError('aborted', 'the lane is being closed'))
+      }
     }
   }
 
-  async #attempt(fetch: PieceFetch, signal: AbortSignal, hurry: AbortSignal | undefined): Promise<void> {
+  /** Connects to the parent's lane anew, unless a connection is in use or on its way. */
+  #tryLane(parent: LaneParent): void {
+    const kept = this.#connections.tls.get(keyOf(parent))
+    if (kept?.isIdle) kept.destroy(new LaneError('unreachable', 'closed to connect anew'))
+    this.#connectionTo(parent, 'tls')
+  }
+
+  async #attempt(transport: Transport, fetch: PieceFetch, { signal, hurry }: Wish, isPatient: boolean): Promise<void> {
     const { parent } = fetch.request
     let connection: ClientConnection | undefined
     let stopWatch = () => {}
@@ -102,8 +170,8 @@ export class LaneClient {
     else signal.addEventListener('abort', abort, { once: true })
     try {
       if (!fetch.isSettled) {
-        connection = this.#connectionTo(parent)
-        connection.request(fetch)
+        connection = this.#connectionTo(parent, transport)
+        connection.request(fetch, isPatient)
         if (hurry?.aborted) watch()
         else hurry?.addEventListener('abort', watch, { once: true })
       }
@@ -119,28 +187,56 @@ export class LaneClient {
     }
   }
 
-  #connectionTo(parent: LaneParent): ClientConnection {
-    const key = `${parent.peerId}@${parent.host}:${parent.port}`
-    let connection = this.#connections.get(key)
-    if (connection !== undefined) {
-      this.#connections.delete(key)
-    } else {
-      if (this.#connections.size >= MAX_CONNECTIONS) this.#closeOneIdle()
-      connection = new ClientConnection(parent, this.#context, (closed) => {
-        if (this.#connections.get(key) === closed) this.#connections.delete(key)
-      })
-    }
-    this.#connections.set(key, connection)
-    return connection
+  #ready(parent: LaneParent, transport: Transport): void {
+    const { found } = this.#deps
+    if (transport === 'tls') found?.(parent, 'reached')
+    // It may have been late only, and there before the stream.
+    else if (this.#connections.tls.get(keyOf(parent))?.isReady !== true) found?.(parent, 'unreached')
   }
 
-  #closeOneIdle(): void {
-    for (const connection of this.#connections.values()) {
-      if (!connection.isIdle) continue
-      connection.destroy(new LaneError('unreachable', 'closed to make room'))
-      return
-    }
+  /** What cut one parent off may have cut off others: they are looked at before pieces have waited for them. */
+  #cutOff(parent: LaneParent, cut: ClientConnection): void {
+    this.#connectionTo(parent, 'libp2p')
+    if (performance.now() - this.#lookedAtAllMs < LOOK_AT_ALL_MS) return
+    this.#lookedAtAllMs = performance.now()
+    for (const connection of this.#connections.tls.values()) if (connection !== cut) connection.probe()
   }
+
+  #connectionTo(parent: LaneParent, transport: Transport): ClientConnection {
+    const connections = this.#connections[transport]
+    const key = keyOf(parent)
+    let connection = connections.get(key)
+    if (connection !== undefined) {
+      connections.delete(key)
+    } else {
+      if (connections.size >= MAX_CONNECTIONS) closeOneIdle(connections)
+      connection = new ClientConnection(parent, this.#contexts[transport], {
+        ready: () => this.#ready(parent, transport),
+        cutOff: (cut) => this.#cutOff(parent, cut),
+        closed: (closed) => {
+          if (connections.get(key) === closed) connections.delete(key)
+        },
+      })
+    }
+    connections.set(key, connection)
+    return connection
+  }
+}
+
+function closeOneIdle(connections: ReadonlyMap<string, ClientConnection>): void {
+  for (const connection of connections.values()) {
+    if (!connection.isIdle) continue
+    connection.destroy(new LaneError('unreachable', 'closed to make room'))
+    return
+  }
+}
+
+function keyOf({ peerId, host, port }: LaneParent): string {
+  return `${peerId}@${host}:${port}`
+}
+
+function isUnreached(error: unknown): error is LaneError {
+  return error instanceof LaneError && error.data.isUnreached === true
 }
 
 function aborted(request: PieceRequest): LaneError {

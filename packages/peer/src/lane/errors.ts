@@ -13,7 +13,7 @@ export const LANE_ERROR_CODES = [
 ] as const
 
 /**
- * - `unreachable`: no connection to the parent, or it broke
+ * - `unreachable`: no connection to the parent, or it broke; `data.isUnreached`: the lane's port is not to be reached
  * - `busy`: the parent has no upload slot free
  * - `notHeld`: the parent does not hold the piece, or can not read it
  * - `corrupt`: the bytes have another sha256 than asked for

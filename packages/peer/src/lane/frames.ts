@@ -2,7 +2,7 @@ import { type DigestAlgorithm, parseDigest } from '@shoal/core'
 import { LaneError } from './errors.ts'
 
 /*
- * Frames of the lane, all numbers big-endian:
+ * Frames of the lane, over its TLS connections or a libp2p stream in their place, all numbers big-endian:
  *
  *   header    type u8 | zero u8 | bytes of the fields u16
  *   hello     magic u32 | lowest version u16 | highest version u16 | features u32 | (more, skipped by who knows less)

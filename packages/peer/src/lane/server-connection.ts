@@ -1,4 +1,4 @@
-import type { TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
 import type { FileReads } from '@shoal/core'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
@@ -13,7 +13,6 @@ import {
   writeResponse,
 } from './frames.ts'
 import type { HeldBlobs, OpenBlob } from './held-blobs.ts'
-import { peerOf } from './peer-certificate.ts'
 import type { LaneOutcome, ThreadCounts } from './shared-counts.ts'
 import type { UploadSlots } from './upload-slots.ts'
 import type { Turn, UploadTurns } from './upload-turns.ts'
@@ -63,11 +62,15 @@ interface Queued {
 
 /** One peer's connection to the upload server: checks who it is, then answers its requests in order. */
 export class ServerConnection implements FrameSink {
-  readonly #socket: TLSSocket
+  readonly #socket: Duplex
+  readonly #peerOf: () => string
   readonly #context: ServerContext
   readonly #parser = new FrameParser(this)
   readonly #queue: Queued[] = []
   #isServing = false
+  #peerId: string | undefined
+  /** Since when the socket has not taken what was written last; undefined: it has. */
+  #unwrittenSinceMs: number | undefined
   /** The peer's number among requesters. */
   #requester = 0
   #timer: NodeJS.Timeout
@@ -79,18 +82,21 @@ export class ServerConnection implements FrameSink {
   #position = 0
   #left = 0
 
-  constructor(socket: TLSSocket, context: ServerContext) {
+  /** @param peerOf the libp2p peer at the other end; throws LaneError `protocol` when that is not proven */
+  constructor(socket: Duplex, peerOf: () => string, context: ServerContext) {
     this.#socket = socket
+    this.#peerOf = peerOf
     this.#context = context
     this.#timer = setTimeout(this.#expired, context.handshakeTimeoutMs)
     socket.on('error', () => {})
     socket.once('close', () => this.#closed())
   }
 
-  /** Nothing is read from the socket, so nothing served, before the certificate was checked. */
+  /** Nothing is read from the socket, so nothing served, before it is known who is there. */
   start(): void {
     try {
-      this.#requester = this.#context.slots.requesterOf(peerOf(this.#socket))
+      this.#peerId = this.#peerOf()
+      this.#requester = this.#context.slots.requesterOf(this.#peerId)
     } catch {
       this.destroy()
       return
@@ -102,6 +108,15 @@ export class ServerConnection implements FrameSink {
         this.destroy()
       }
     })
+  }
+
+  get peerId(): string | undefined {
+    return this.#peerId
+  }
+
+  /** Whether the peer has taken nothing for `ms`, though there is something for it. */
+  isStuckFor(ms: number): boolean {
+    return this.#unwrittenSinceMs !== undefined && performance.now() - this.#unwrittenSinceMs >= ms
   }
 
   destroy(): void {
@@ -224,6 +239,7 @@ export class ServerConnection implements FrameSink {
       this.#left -= bytes
       if (this.#left === 0) this.#freeSlot(current)
       this.#expireIn(this.#context.writeTimeoutMs)
+      this.#unwrittenSinceMs = performance.now()
       this.#socket.write(chunk.subarray(isFirst ? 0 : RESPONSE_BYTES, RESPONSE_BYTES + bytes), this.#chunkWritten)
     }
   }
@@ -239,6 +255,7 @@ export class ServerConnection implements FrameSink {
   }
 
   #chunkWritten = (error?: Error | null): void => {
+    this.#unwrittenSinceMs = undefined
     if (error || this.#socket.destroyed) {
       this.#endCurrent('aborted')
     } else if (this.#left > 0) {

@@ -1,10 +1,11 @@
 import type { Socket } from 'node:net'
-import { createServer, type Server, type TLSSocket } from 'node:tls'
+import type { Duplex } from 'node:stream'
+import { createServer, type Server } from 'node:tls'
 import { FileReads } from '@shoal/core'
 import type { HeldBlobs } from './held-blobs.ts'
-import { LANE_ALPN, type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
+import { LANE_ALPN, type LaneCredentials, laneSecureOptions, peerOf } from './peer-certificate.ts'
 import { ServerConnection, type ServerContext } from './server-connection.ts'
-import type { ThreadCounts } from './shared-counts.ts'
+import type { LaneCounts, Transport } from './shared-counts.ts'
 import type { UploadSlots } from './upload-slots.ts'
 import type { UploadTurns } from './upload-turns.ts'
 
@@ -23,7 +24,7 @@ export interface LaneServerOptions {
 export interface LaneServerDependencies {
   readonly credentials: LaneCredentials
   readonly blobs: HeldBlobs
-  readonly counts: ThreadCounts
+  readonly counts: LaneCounts
   readonly slots: UploadSlots
   readonly turns: UploadTurns
   /** Told when the first peer has connected. */
@@ -35,6 +36,8 @@ export interface LaneServerDependencies {
 /** Connections one thread accepts; a further one is closed at once. */
 const MAX_CONNECTIONS = 1024
 const HANDSHAKE_TIMEOUT_MS = 5000
+/** A peer that comes another way has lost a connection on which it takes nothing for so long. */
+const STUCK_MS = 500
 /** Long enough for a reader at 17 KiB/s. */
 const WRITE_TIMEOUT_MS = 30_000
 
@@ -44,17 +47,19 @@ const WRITE_TIMEOUT_MS = 30_000
  */
 export class LaneServer {
   readonly #options: LaneServerOptions
-  readonly #deps: LaneServerDependencies
   readonly #server: Server
-  /** Every connection, also those that have not finished the TLS handshake. */
-  readonly #sockets = new Set<Socket>()
-  readonly #context: ServerContext
+  /** Every connection, also those that have not finished the TLS handshake, and every stream. */
+  readonly #sockets = new Set<Duplex>()
+  /** Those of the lane proper. */
+  readonly #connections = new Set<ServerConnection>()
+  readonly #contexts: Readonly<Record<Transport, ServerContext>>
 
   constructor(options: LaneServerOptions, deps: LaneServerDependencies) {
     this.#options = options
-    this.#deps = deps
     const { handshakeTimeoutMs = HANDSHAKE_TIMEOUT_MS, writeTimeoutMs = WRITE_TIMEOUT_MS } = options
-    this.#context = { ...deps, ...options, handshakeTimeoutMs, writeTimeoutMs, reads: new FileReads(), chunks: [] }
+    const shared = { ...deps, ...options, handshakeTimeoutMs, writeTimeoutMs, reads: new FileReads(), chunks: [] }
+    const { tls, libp2p } = deps.counts
+    this.#contexts = { tls: { ...shared, counts: tls }, libp2p: { ...shared, counts: libp2p } }
     this.#server = createServer({
       ...laneSecureOptions(deps.credentials),
       ALPNProtocols: LANE_ALPN,
@@ -65,7 +70,7 @@ export class LaneServer {
       noDelay: true,
     })
     this.#server.maxConnections = MAX_CONNECTIONS
-    this.#server.on('secureConnection', (socket) => this.#accept(socket))
+    this.#server.on('secureConnection', (socket) => this.#accept(socket, 'tls', () => peerOf(socket)))
     this.#server.once('secureConnection', () => deps.firstConnected?.())
     this.#server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
@@ -96,10 +101,32 @@ export class LaneServer {
     await closed
   }
 
-  #accept(socket: TLSSocket): void {
-    this.#deps.counts.opened('sent')
-    const connection = new ServerConnection(socket, this.#context)
-    socket.once('close', () => this.#deps.counts.closed('sent'))
+  /** Serves a peer, known to be it, on a libp2p stream as on a connection of its own. */
+  serve(stream: Duplex, peerId: string): void {
+    this.#sockets.add(stream)
+    stream.once('close', () => this.#sockets.delete(stream))
+    this.#accept(stream, 'libp2p', () => peerId)
+  }
+
+  /**
+   * The peer does not get through on the lane: its connections that stand still are closed now, since they would keep
+   * its share of the upload slots until their deadline.
+   */
+  cutOff(peerId: string): void {
+    for (const connection of this.#connections) {
+      if (connection.peerId === peerId && connection.isStuckFor(STUCK_MS)) connection.destroy()
+    }
+  }
+
+  #accept(socket: Duplex, transport: Transport, peer: () => string): void {
+    const context = this.#contexts[transport]
+    context.counts.opened('sent')
+    const connection = new ServerConnection(socket, peer, context)
+    if (transport === 'tls') this.#connections.add(connection)
+    socket.once('close', () => {
+      this.#connections.delete(connection)
+      context.counts.closed('sent')
+    })
     connection.start()
   }
 }

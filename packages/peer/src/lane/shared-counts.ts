@@ -8,6 +8,10 @@ export const DIRECTIONS = ['sent', 'received'] as const
 /** Which way the piece goes, seen from this node. */
 export type Direction = (typeof DIRECTIONS)[number]
 
+/** What carries the lane's frames: a TLS connection of their own, or a libp2p stream where that is not to be had. */
+export const TRANSPORTS = ['tls', 'libp2p'] as const
+export type Transport = (typeof TRANSPORTS)[number]
+
 /** Shared memory that all threads of a node count in, to hand to worker threads. */
 export interface CountsMemory {
   readonly totals: SharedArrayBuffer
@@ -15,13 +19,12 @@ export interface CountsMemory {
 }
 
 const TOTALS_PER_DIRECTION = 1 + LANE_OUTCOMES.length
-const CELLS_PER_THREAD = 2
-const CONNECTIONS = { sent: 0, received: 1 } as const
+const CELLS_PER_THREAD = TRANSPORTS.length * DIRECTIONS.length
 
 /** Memory for `threads` worker threads, all zero. */
 export function createCountsMemory(threads: number): CountsMemory {
   return {
-    totals: new SharedArrayBuffer(DIRECTIONS.length * TOTALS_PER_DIRECTION * BigInt64Array.BYTES_PER_ELEMENT),
+    totals: new SharedArrayBuffer(CELLS_PER_THREAD * TOTALS_PER_DIRECTION * BigInt64Array.BYTES_PER_ELEMENT),
     threads: new SharedArrayBuffer(threads * CELLS_PER_THREAD * Int32Array.BYTES_PER_ELEMENT),
   }
 }
@@ -37,17 +40,17 @@ export class CountsReader {
   }
 
   /** Bytes of pieces so far. */
-  bytes(direction: Direction): number {
-    return Number(Atomics.load(this.#totals, bytesIndex(direction)))
+  bytes(direction: Direction, transport: Transport = 'tls'): number {
+    return Number(Atomics.load(this.#totals, bytesIndex(direction, transport)))
   }
 
   /** Requests that ended so so far. */
-  requests(direction: Direction, outcome: LaneOutcome): number {
-    return Number(Atomics.load(this.#totals, outcomeIndex(direction, outcome)))
+  requests(direction: Direction, outcome: LaneOutcome, transport: Transport = 'tls'): number {
+    return Number(Atomics.load(this.#totals, outcomeIndex(direction, transport, outcome)))
   }
 
-  openConnections(direction: Direction): number {
-    return sumOf(this.#threads, CONNECTIONS[direction])
+  openConnections(direction: Direction, transport: Transport = 'tls'): number {
+    return sumOf(this.#threads, wayOf(direction, transport))
   }
 
   /** Forgets what a thread that died had open. */
@@ -57,16 +60,25 @@ export class CountsReader {
   }
 }
 
+/** What one worker thread counts with, by what carries the frames. */
+export type LaneCounts = Readonly<Record<Transport, ThreadCounts>>
+
+export function laneCounts(memory: CountsMemory, thread: number): LaneCounts {
+  return { tls: new ThreadCounts(memory, thread, 'tls'), libp2p: new ThreadCounts(memory, thread, 'libp2p') }
+}
+
 /**
- * What one worker thread counts with. Connections, which come and go, are kept per thread, each cell written by its
+ * What one worker thread counts with, of one transport. Connections, which come and go, are kept per thread, each cell written by its
  * own thread only, so that a thread's death is made good by clearing its cells.
  */
 export class ThreadCounts {
   readonly #totals: BigInt64Array
   readonly #threads: Int32Array
   readonly #first: number
+  readonly #transport: Transport
 
-  constructor(memory: CountsMemory, thread: number) {
+  constructor(memory: CountsMemory, thread: number, transport: Transport) {
+    this.#transport = transport
     this.#totals = new BigInt64Array(memory.totals)
     this.#threads = new Int32Array(memory.threads)
     this.#first = thread * CELLS_PER_THREAD
@@ -74,26 +86,30 @@ export class ThreadCounts {
 
   /** A request ended; `bytes` of pieces went over the lane for it, whole or not. */
   ended(direction: Direction, outcome: LaneOutcome, bytes: number): void {
-    if (bytes > 0) Atomics.add(this.#totals, bytesIndex(direction), BigInt(bytes))
-    Atomics.add(this.#totals, outcomeIndex(direction, outcome), 1n)
+    if (bytes > 0) Atomics.add(this.#totals, bytesIndex(direction, this.#transport), BigInt(bytes))
+    Atomics.add(this.#totals, outcomeIndex(direction, this.#transport, outcome), 1n)
   }
 
   /** A connection over which pieces go in `direction` was opened. */
   opened(direction: Direction): void {
-    Atomics.add(this.#threads, this.#first + CONNECTIONS[direction], 1)
+    Atomics.add(this.#threads, this.#first + wayOf(direction, this.#transport), 1)
   }
 
   closed(direction: Direction): void {
-    Atomics.sub(this.#threads, this.#first + CONNECTIONS[direction], 1)
+    Atomics.sub(this.#threads, this.#first + wayOf(direction, this.#transport), 1)
   }
 }
 
-function bytesIndex(direction: Direction): number {
-  return DIRECTIONS.indexOf(direction) * TOTALS_PER_DIRECTION
+function wayOf(direction: Direction, transport: Transport): number {
+  return TRANSPORTS.indexOf(transport) * DIRECTIONS.length + DIRECTIONS.indexOf(direction)
 }
 
-function outcomeIndex(direction: Direction, outcome: LaneOutcome): number {
-  return bytesIndex(direction) + 1 + LANE_OUTCOMES.indexOf(outcome)
+function bytesIndex(direction: Direction, transport: Transport): number {
+  return wayOf(direction, transport) * TOTALS_PER_DIRECTION
+}
+
+function outcomeIndex(direction: Direction, transport: Transport, outcome: LaneOutcome): number {
+  return bytesIndex(direction, transport) + 1 + LANE_OUTCOMES.indexOf(outcome)
 }
 
 function sumOf(cells: Int32Array, cell: number): number {

@@ -1,7 +1,7 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
-import type { Connection } from '@libp2p/interface'
+import type { Connection, Stream } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
@@ -19,10 +19,13 @@ import { type LookUp, systemLookUp } from './look-up.ts'
 import type { SwarmMetrics } from './metrics.ts'
 import { bootstrapNames } from './options.ts'
 import { Pace } from './pace.ts'
+import { PieceStreams } from './piece-streams.ts'
 import { Walks } from './walks.ts'
 
 const DHT_PROTOCOL = '/shoal/kad/1.0.0'
 const MAX_OWN_ADDRESSES = 64
+/** Half of what a stream may keep unread before it is reset: the other end may have sent a window when we stop reading. */
+const MAX_WINDOW_BYTES = 2 * 1024 * 1024
 const PROVIDE_DEADLINE_MS = 30_000
 const PROVIDE_PARALLEL = 4
 const MAX_PROVIDE_QUEUE = 100_000
@@ -57,6 +60,7 @@ export class Swarm implements Startable, HolderFinder {
   readonly #log: Logger
   readonly #metrics: SwarmMetrics
   readonly #exchange: HoldingsExchange
+  readonly #pieces: PieceStreams
   readonly #walks = new Walks()
   readonly #bootstrap: Bootstrap
   /** Where this node itself answered when it was dialled, beside the addresses that it knows of. */
@@ -77,6 +81,8 @@ export class Swarm implements Startable, HolderFinder {
       source: HoldingsSource
       /** Where this node's lane is; an empty host: where it is connected from. */
       lane: () => { host: string; port: number }
+      /** Serves pieces to a peer on a stream, until that is closed; left out: none are served. */
+      servePieces?: (peerId: string, stream: Stream) => void
       log: Logger
       metrics: SwarmMetrics
       /** Default: the system's. */
@@ -88,6 +94,7 @@ export class Swarm implements Startable, HolderFinder {
     this.#log = dependencies.log
     this.#metrics = dependencies.metrics
     this.#exchange = new HoldingsExchange(dependencies)
+    this.#pieces = new PieceStreams(dependencies)
     this.#bootstrap = new Bootstrap(
       { configured: options.bootstrap, names: bootstrapNames(options.bootstrapDns) },
       {
@@ -130,7 +137,7 @@ export class Swarm implements Startable, HolderFinder {
       addresses: { listen: [`/${family}/${host}/tcp/${port}`] },
       transports: [tcp()],
       connectionEncrypters: [noise()],
-      streamMuxers: [yamux()],
+      streamMuxers: [yamux({ streamOptions: { maxStreamWindowSize: MAX_WINDOW_BYTES } })],
       peerDiscovery: this.#options.mdns ? [await this.#lanDiscovery()] : [],
       // Nodes of one host, or behind one NAT, dial from one address; the default of 5 a second turns them away.
       connectionManager: { inboundConnectionThreshold: 100, maxIncomingPendingConnections: 100 },
@@ -147,6 +154,7 @@ export class Swarm implements Startable, HolderFinder {
     })
     try {
       await this.#exchange.serveOn(node)
+      await this.#pieces.serveOn(node)
       await node.start()
     } catch (cause) {
       await node.stop()
@@ -222,6 +230,15 @@ export class Swarm implements Startable, HolderFinder {
   ): Promise<Holder | undefined> {
     if (this.#node === undefined) return undefined
     return this.#exchange.ask(this.#node, peerIdFromString(peerId), blob, wanted, signal)
+  }
+
+  /**
+   * A stream on which the peer serves pieces, in place of its lane. Rejects when it is not reached in time, or has no
+   * stream free.
+   */
+  async openPieceStream(peerId: string, signal: AbortSignal): Promise<Stream> {
+    if (this.#node === undefined) throw new Error('libp2p does not run')
+    return this.#pieces.open(this.#node, peerIdFromString(peerId), AbortSignal.any([signal, this.#stopping.signal]))
   }
 
   /** Who answers when the DHT is walked towards the digest, as far as `signal` lets it come. */

@@ -8,6 +8,8 @@ export interface MainLineListener {
   listen(port: number, thread: number): void
   forget(digest: string): void
   limit(limits: Limits): void
+  serve(peerId: string, port: MessagePort): void
+  cutOff(peerId: string): void
 }
 
 /**
@@ -24,16 +26,32 @@ export class MainLine {
     const { port1, port2 } = new MessageChannel()
     this.#port = port1
     this.#port.on('message', (message: ToWorker) => {
-      if (message.type === 'found') this.#found(message.id, message.held)
-      else if (message.type === 'forget') listener.forget(message.digest)
-      else if (message.type === 'limit') listener.limit(message.limits)
-      else listener.listen(message.port, message.thread)
+      switch (message.type) {
+        case 'found':
+          this.#found(message.id, message.held)
+          break
+        case 'forget':
+          listener.forget(message.digest)
+          break
+        case 'limit':
+          listener.limit(message.limits)
+          break
+        case 'serve':
+          listener.serve(message.peerId, message.port)
+          break
+        case 'cutOff':
+          listener.cutOff(message.peerId)
+          break
+        case 'listen':
+          listener.listen(message.port, message.thread)
+          break
+      }
     })
     parent.postMessage(port2, [port2])
   }
 
-  tell(message: ToMain): void {
-    this.#port.postMessage(message)
+  tell(message: ToMain, transferList: MessagePort[] = []): void {
+    this.#port.postMessage(message, transferList)
   }
 
   /** What the main thread holds of a blob. */

@@ -1,9 +1,12 @@
+import type { MessagePort } from 'node:worker_threads'
 import type { DigestAlgorithm } from '@shoal/core'
 import type { GrowingBlob } from '../download/dependencies.ts'
+import type { Finding } from '../lane/client.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import type { LaneCredentials } from '../lane/peer-certificate.ts'
-import type { PieceRequest } from '../lane/piece-fetch.ts'
+import type { LaneParent, PieceRequest } from '../lane/piece-fetch.ts'
 import type { CountsMemory } from '../lane/shared-counts.ts'
+import type { Way } from '../lane/unreached.ts'
 import type { SlotsMemory } from '../lane/upload-slots.ts'
 import type { SharesMemory } from '../lane/upload-turns.ts'
 import type { Limits } from '../limits/options.ts'
@@ -46,6 +49,10 @@ export type ToWorker =
   | { readonly type: 'found'; readonly id: number; readonly held: HeldBlob | undefined }
   | { readonly type: 'forget'; readonly digest: string }
   | { readonly type: 'limit'; readonly limits: Limits }
+  /** A peer is to be served on a libp2p stream, by the other end of `port` (stream-messages.ts). */
+  | { readonly type: 'serve'; readonly peerId: string; readonly port: MessagePort }
+  /** A peer that does not get through on the lane came over libp2p. */
+  | { readonly type: 'cutOff'; readonly peerId: string }
 
 /** From a worker thread to the main thread. */
 export type ToMain =
@@ -53,11 +60,14 @@ export type ToMain =
   | { readonly type: 'busy' }
   | { readonly type: 'listenFailed'; readonly systemCode: string | undefined }
   | { readonly type: 'lookUp'; readonly id: number; readonly digest: string }
+  /** A libp2p stream to a parent is wanted, to be used by the other end of `port` (stream-messages.ts). */
+  | { readonly type: 'openStream'; readonly peerId: string; readonly port: MessagePort }
+  | { readonly type: 'found'; readonly parent: LaneParent; readonly finding: Finding }
   | { readonly type: 'readFailed'; readonly digest: string; readonly reason: string }
 
 /** What each task takes and gives. */
 export interface TaskTable {
-  fetchPiece: { input: PieceRequest; output: { bytes: number; durationMs: number } }
+  fetchPiece: { input: { request: PieceRequest; way: Way }; output: { bytes: number; durationMs: number } }
   fetchOriginRun: { input: OriginRun; output: { rangesIgnored: boolean } }
   hashGrowing: { input: GrowingBlob; output: string }
   hashBlob: { input: { file: string; algorithm: DigestAlgorithm }; output: string }

@@ -1,13 +1,16 @@
 import { MessageChannel, type MessagePort, receiveMessageOnPort } from 'node:worker_threads'
-import type { DigestAlgorithm, Logger, Startable } from '@shoal/core'
+import type { Stream } from '@libp2p/interface'
+import { type DigestAlgorithm, errorChain, type Logger, type Startable } from '@shoal/core'
 import type { Identity } from '@shoal/core/service'
 import type { GrowingBlob, OriginRequest } from '../download/dependencies.ts'
+import type { Finding } from '../lane/client.ts'
 import { LaneError } from '../lane/errors.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import { createIdentityCertificate } from '../lane/identity-certificate.ts'
 import type { LaneMetrics } from '../lane/metrics.ts'
-import type { PieceRequest } from '../lane/piece-fetch.ts'
+import type { LaneParent, PieceRequest } from '../lane/piece-fetch.ts'
 import { CountsReader, createCountsMemory } from '../lane/shared-counts.ts'
+import { UnreachedParents } from '../lane/unreached.ts'
 import { createSlotsMemory, SlotsReader } from '../lane/upload-slots.ts'
 import { createSharesMemory } from '../lane/upload-turns.ts'
 import { NodeLimits } from '../limits/node-limits.ts'
@@ -19,6 +22,7 @@ import { unpackFailure } from './failures.ts'
 import type { LaneOptions, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
 import type { WrittenPiece } from './origin-run.ts'
 import { probePort } from './port-probe.ts'
+import { bridge, tellUser } from './stream-bridge.ts'
 import { Threads } from './threads.ts'
 import { WorkerLines } from './worker-lines.ts'
 
@@ -36,6 +40,8 @@ export interface WorkerPoolDependencies {
   readonly originMetrics: OriginMetrics
   /** What this node holds of a blob; undefined: nothing. */
   readonly lookup: (digest: string) => HeldBlob | undefined
+  /** Opens a libp2p stream to a peer, for pieces of a parent whose lane is not reached; left out: there is none. */
+  readonly openStream?: (peerId: string, signal: AbortSignal) => Promise<Stream>
   /** The node's rate limits; left out: none. */
   readonly limits?: NodeLimits
 }
@@ -54,6 +60,7 @@ export class WorkerPool implements Startable {
   readonly #options: WorkerPoolOptions
   readonly #deps: WorkerPoolDependencies
   readonly #limits: NodeLimits
+  readonly #unreached = new UnreachedParents()
   readonly #reported = new WeakSet<Error>()
   #starting: Promise<Running> | undefined
   #running: Running | undefined
@@ -110,7 +117,19 @@ export class WorkerPool implements Startable {
     signal: AbortSignal,
     hurry?: AbortSignal,
   ): Promise<TaskTable['fetchPiece']['output']> {
-    return this.#limits.fetches.pass(signal, () => this.#run('fetchPiece', request, signal, { hurry }))
+    return this.#limits.fetches.pass(signal, () => {
+      const way = this.#unreached.wayTo(request.parent, performance.now())
+      return this.#run('fetchPiece', { request, way }, signal, { hurry })
+    })
+  }
+
+  /** Serves pieces to a peer on a libp2p stream, under the rules of the lane. */
+  serve(peerId: string, stream: Stream): void {
+    const running = this.#running
+    running?.threads.grow()
+    const port = running?.lines.serve(peerId)
+    if (port === undefined) stream.abort(new Error('this node serves no pieces'))
+    else bridge(stream, port)
   }
 
   /**
@@ -220,6 +239,35 @@ export class WorkerPool implements Startable {
     this.#deps.log.error({ err }, 'worker thread failed, and its tasks with it')
   }
 
+  async #openStream(peerId: string, port: MessagePort): Promise<void> {
+    const unwanted = new AbortController()
+    port.once('close', () => unwanted.abort())
+    try {
+      const { openStream } = this.#deps
+      if (openStream === undefined) throw new Error('this node has no libp2p')
+      const stream = await openStream(peerId, unwanted.signal)
+      if (unwanted.signal.aborted) {
+        stream.abort(new Error('the stream is not wanted any more'))
+        return
+      }
+      tellUser(port, { type: 'opened', peerId })
+      bridge(stream, port)
+    } catch (error) {
+      tellUser(port, { type: 'broke', reason: errorChain(error) })
+      port.close()
+    }
+  }
+
+  #found(parent: LaneParent, finding: Finding): void {
+    const { log } = this.#deps
+    if (finding === 'unreached') {
+      if (!this.#unreached.add(parent, performance.now())) return
+      log.info({ parent }, 'the lane of a node is not reached, libp2p is; its pieces go over that')
+    } else if (this.#unreached.delete(parent) && finding === 'reached') {
+      log.info({ parent }, 'the lane of a node is reached again')
+    }
+  }
+
   async #open(): Promise<Running> {
     const { lane, origins, threads: count } = this.#options
     const { identity, log, metrics, lookup } = this.#deps
@@ -246,11 +294,13 @@ export class WorkerPool implements Startable {
       slots: new SlotsReader(slots),
       limits: () => this.#limits.inForce,
       busy: () => threads.grow(),
+      openStream: (peerId, port) => void this.#openStream(peerId, port),
+      found: (parent, finding) => this.#found(parent, finding),
     })
     const threads = new Threads(count, settings, lines)
     try {
       const port = await lines.listening()
-      metrics.follow(reader)
+      metrics.follow(reader, () => this.#unreached.count)
       log.info({ host: lane.host, port, threads: count }, 'lane listening')
       return { threads, lines, port }
     } catch (error) {

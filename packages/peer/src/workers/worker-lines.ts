@@ -1,6 +1,8 @@
-import type { MessagePort } from 'node:worker_threads'
+import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { type CoreError, type Logger, listenError } from '@shoal/core'
+import type { Finding } from '../lane/client.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
+import type { LaneParent } from '../lane/piece-fetch.ts'
 import type { CountsReader } from '../lane/shared-counts.ts'
 import type { SlotsReader } from '../lane/upload-slots.ts'
 import type { Limits } from '../limits/options.ts'
@@ -18,6 +20,10 @@ export interface WorkerLinesOptions {
   /** Told when somebody connected to the lane. */
   readonly busy: () => void
   readonly slots: SlotsReader
+  /** A thread wants a libp2p stream to a peer, which it uses by the other end of `port`. */
+  readonly openStream: (peerId: string, port: MessagePort) => void
+  /** A thread found something out about the way to a parent. */
+  readonly found: (parent: LaneParent, finding: Finding) => void
   /** The rate limits in force. */
   readonly limits: () => Limits
 }
@@ -30,6 +36,9 @@ interface Line {
   readonly thread: number
   /** Blobs that the thread may have open, so that it is not woken for each of the others. */
   readonly found: Set<string>
+  isListening: boolean
+  /** Streams that it serves. */
+  streams: number
 }
 
 /**
@@ -76,6 +85,25 @@ export class WorkerLines implements ThreadsListener {
     for (const { port } of this.#lines.values()) tell(port, { type: 'limit', limits })
   }
 
+  /**
+   * Has a peer served on a libp2p stream, by the thread that serves the fewest; returns the channel's end by which the
+   * stream is to be passed on, or undefined when there is no thread.
+   */
+  serve(peerId: string): MessagePort | undefined {
+    let least: Line | undefined
+    for (const line of this.#lines.values()) {
+      tell(line.port, { type: 'cutOff', peerId })
+      if (line.isListening && (least === undefined || line.streams < least.streams)) least = line
+    }
+    if (least === undefined) return undefined
+    const line = least
+    const { port1, port2 } = new MessageChannel()
+    line.streams++
+    port1.once('close', () => line.streams--)
+    tell(line.port, { type: 'serve', peerId, port: port2 }, [port2])
+    return port1
+  }
+
   close(): void {
     this.#isClosed = true
     for (const { port } of this.#lines.values()) port.close()
@@ -89,7 +117,7 @@ export class WorkerLines implements ThreadsListener {
     } else if (thread === undefined) {
       this.#unnumbered.push(port)
     } else {
-      const line: Line = { port, thread, found: new Set() }
+      const line: Line = { port, thread, found: new Set(), isListening: false, streams: 0 }
       const isFirst = this.#lines.size === 0
       this.#lines.set(thread, line)
       port.on('message', (message: ToMain) => this.#receive(line, message))
@@ -122,7 +150,14 @@ export class WorkerLines implements ThreadsListener {
       case 'busy':
         this.#options.busy()
         break
+      case 'openStream':
+        this.#options.openStream(message.peerId, message.port)
+        break
+      case 'found':
+        this.#options.found(message.parent, message.finding)
+        break
       case 'listening':
+        line.isListening = true
         this.#listening(line, message.port)
         break
       case 'listenFailed':
@@ -172,6 +207,6 @@ export class WorkerLines implements ThreadsListener {
   }
 }
 
-function tell(port: MessagePort, message: ToWorker): void {
-  port.postMessage(message)
+function tell(port: MessagePort, message: ToWorker, transferList: MessagePort[] = []): void {
+  port.postMessage(message, transferList)
 }

@@ -1,10 +1,9 @@
-import { parentPort, workerData } from 'node:worker_threads'
+import { type MessagePort, parentPort, workerData } from 'node:worker_threads'
 import { createLogger, errorChain, systemErrorCode } from '@shoal/core'
 import { LaneClient } from '../lane/client.ts'
 import { HeldBlobs } from '../lane/held-blobs.ts'
-import type { PieceRequest } from '../lane/piece-fetch.ts'
 import { LaneServer } from '../lane/server.ts'
-import { ThreadCounts } from '../lane/shared-counts.ts'
+import { laneCounts } from '../lane/shared-counts.ts'
 import { UploadSlots } from '../lane/upload-slots.ts'
 import { UploadTurns } from '../lane/upload-turns.ts'
 import { ThreadLimits } from '../limits/thread-limits.ts'
@@ -16,6 +15,7 @@ import { hashBlob, hashPieces, hashUnhurried } from './hashing.ts'
 import { MainLine } from './main-line.ts'
 import type { Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
 import { fetchOriginRun } from './origin-run.ts'
+import { PortDuplex, streamLinks } from './port-duplex.ts'
 
 // Wires the rooms of one worker thread: the lane's server starts when the main thread says so, tasks run from then on.
 
@@ -28,10 +28,13 @@ const main = new MainLine(parentPort, {
   listen,
   forget: (digest) => blobs.forget(digest),
   limit: (inForce) => limits.apply(inForce),
+  serve,
+  cutOff: (peerId) => server?.cutOff(peerId),
 })
 const origin = new OriginClient(settings.origins, { log: createLogger('origin', 'warn'), limit: limits.origin })
 /** There once the main thread has said which thread this is; a new thread may get its first tasks before. */
 const client = Promise.withResolvers<LaneClient>()
+let server: LaneServer | undefined
 
 /** The work a thread does, by name. */
 const tasks: {
@@ -62,22 +65,30 @@ export async function run<Name extends TaskName>(task: Task<Name>): Promise<Task
 }
 
 async function fetchPiece(
-  request: PieceRequest,
+  { request, way }: TaskTable['fetchPiece']['input'],
   signal: AbortSignal,
   hurry: AbortSignal,
 ): Promise<TaskTable['fetchPiece']['output']> {
   const lane = await client.promise
   const startedAt = performance.now()
-  await lane.fetch(request, signal, hurry)
+  await lane.fetch(request, signal, { way, hurry })
   return { bytes: request.length, durationMs: performance.now() - startedAt }
 }
 
 async function listen(port: number, thread: number): Promise<void> {
   const { lane, credentials } = settings
-  const counts = new ThreadCounts(settings.counts, thread)
+  const counts = laneCounts(settings.counts, thread)
   const slots = new UploadSlots(settings.slots, thread)
-  client.resolve(new LaneClient(lane, { credentials, counts, limit: limits.download }))
-  const server = new LaneServer(lane, {
+  client.resolve(
+    new LaneClient(lane, {
+      credentials,
+      counts,
+      limit: limits.download,
+      streams: streamLinks((peerId, port) => main.tell({ type: 'openStream', peerId, port }, [port])),
+      found: (parent, finding) => main.tell({ type: 'found', parent, finding }),
+    }),
+  )
+  server = new LaneServer(lane, {
     credentials,
     blobs,
     counts,
@@ -91,4 +102,9 @@ async function listen(port: number, thread: number): Promise<void> {
   } catch (error) {
     main.tell({ type: 'listenFailed', systemCode: systemErrorCode(error) })
   }
+}
+
+function serve(peerId: string, port: MessagePort): void {
+  if (server === undefined) port.close()
+  else server.serve(new PortDuplex(port), peerId)
 }

@@ -70,7 +70,7 @@ describe('lane client', () => {
     const { client, counts } = startClient()
     const hurry = new AbortController()
     const abort = new AbortController()
-    const late = client.fetch(blob.request(0, target, parent), never, hurry.signal)
+    const late = client.fetch(blob.request(0, target, parent), never, { hurry: hurry.signal })
     const other = client.fetch(blob.request(1, target, parent), abort.signal)
     hurry.abort()
     await expect(late).rejects.toMatchObject({ code: 'stalled' })
@@ -94,7 +94,7 @@ describe('lane client', () => {
     })
     const { client } = startClient()
     const arrivals = new Int32Array(new SharedArrayBuffer(4))
-    await client.fetch({ ...blob.request(0, target, parent), arrivals }, never, AbortSignal.abort())
+    await client.fetch({ ...blob.request(0, target, parent), arrivals }, never, { hurry: AbortSignal.abort() })
     expect(arrivals[0]).toBeGreaterThanOrEqual(8)
   })
 

@@ -2,16 +2,18 @@ import { once } from 'node:events'
 import { writeFile } from 'node:fs/promises'
 import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
+import { type Duplex, duplexPair } from 'node:stream'
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { afterAll, afterEach, beforeAll } from 'vitest'
-import { LaneClient } from '../../../src/lane/client.ts'
+import { type Finding, LaneClient } from '../../../src/lane/client.ts'
+import type { Links } from '../../../src/lane/client-link.ts'
 import { FrameParser } from '../../../src/lane/frame-parser.ts'
-import { encodeFrame, type Frame } from '../../../src/lane/frames.ts'
+import { encodeFrame, type Frame, type RequestFrame } from '../../../src/lane/frames.ts'
 import { type HeldBlob, HeldBlobs } from '../../../src/lane/held-blobs.ts'
 import { LANE_ALPN, type LaneCredentials, laneSecureOptions } from '../../../src/lane/peer-certificate.ts'
 import type { LaneParent } from '../../../src/lane/piece-fetch.ts'
 import { LaneServer } from '../../../src/lane/server.ts'
-import { CountsReader, createCountsMemory, ThreadCounts } from '../../../src/lane/shared-counts.ts'
+import { CountsReader, createCountsMemory, laneCounts } from '../../../src/lane/shared-counts.ts'
 import { createSlotsMemory, SlotsReader, UploadSlots } from '../../../src/lane/upload-slots.ts'
 import { createSharesMemory, UploadTurns } from '../../../src/lane/upload-turns.ts'
 import { NodeLimits } from '../../../src/limits/node-limits.ts'
@@ -73,7 +75,7 @@ export async function startServer(options: ServerOptions = {}) {
     {
       credentials: parentNode.credentials,
       blobs,
-      counts: new ThreadCounts(memory, 0),
+      counts: laneCounts(memory, 0),
       slots: threadSlots,
       turns: new UploadTurns(limits.own.upload, threadSlots, createSharesMemory()),
       readFailed: (_digest, error) => failures.push(String(error)),
@@ -81,8 +83,9 @@ export async function startServer(options: ServerOptions = {}) {
   )
   const port = await server.listen(0)
   cleanups.push(() => server.close())
+  const serve = (stream: Duplex) => server.serve(stream, childNode.peerId)
   const parent: LaneParent = { peerId: parentNode.peerId, host: '127.0.0.1', port }
-  return { parent, counts, slots: new SlotsReader(slotsMemory), threadSlots, blobs, failures, lookUps }
+  return { server, serve, parent, counts, slots: new SlotsReader(slotsMemory), threadSlots, blobs, failures, lookUps }
 }
 
 export function startClient(
@@ -91,23 +94,72 @@ export function startClient(
     connectTimeoutMs?: number
     credentials?: LaneCredentials
     limit?: SharedBucket
+    streams?: Links
+    slowestBytesPerSecond?: number
+    patienceMs?: number
   } = {},
 ) {
+  const { credentials = childNode.credentials, limit, streams, ...times } = options
+  const findings: Finding[] = []
   const memory = createCountsMemory(1)
   const client = new LaneClient(
+    { connectTimeoutMs: 5000, stallTimeoutMs: 5000, idleCloseMs: 60_000, ...times },
     {
-      connectTimeoutMs: options.connectTimeoutMs ?? 5000,
-      stallTimeoutMs: options.stallTimeoutMs ?? 5000,
-      idleCloseMs: 60_000,
-    },
-    {
-      credentials: options.credentials ?? childNode.credentials,
-      counts: new ThreadCounts(memory, 0),
-      ...(options.limit === undefined ? {} : { limit: options.limit }),
+      credentials,
+      counts: laneCounts(memory, 0),
+      ...(limit === undefined ? {} : { limit }),
+      ...(streams === undefined ? {} : { streams }),
+      found: (_parent, finding) => findings.push(finding),
     },
   )
   cleanups.push(() => client.close())
-  return { client, counts: new CountsReader(memory) }
+  return { client, counts: new CountsReader(memory), findings }
+}
+
+/** Streams, in memory, to whatever `serve` makes of their other ends. */
+export function memoryStreams(serve: (stream: Duplex) => void): Links & { readonly opened: () => number } {
+  let count = 0
+  return {
+    opened: () => count,
+    open: ({ peerId }, listener) => {
+      const [near, far] = duplexPair()
+      near.once('close', () => far.destroy())
+      far.once('close', () => near.destroy())
+      count++
+      serve(far)
+      near.on('data', (bytes: Buffer) => {
+        if (!listener.read(bytes)) near.pause()
+      })
+      setImmediate(() => listener.opened(() => peerId))
+      return near
+    },
+    nameOf: ({ peerId }) => `the stream to ${peerId}`,
+  }
+}
+
+/** Streams that can not be opened. */
+export const noStreams: Links = {
+  open: () => {
+    const [near] = duplexPair()
+    setImmediate(() => near.destroy(new Error('no way')))
+    return near
+  },
+  nameOf: () => 'no stream',
+}
+
+/** The other end of a stream, written by the test: answers each request with what `answer` does. */
+export function answering(answer: (request: RequestFrame, stream: Duplex) => void): (stream: Duplex) => void {
+  return (stream) => {
+    stream.on('error', () => {})
+    const parser = new FrameParser({
+      frame: (frame) => {
+        if (frame.type === 'hello') stream.write(HELLO)
+        else if (frame.type === 'request') answer(frame, stream)
+      },
+      payload: () => {},
+    })
+    stream.on('data', (chunk: Buffer) => parser.push(chunk))
+  }
 }
 
 /** A parent written by the test: answers each request with what `answer` does. */
