@@ -3,14 +3,16 @@
  *
  * `SHOAL_KILL_MOMENTS` says how many moments (`npm run test:kill`: 100), `SHOAL_KILL_SEED` which; the seed is printed.
  */
+
 import { randomInt } from 'node:crypto'
 import { open, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
+import { freePort } from '@shoal/bench'
 import { digestOf, PieceLayout } from '@shoal/core'
 import { describe, expect, test } from 'vitest'
 import { stringify } from 'yaml'
-import { freePort, http, httpExpect } from './kit/http.ts'
+import { http, httpExpect } from './kit/http.ts'
 import { LaneProbe } from './kit/lane-probe.ts'
 import { receivedBytes } from './kit/network.ts'
 import { type Launched, launch } from './kit/process.ts'

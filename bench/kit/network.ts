@@ -1,5 +1,6 @@
 import { join } from 'node:path'
-import { freePort, type Measured, startShoal } from './processes.ts'
+import { freePort } from './free-port.ts'
+import { type Measured, startShoal } from './processes.ts'
 
 /** A service and where it listens. */
 export interface Door {

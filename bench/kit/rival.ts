@@ -1,6 +1,7 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { freePort, type Measured, start } from './processes.ts'
+import { freePort } from './free-port.ts'
+import { type Measured, start } from './processes.ts'
 
 /** Debian's docker-registry (Distribution). */
 export interface Rival {

@@ -2,6 +2,7 @@
 
 export { run } from '../kit/command.ts'
 export { numberOf } from '../kit/command-line.ts'
+export { freePort } from '../kit/free-port.ts'
 export { optionsOrExitCode } from '../kit/options-or-exit-code.ts'
 export { type Measured, start } from '../kit/processes.ts'
 export { print } from '../kit/report.ts'

@@ -1,5 +1,4 @@
-import { once } from 'node:events'
-import { createServer } from 'node:net'
+import { freePort } from '../kit/free-port.ts'
 
 /** Where a process of the swarm runs. */
 export interface Place {
@@ -45,7 +44,8 @@ export function namespacedPlaces(nodes: number, zones: number, schedulers = 1): 
 
 /** All on loopback, told apart by their ports. */
 export async function loopbackPlaces(nodes: number, zones: number): Promise<Places> {
-  const free = await freePorts((nodes + 3) * PORTS.length)
+  const free: number[] = []
+  while (free.length < (nodes + 3) * PORTS.length) free.push(await freePort())
   const place = (name: string, zone: number): Place => ({
     name,
     zone,
@@ -70,13 +70,4 @@ export function everyPlace({ registry, schedulers, seed, nodes }: Places): Place
 export function commandAt(place: Place, command: string, args: readonly string[]): [string, string[]] {
   if (place.namespace === undefined) return [command, [...args]]
   return ['ip', ['netns', 'exec', place.namespace, command, ...args]]
-}
-
-/** Different ports that nothing listens on at the moment. */
-async function freePorts(count: number): Promise<number[]> {
-  const servers = Array.from({ length: count }, () => createServer().listen(0, '127.0.0.1'))
-  await Promise.all(servers.map((server) => once(server, 'listening')))
-  const ports = servers.map((server) => (server.address() as { port: number }).port)
-  await Promise.all(servers.map((server) => once(server.close(), 'close')))
-  return ports
 }

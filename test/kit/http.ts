@@ -1,6 +1,5 @@
 import { once } from 'node:events'
 import { Agent, type IncomingHttpHeaders, type IncomingMessage, request } from 'node:http'
-import { createServer } from 'node:net'
 import type { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { KitError } from './errors.ts'
@@ -71,15 +70,4 @@ export async function httpExpect(
     throw new KitError('UNEXPECTED_ANSWER', `${options.method ?? 'GET'} ${url}: ${answer.status}: ${start}`)
   }
   return { ...answer, body }
-}
-
-/** A TCP port of 127.0.0.1 that nothing listens on at the moment, for programs that can not choose one themselves. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new KitError('UNEXPECTED_ANSWER', 'no TCP address')
-  return address.port
 }
