@@ -10,6 +10,7 @@ import {
   createIdentityCertificate,
   LaneError,
   type LaneParent,
+  LinkShare,
   laneSecureOptions,
   PieceFetch,
   type PieceRequest,
@@ -137,6 +138,7 @@ async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Pr
   const secureContext = createSecureContext(laneSecureOptions(await createIdentityCertificate(privateKey)))
   const context = {
     links: tlsLinks(secureContext, readBuffer),
+    share: new LinkShare(() => 1),
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     stallTimeoutMs: STALL_TIMEOUT_MS,
     idleCloseMs: NEVER_IDLE_MS,

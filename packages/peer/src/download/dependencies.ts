@@ -21,7 +21,7 @@ export interface OriginRequest {
   readonly file: string
   /** Whether the file is made for the one piece that the blob is; else, and left out, it exists. */
   readonly isNewFile?: boolean
-  /** One number that changes whenever bytes come; left out: nobody asks. */
+  /** One number that grows by the bytes that come, and wraps around; left out: nobody asks. */
   readonly arrivals?: Int32Array<SharedArrayBuffer>
   readonly source: OriginSource
 }

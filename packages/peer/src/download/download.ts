@@ -3,32 +3,18 @@ import { LeaseFailed_Reason } from '@shoal/proto'
 import type { BlobOrigin, OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { AssignedPieces } from './assigned-pieces.ts'
+import { Climb } from './climb.ts'
 import type { DownloadDependencies, OriginSource } from './dependencies.ts'
 import { DownloadError } from './errors.ts'
 import { type WishOutcome, wishOutcomeOf } from './fetches-for-others.ts'
 import { HolderFetch } from './holder-fetch.ts'
-import {
-  type LadderOptions,
-  type LadderView,
-  nextStanding,
-  type Rung,
-  type Standing,
-  standingAfterOriginFailed,
-} from './ladder.ts'
-import { Moves } from './moves.ts'
+import type { LadderOptions, LadderView, Rung } from './ladder.ts'
 import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
+import { Progress } from './progress.ts'
 import { leaseFailureReason } from './reasons.ts'
 import { WholeDigest } from './whole-digest.ts'
-
-/** What the log says when a download moves to a rung. */
-const STEPS: Readonly<Record<Rung, string>> = {
-  scheduler: 'the scheduler is back; waiting for its assignments',
-  holders: 'fetching from holders that the DHT names',
-  rendezvous: 'no holder found; a node nearest to the digest is to fetch from the origin',
-  origin: 'fetching from the origin directly',
-}
 
 /** Bounds of a download's waits; see options.ts. */
 export interface DownloadOptions extends LadderOptions {
@@ -58,20 +44,18 @@ export class Download {
   readonly bytes: BytesBySource = { peer: 0, seed: 0, origin: 0 }
   /** Resolves at the end; never rejects. */
   readonly ended: Promise<DownloadOutcome>
-  readonly #options: DownloadOptions
   readonly #dependencies: DownloadDependencies
   readonly #flights: PieceFlights
   readonly #waiters = new PieceWaiters()
   readonly #assigned: AssignedPieces
   readonly #originFetch: OriginFetch
   readonly #holderFetch: HolderFetch
-  readonly #moves: Moves
+  readonly #progress: Progress
   readonly #stopping = new AbortController()
   readonly #isSwarmDistrusted: boolean
   readonly #beganMs: number
-  #lastProgressMs: number
   #disconnectedSinceMs: number | undefined
-  #standing: Standing
+  readonly #climb: Climb
   /** Undefined: nobody on this node wants it. */
   #urgency: Urgency | undefined
   #hasLease = false
@@ -99,14 +83,12 @@ export class Download {
     this.blob = blob
     this.origin = source
     this.#isSwarmDistrusted = isSwarmDistrusted
-    this.#options = options
     this.#dependencies = dependencies
     this.#flights = new PieceFlights(blob)
-    this.#moves = new Moves(this.#flights.arrivals, dependencies.now)
+    this.#progress = new Progress(this.#flights.arrivals, blob.layout.pieceSize, dependencies.now)
     this.#beganMs = dependencies.now()
-    this.#lastProgressMs = this.#beganMs
     this.#disconnectedSinceMs = disconnectedSinceMs
-    this.#standing = { rung: 'scheduler', sinceMs: this.#beganMs }
+    this.#climb = new Climb(blob.digest, options, { ...dependencies, stepped: (rung) => this.#stepped(rung) })
     this.ended = new Promise((resolve) => {
       this.#end = resolve
     })
@@ -170,7 +152,7 @@ export class Download {
    * take long.
    */
   get movedMs(): number | undefined {
-    return this.#moves.lastMs(this.#isFinishing || this.#isHeldBack)
+    return this.#progress.look(this.#isFinishing || this.#isHeldBack)
   }
 
   /** Somebody on this node wants the blob: joins the swarm, or takes the next way when there is none. */
@@ -183,7 +165,7 @@ export class Download {
   }
 
   #begin(): void {
-    this.#lastProgressMs = this.#dependencies.now()
+    this.#progress.restart()
     this.#finishIfWhole()
     if (this.#isFinishing) return
     this.join()
@@ -197,7 +179,7 @@ export class Download {
     // Who leased is gone: whoever is there now leases what is missing anew, to this node or to another.
     // What other nodes wish goes on.
     if (this.#disconnectedSinceMs !== undefined) {
-      this.#lastProgressMs = this.#dependencies.now()
+      this.#progress.restart()
       if (this.#wish === undefined) this.#originFetch.revoke()
     }
     this.#disconnectedSinceMs = undefined
@@ -266,8 +248,8 @@ export class Download {
 
   /** The scheduler says that others get pieces, and that this node will: no reason to lose patience. */
   swarmGetsOn(): void {
-    this.#moves.movedElsewhere()
-    if (this.#standing.rung === 'scheduler') this.#lastProgressMs = this.#dependencies.now()
+    this.#progress.movedElsewhere()
+    if (this.#climb.rung === 'scheduler') this.#progress.restart()
   }
 
   /** Moves on the ladder when it is time, and fetches what that allows. Called a few times a second. */
@@ -276,10 +258,10 @@ export class Download {
     void this.movedMs
     if (this.#urgency === undefined || this.#outcome !== undefined || this.#isFinishing) return
     // Pieces that are slow because we hold them back are no reason to go and load the origin.
-    if (this.#isHeldBack) this.#lastProgressMs = this.#dependencies.now()
-    this.#stand(nextStanding(this.#standing, this.#view(), this.#options))
+    if (this.#isHeldBack) this.#progress.restart()
+    this.#climb.move(this.#view())
     this.#holderFetch.tick()
-    this.#originFetch.allowAll(this.#standing.rung === 'origin')
+    this.#originFetch.allowAll(this.#climb.rung === 'origin')
   }
 
   /** Ends the download without a result; what is held stays held. */
@@ -304,7 +286,7 @@ export class Download {
   #view(): LadderView {
     return {
       nowMs: this.#dependencies.now(),
-      lastProgressMs: this.#lastProgressMs,
+      lastProgressMs: this.#progress.progressMs,
       disconnectedSinceMs: this.#disconnectedSinceMs,
       hasSwarmFailed: this.#hasSwarmFailed,
       isSwarmDistrusted: this.#isSwarmDistrusted,
@@ -313,15 +295,7 @@ export class Download {
     }
   }
 
-  #stand(standing: Standing): void {
-    const { rung, reason } = standing
-    const hasMoved = rung !== this.#standing.rung
-    this.#standing = standing
-    if (!hasMoved) return
-    const { log, metrics } = this.#dependencies
-    metrics.ladderSteps.inc({ rung })
-    if (rung === 'origin' && reason !== undefined) metrics.fallbacks.inc({ reason })
-    log[rung === 'origin' ? 'warn' : 'info']({ digest: this.digest, reason }, STEPS[rung])
+  #stepped(rung: Rung): void {
     this.#holderFetch.allow(rung !== 'scheduler' && !this.#isSwarmDistrusted && !this.#hasSwarmFailed)
     if (rung === 'rendezvous') this.#holderFetch.meet()
   }
@@ -368,7 +342,7 @@ export class Download {
     const length = this.blob.layout.length(piece)
     this.bytes[source] += length
     this.#dependencies.metrics.pieceBytes.inc({ source }, length)
-    this.#lastProgressMs = this.#dependencies.now()
+    this.#progress.pieceCame()
     if (!this.#isBegun && !this.blob.isOnePiece) this.#dependencies.begun(this.digest)
     this.#isBegun = true
     if (this.#isReadable(piece)) this.#waiters.release(piece)
@@ -410,10 +384,9 @@ export class Download {
     const isOnlyAsked = this.#urgency === undefined && this.#wish === 'fetches'
     if (this.#wish === 'fetches') this.#wish = wishOutcomeOf(error)
     if (isOnlyAsked) this.#finish(this.#originError(error))
-    if (this.#standing.rung !== 'origin' || this.#flights.count > 0) return
-    const standing = standingAfterOriginFailed(this.#standing, { ...this.#view(), hasHope: this.#holderFetch.hasHope })
-    if (standing === undefined) this.#finish(this.#originError(error))
-    else this.#stand(standing)
+    if (this.#climb.rung !== 'origin' || this.#flights.count > 0) return
+    const hasMoved = this.#climb.moveFromOrigin({ ...this.#view(), hasHope: this.#holderFetch.hasHope })
+    if (!hasMoved) this.#finish(this.#originError(error))
   }
 
   #originError(cause: unknown): DownloadError {

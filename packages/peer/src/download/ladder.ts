@@ -26,7 +26,10 @@ export interface Standing {
 /** What decides on which rung a download stands. Times in milliseconds of one clock. */
 export interface LadderView {
   readonly nowMs: number
-  /** When the last piece arrived, the download began, or the scheduler came back or said that the swarm gets on. */
+  /**
+   * When a piece, or as many bytes, last arrived, the download began, or the scheduler came back or said that the swarm
+   * gets on.
+   */
   readonly lastProgressMs: number
   /** Since when the scheduler is gone; undefined while it is there. */
   readonly disconnectedSinceMs: number | undefined

@@ -11,7 +11,7 @@ export interface PieceRun {
  * verified bytes with wrong ones.
  */
 export class PieceFlights {
-  /** One number that changes whenever bytes of any piece come. */
+  /** One number that grows by the bytes of any piece that come, and wraps around. */
   readonly arrivals = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   readonly #blob: StoredBlob
   readonly #inFlight = new Set<number>()

@@ -3,7 +3,7 @@ import type { StoredBlob } from '../store/blob.ts'
 
 /**
  * The request for a piece of `blob` from `parent`.
- * @param arrivals one number that changes whenever bytes come
+ * @param arrivals one number that grows by the bytes that come
  */
 export function pieceRequestOf(
   blob: StoredBlob,

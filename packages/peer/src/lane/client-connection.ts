@@ -5,14 +5,17 @@ import type { LinkListener, Links } from './client-link.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
+import type { LinkShare } from './link-share.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
-import { SECOND_LOOK_MS } from './quiet.ts'
+import { QUIET_MS, SECOND_LOOK_MS } from './quiet.ts'
 import { probeReach } from './reach-probe.ts'
 import type { ThreadCounts } from './shared-counts.ts'
 
 /** What the connections of one client over one transport share. */
 export interface ClientContext {
   readonly links: Links
+  /** Of all connections of the thread. */
+  readonly share: LinkShare
   readonly connectTimeoutMs: number
   readonly stallTimeoutMs: number
   readonly idleCloseMs: number
@@ -66,8 +69,9 @@ export class ClientConnection implements FrameSink, LinkListener {
   #isSuspect = false
   #isSilent = false
   #isLate = false
-  /** When the parent last sent anything, or it was last we who did not read. */
+  /** When the parent last sent anything, or it was last we who did not read, and what had come from anyone by then. */
   #heardMs = performance.now()
+  #heardAt = 0
   /** Since when the first of those in flight has been that. */
   #headSinceMs = 0
   #timer: NodeJS.Timeout
@@ -112,15 +116,17 @@ export class ClientConnection implements FrameSink, LinkListener {
       return
     }
     const wasIdle = this.isIdle
+    if (wasIdle) this.#heard()
     this.#waiting.push(fetch)
     this.#send()
     // A parent that is silent already does not get longer by being asked for more.
     if (wasIdle) this.#watch()
   }
 
-  /** For how long the parent has sent nothing since `sinceMs`; 0 while it is we who do not read. */
+  /** For how long the parent has sent nothing since `sinceMs`; 0 while that need not be the parent's doing. */
   quietMs(sinceMs: number): number {
-    return this.#brake?.isOn === true ? 0 : performance.now() - Math.max(sinceMs, this.#heardMs)
+    if (this.#brake?.isOn === true || this.#isWaitingForTurn(QUIET_MS)) return 0
+    return performance.now() - Math.max(sinceMs, this.#heardMs)
   }
 
   /** The piece is not wanted any more: unless others are, there is no use in reading it to its end. */
@@ -168,7 +174,8 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   read(bytes: Buffer): boolean {
     if (this.#state === 'closed') return false
-    this.#heardMs = performance.now()
+    this.#context.share.came(bytes.length)
+    this.#heard()
     this.#dropProbe()
     if (this.#isSuspect || this.#isSilent) this.#watch()
     else this.#timer.refresh()
@@ -186,9 +193,18 @@ export class ClientConnection implements FrameSink, LinkListener {
   }
 
   #readOn(): void {
-    this.#heardMs = performance.now()
+    this.#heard()
     this.#watch()
     this.#socket.resume()
+  }
+
+  #heard(): void {
+    this.#heardMs = performance.now()
+    this.#heardAt = this.#context.share.bytes
+  }
+
+  #isWaitingForTurn(patienceMs: number): boolean {
+    return this.#context.share.isWaiting(this.#heardAt, performance.now() - this.#heardMs, patienceMs)
   }
 
   get #name(): string {
@@ -344,6 +360,8 @@ export class ClientConnection implements FrameSink, LinkListener {
       this.destroy(this.#unreached(connectTimeoutMs))
     } else if (this.isIdle) {
       this.destroy(new LaneError('unreachable', 'closed for idleness'))
+    } else if (this.#isWaitingForTurn(stallTimeoutMs)) {
+      this.#watch()
     } else if (this.#mayProbe && !this.#isSilent) {
       this.#isSilent = true
       this.probe()

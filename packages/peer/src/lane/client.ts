@@ -3,6 +3,7 @@ import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { ClientConnection, type ClientContext } from './client-connection.ts'
 import { type Links, tlsLinks } from './client-link.ts'
 import { LaneError } from './errors.ts'
+import { LinkShare } from './link-share.ts'
 import { type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { type LaneParent, PieceFetch, type PieceRequest } from './piece-fetch.ts'
 import { watchForQuiet } from './quiet.ts'
@@ -78,7 +79,8 @@ export class LaneClient {
     const { counts, limit, streams } = deps
     const secureContext = createSecureContext(laneSecureOptions(deps.credentials))
     const links = tlsLinks(secureContext, Buffer.allocUnsafeSlow(READ_BYTES))
-    const shared = { ...options, limit }
+    const share = new LinkShare(() => this.#busy)
+    const shared = { ...options, limit, share }
     this.#contexts = {
       tls: { ...shared, links, counts: counts.tls, isEager: streams !== undefined },
       libp2p: { ...shared, links: streams ?? links, counts: counts.libp2p },
@@ -136,6 +138,15 @@ export class LaneClient {
     } finally {
       this.#contexts[transport].counts.ended('received', outcome, bytes)
     }
+  }
+
+  /** Connections that wait for bytes. */
+  get #busy(): number {
+    let busy = 0
+    for (const connections of Object.values(this.#connections)) {
+      for (const connection of connections.values()) if (!connection.isIdle) busy++
+    }
+    return busy
   }
 
   close(): void {

@@ -26,7 +26,7 @@ export interface PieceRequest {
   readonly file: string
   /** Whether the file is made for the piece, which is all of it; else, and left out, it exists. */
   readonly isNewFile?: boolean
-  /** One number that changes whenever bytes come; left out: nobody asks. */
+  /** One number that grows by the bytes that come, and wraps around; left out: nobody asks. */
   readonly arrivals?: Int32Array<SharedArrayBuffer>
   readonly parent: LaneParent
 }
@@ -83,7 +83,7 @@ export class PieceFetch {
   /** The next bytes; the last ones complete the piece. Those that come after it failed are dropped. */
   accept(bytes: Buffer): void {
     this.received += bytes.length
-    if (this.request.arrivals !== undefined) Atomics.add(this.request.arrivals, 0, 1)
+    if (this.request.arrivals !== undefined) Atomics.add(this.request.arrivals, 0, bytes.length)
     if (this.#isSettled) return
     this.#stage ??= this.#freeStages.pop() ?? Buffer.allocUnsafeSlow(STAGE_BYTES)
     try {

@@ -1,5 +1,5 @@
 /** A parent that sends nothing for so long is left where another one is at hand for the piece. */
-const QUIET_MS = 500
+export const QUIET_MS = 500
 /** A parent that seems to be quiet gets this much longer: the event loop may have stood still, not the parent. */
 export const SECOND_LOOK_MS = 50
 

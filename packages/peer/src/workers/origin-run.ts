@@ -19,7 +19,7 @@ export interface OriginRun {
   readonly file: string
   /** Whether the file is made for the one piece that the blob is; else, and left out, it exists with `size` bytes. */
   readonly isNewFile?: boolean
-  /** One number that changes whenever bytes come; left out: nobody asks. */
+  /** One number that grows by the bytes that come, and wraps around; left out: nobody asks. */
   readonly arrivals?: Int32Array<SharedArrayBuffer>
   /** Told of each piece when it is written. */
   readonly progress: MessagePort
@@ -79,7 +79,7 @@ class PieceCutter {
   }
 
   accept(chunk: Buffer): void {
-    if (this.#run.arrivals !== undefined) Atomics.add(this.#run.arrivals, 0, 1)
+    if (this.#run.arrivals !== undefined) Atomics.add(this.#run.arrivals, 0, chunk.byteLength)
     for (let taken = 0; taken < chunk.byteLength; ) {
       const length = this.#layout.length(this.#piece)
       const part = chunk.subarray(taken, taken + length - this.#done)

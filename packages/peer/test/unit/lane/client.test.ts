@@ -2,7 +2,7 @@ import { once } from 'node:events'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { join } from 'node:path'
 import { describe, expect, it } from 'vitest'
-import { encodeFrame } from '../../../src/lane/frames.ts'
+import { encodeFrame, type RequestFrame } from '../../../src/lane/frames.ts'
 import {
   blob,
   childNode,
@@ -49,6 +49,39 @@ describe('lane client', () => {
     await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'stalled' })
     expect(counts.openConnections('received')).toBe(0)
     expect(counts.bytes('received')).toBe(blob.layout.length(0) / 2)
+  })
+
+  it.each([
+    ['waits for', 'slow', 1024],
+    ['gives up', 'fast', 32 * 1024],
+  ])('%s a parent that is still while others get bytes, when the link is %s', async (_what, link, bytesAtOnce) => {
+    const respond = (request: RequestFrame) =>
+      encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length })
+    const still = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      socket.write(respond(request))
+      socket.write(blob.piece(0).subarray(0, 1000))
+      const rest = setTimeout(() => socket.write(blob.piece(0).subarray(1000)), 900)
+      cleanups.push(() => clearTimeout(rest))
+    })
+    const steady = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      socket.write(respond(request))
+      let sent = 0
+      const sending = setInterval(() => {
+        socket.write(blob.piece(1).subarray(sent, sent + bytesAtOnce))
+        sent += bytesAtOnce
+      }, 50)
+      cleanups.push(() => clearInterval(sending))
+    })
+    const { client } = startClient({ stallTimeoutMs: 300 })
+    const abort = new AbortController()
+    const beside = client.fetch(blob.request(1, target, steady), abort.signal).catch(() => {})
+    const fetch = client.fetch(blob.request(0, target, still), never)
+    if (link === 'slow') await fetch
+    else await expect(fetch).rejects.toMatchObject({ code: 'stalled' })
+    abort.abort()
+    await beside
   })
 
   it('does not give a silent parent longer because it is asked for more', async () => {
