@@ -10,7 +10,6 @@ import {
   createIdentityCertificate,
   LaneError,
   type LaneParent,
-  LinkShare,
   laneSecureOptions,
   PieceFetch,
   type PieceRequest,
@@ -138,7 +137,6 @@ async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Pr
   const secureContext = createSecureContext(laneSecureOptions(await createIdentityCertificate(privateKey)))
   const context = {
     links: tlsLinks(secureContext, readBuffer),
-    share: new LinkShare(() => 1),
     connectTimeoutMs: CONNECT_TIMEOUT_MS,
     stallTimeoutMs: STALL_TIMEOUT_MS,
     idleCloseMs: NEVER_IDLE_MS,

@@ -9,12 +9,13 @@ import { join } from 'node:path'
 import { writeFileAtomic } from '@shoal/core'
 import { rolldown } from 'rolldown'
 
+const WORKER = '/peer/src/workers/worker.ts'
 const dist = join(import.meta.dirname, 'dist')
 
 const bundle = await rolldown({
   cwd: import.meta.dirname,
   platform: 'node',
-  input: { shoal: 'src/main.ts', worker: '../peer/src/workers/worker.ts' },
+  input: { shoal: 'src/main.ts', worker: `..${WORKER}` },
   // Native code, and a library that starts threads from a file of its own.
   external: ['classic-level', 'piscina'],
   plugins: [
@@ -50,6 +51,14 @@ const { output } = await bundle.generate({
   minify: { mangle: false, compress: false, codegen: { removeWhitespace: true } },
 })
 await bundle.close()
+
+// The code of worker threads does not run on the main thread: nothing may import it.
+const workerChunk = output.find((file) => file.type === 'chunk' && file.moduleIds.some((id) => id.endsWith(WORKER)))
+for (const file of output) {
+  if (workerChunk === undefined || file.type !== 'chunk' || !file.imports.includes(workerChunk.fileName)) continue
+  if (file.isEntry && file.name === 'worker') continue
+  throw new Error(`${file.fileName} imports what belongs to worker threads: ${workerChunk.fileName}`)
+}
 
 await mkdir(dist, { recursive: true })
 const files = new Map(output.map((file) => [file.fileName, file.type === 'chunk' ? file.code : file.source]))

@@ -14,8 +14,8 @@ import type { ThreadCounts } from './shared-counts.ts'
 /** What the connections of one client over one transport share. */
 export interface ClientContext {
   readonly links: Links
-  /** Of all connections of the thread. */
-  readonly share: LinkShare
+  /** What all connections of the thread get; left out: there is only one. */
+  readonly share?: LinkShare
   readonly connectTimeoutMs: number
   readonly stallTimeoutMs: number
   readonly idleCloseMs: number
@@ -174,7 +174,7 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   read(bytes: Buffer): boolean {
     if (this.#state === 'closed') return false
-    this.#context.share.came(bytes.length)
+    this.#context.share?.came(bytes.length)
     this.#heard()
     this.#dropProbe()
     if (this.#isSuspect || this.#isSilent) this.#watch()
@@ -200,11 +200,12 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   #heard(): void {
     this.#heardMs = performance.now()
-    this.#heardAt = this.#context.share.bytes
+    this.#heardAt = this.#context.share?.bytes ?? 0
   }
 
   #isWaitingForTurn(patienceMs: number): boolean {
-    return this.#context.share.isWaiting(this.#heardAt, performance.now() - this.#heardMs, patienceMs)
+    const quietMs = performance.now() - this.#heardMs
+    return this.#context.share?.isWaiting(this.#heardAt, quietMs, patienceMs) === true
   }
 
   get #name(): string {
