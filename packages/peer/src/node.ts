@@ -103,7 +103,8 @@ class Node implements Service {
         originMetrics,
         limits,
         // The two name each other; libp2p is made below.
-        openStream: (peerId, signal) => this.#swarm.openPieceStream(peerId, signal),
+        openStream: (peerId, signal) =>
+          this.#swarm.openPieceStream(peerId, this.#schedulers.multiaddrsOf(peerId), signal),
         lookup: (digest) => {
           const blob = this.#blobs.find(digest)
           if (blob === undefined) return undefined

@@ -16,6 +16,8 @@ export interface ParentNode {
   readonly host: string
   readonly port: number
   readonly role: 'peer' | 'seed'
+  /** libp2p addresses (multiaddr text), a few. */
+  readonly multiaddrs: readonly string[]
 }
 
 /** Fetch this piece from this parent. */

@@ -104,6 +104,11 @@ export class SchedulerStream {
     return this.#waiting.has(digest) || this.#names.numberOf(digest) !== undefined
   }
 
+  /** libp2p addresses of a parent that the scheduler named; none when it did not. */
+  multiaddrsOf(peerId: string): readonly string[] {
+    return this.#names.parentOf(peerId)?.multiaddrs ?? []
+  }
+
   /** Whether the node told this scheduler that it waits for the blob, and not that it does so no longer. */
   wants(digest: string): boolean {
     return this.#wanted.has(digest)

@@ -75,6 +75,15 @@ export class Schedulers implements Coordinator, Startable {
     return this.#links.map(({ address, stream }) => ({ address, isConnected: stream !== undefined }))
   }
 
+  /** libp2p addresses of a parent, as some scheduler said; none when none did. */
+  multiaddrsOf(peerId: string): readonly string[] {
+    for (const { stream } of this.#live) {
+      const multiaddrs = stream.multiaddrsOf(peerId)
+      if (multiaddrs.length > 0) return multiaddrs
+    }
+    return []
+  }
+
   async start(): Promise<void> {
     this.#isStopping = false
     for (const link of this.#links) await link.start()

@@ -235,10 +235,16 @@ export class Swarm implements Startable, HolderFinder {
   /**
    * A stream on which the peer serves pieces, in place of its lane. Rejects when it is not reached in time, or has no
    * stream free.
+   * @param multiaddrs where the peer is, by a scheduler's word; the peer store and the DHT may know more
    */
-  async openPieceStream(peerId: string, signal: AbortSignal): Promise<Stream> {
-    if (this.#node === undefined) throw new Error('libp2p does not run')
-    return this.#pieces.open(this.#node, peerIdFromString(peerId), AbortSignal.any([signal, this.#stopping.signal]))
+  async openPieceStream(peerId: string, multiaddrs: readonly string[], unwanted: AbortSignal): Promise<Stream> {
+    const node = this.#node
+    if (node === undefined) throw new Error('libp2p does not run')
+    const id = peerIdFromString(peerId)
+    const signal = AbortSignal.any([unwanted, this.#stopping.signal])
+    const known = multiaddrs.filter((text) => text.endsWith(`/p2p/${peerId}`)).flatMap(parsed)
+    if (known.length > 0) await node.peerStore.merge(id, { multiaddrs: known }, { signal })
+    return this.#pieces.open(node, id, signal)
   }
 
   /** Who answers when the DHT is walked towards the digest, as far as `signal` lets it come. */
@@ -328,6 +334,15 @@ export class Swarm implements Startable, HolderFinder {
 function withSystemCode(error: unknown): unknown {
   const code = error instanceof Error ? /\b(E[A-Z]{4,})\b/.exec(error.message)?.[1] : undefined
   return code === undefined ? error : Object.assign(new Error(code, { cause: error }), { code })
+}
+
+/** The address, if it is one: a scheduler checks only what it looks like. */
+function parsed(text: string): Multiaddr[] {
+  try {
+    return [multiaddr(text)]
+  } catch {
+    return []
+  }
 }
 
 function withoutPeerId(address: string): string {

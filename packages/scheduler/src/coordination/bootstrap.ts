@@ -1,3 +1,4 @@
+import type { NodeIntroduction } from './checks.ts'
 import type { Session } from './session.ts'
 
 const MOST_NODES = 8
@@ -22,9 +23,10 @@ export function bootstrapFor(seeds: Iterable<Session>, nodes: readonly Session[]
       choose(nodes[Math.floor(random() * nodes.length)])
     }
   }
-  return [...chosen].flatMap(({ introduction }) =>
-    introduction.multiaddrs.map((address) =>
-      /\/p2p\/[^/]+$/.test(address) ? address : `${address}/p2p/${introduction.id}`,
-    ),
-  )
+  return [...chosen].flatMap(({ introduction }) => dialledAt(introduction))
+}
+
+/** The libp2p addresses at which a node can be dialled, each with its peer id. */
+export function dialledAt({ id, multiaddrs }: Pick<NodeIntroduction, 'id' | 'multiaddrs'>): string[] {
+  return multiaddrs.map((address) => (/\/p2p\/[^/]+$/.test(address) ? address : `${address}/p2p/${id}`))
 }

@@ -1,6 +1,7 @@
 import { type ServerDuplexStream, status } from '@grpc/grpc-js'
 import { type ConnectRequest, type NodeCommand, NodeRole } from '@shoal/proto'
 import { SchedulerError } from '../errors.ts'
+import { dialledAt } from './bootstrap.ts'
 import type { NodeIntroduction } from './checks.ts'
 import { IndexBits } from './index-bits.ts'
 import { encoded, Outbox } from './outbox.ts'
@@ -8,6 +9,8 @@ import { encoded, Outbox } from './outbox.ts'
 /** A node's stream; what is written are responses as bytes. */
 export type Call = ServerDuplexStream<ConnectRequest, Uint8Array>
 
+/** libp2p addresses of a parent that others are told. */
+const MOST_MULTIADDRS = 4
 /** Bytes that may wait for a node that does not read; grpc-js holds up to 16 responses beside them. */
 const MOST_WAITING_BYTES = 4 * 1024 * 1024
 /** A node that reads not a single response for so long while commands wait is dropped. */
@@ -92,6 +95,7 @@ export class Session {
         laneHost,
         lanePort,
         role: role === 'seed' ? NodeRole.SEED : NodeRole.PEER,
+        multiaddrs: dialledAt(this.introduction).slice(0, MOST_MULTIADDRS),
       }
       this.#asParent = encoded({ $case: 'parent', value })
     }

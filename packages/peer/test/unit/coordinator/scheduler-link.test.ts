@@ -61,7 +61,7 @@ afterEach(async () => {
 const swarm: Command = { $case: 'swarm', value: { digest: DIGEST, swarm: 7, size: 100 } }
 const parent: Command = {
   $case: 'parent',
-  value: { parent: 3, peerId: 'p', laneHost: 'h', lanePort: 9, role: NodeRole.SEED },
+  value: { parent: 3, peerId: 'p', laneHost: 'h', lanePort: 9, role: NodeRole.SEED, multiaddrs: ['/x', '/y'] },
 }
 
 describe('the link to a scheduler', () => {
@@ -85,7 +85,7 @@ describe('the link to a scheduler', () => {
   })
 
   it('reports a piece of a parent that another stream introduced without its number, and not its failure', async () => {
-    const stranger = { number: 3, peerId: 'q', host: 'h', port: 1, role: 'peer' as const }
+    const stranger = { number: 3, peerId: 'q', host: 'h', port: 1, role: 'peer' as const, multiaddrs: [] }
     scheduler.assign(DIGEST, 1)
     await vi.waitFor(() => expect(assigned).toHaveLength(1))
     stream().pieceFailed(DIGEST, 4, stranger, PieceFailed_Reason.BUSY)
@@ -98,7 +98,7 @@ describe('the link to a scheduler', () => {
   })
 
   it('says nothing of blobs and piece maps that the scheduler does not know of or did not ask for', async () => {
-    const stranger = { number: 3, peerId: 'q', host: 'h', port: 1, role: 'peer' as const }
+    const stranger = { number: 3, peerId: 'q', host: 'h', port: 1, role: 'peer' as const, multiaddrs: [] }
     expect(stream().knows(DIGEST)).toBe(false)
     stream().leave(DIGEST)
     stream().pieceDone(DIGEST, 5, stranger, 9)
@@ -134,6 +134,12 @@ describe('the link to a scheduler', () => {
         'swarmFailed 2',
       ]),
     )
+  })
+
+  it('knows the libp2p addresses of parents', async () => {
+    scheduler.send(parent)
+    await vi.waitFor(() => expect(stream().multiaddrsOf('p')).toEqual(['/x', '/y']))
+    expect(stream().multiaddrsOf('q')).toEqual([])
   })
 
   it('takes several assignments in one command', async () => {

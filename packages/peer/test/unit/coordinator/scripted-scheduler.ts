@@ -73,7 +73,10 @@ export class ScriptedScheduler {
   assign(digest: string, piece: number): void {
     this.send(
       { $case: 'swarm', value: { digest, swarm: 7, size: 100 } },
-      { $case: 'parent', value: { parent: 3, peerId: 'p', laneHost: 'h', lanePort: 9, role: NodeRole.SEED } },
+      {
+        $case: 'parent',
+        value: { parent: 3, peerId: 'p', laneHost: 'h', lanePort: 9, role: NodeRole.SEED, multiaddrs: ['/x'] },
+      },
       { $case: 'assignment', value: { swarm: 7, piece, parent: 3, sha256: Buffer.alloc(32) } },
     )
   }

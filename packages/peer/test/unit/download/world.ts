@@ -160,7 +160,7 @@ export class World implements PieceWorkers {
   }
 
   assignment(piece: number, peerId: string, role: ParentNode['role']): PieceAssignment {
-    const parent = { number: 1, peerId, host: 'h', port: 1, role }
+    const parent = { number: 1, peerId, host: 'h', port: 1, role, multiaddrs: [] }
     return { digest, piece, parent, sha256: createHash('sha256').update(pieceOf(content, piece)).digest() }
   }
 

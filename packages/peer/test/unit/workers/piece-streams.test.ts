@@ -53,6 +53,8 @@ class TestNode {
   readonly pool: WorkerPool
   readonly swarm: Swarm
   readonly peerId: string
+  /** Where its scheduler says that every other node is. */
+  addresses: readonly string[] = []
 
   private constructor(identity: Awaited<ReturnType<typeof loadOrCreateIdentity>>, bootstrap: string[]) {
     this.peerId = identity.peerId
@@ -71,7 +73,7 @@ class TestNode {
         metrics: createLaneMetrics(this.registry),
         originMetrics: createOriginMetrics(this.registry),
         lookup: (digest) => this.held.get(digest),
-        openStream: (peerId, signal) => this.swarm.openPieceStream(peerId, signal),
+        openStream: (peerId, signal) => this.swarm.openPieceStream(peerId, this.addresses, signal),
         limits: this.limits,
       },
     )
@@ -186,6 +188,20 @@ describe('pieces over libp2p', () => {
     }
   })
 
+  it('come from a node that libp2p knows nothing of, by the addresses that the scheduler gives', async () => {
+    const stranger = await TestNode.start('unknown')
+    try {
+      stranger.held.set(blob.digest, blob.held)
+      const request = blob.request(0, await emptyFile('known'), { ...parent.unreached, peerId: stranger.peerId })
+      // One that is no address, and one of another node, do no harm.
+      child.addresses = ['/nonsense', parent.swarm.multiaddrs[0] ?? '', ...stranger.swarm.multiaddrs]
+      await child.pool.fetchPiece(request, never)
+    } finally {
+      child.addresses = []
+      await stranger.stop()
+    }
+  })
+
   it('do not come from a node that libp2p does not find', async () => {
     const stranger = await loadOrCreateIdentity(join(folder.path, 'stranger.key'))
     const request = blob.request(0, await emptyFile('nobody'), { ...parent.unreached, peerId: stranger.peerId })
@@ -195,7 +211,7 @@ describe('pieces over libp2p', () => {
   })
 
   it('slow the sender down while they are not read, and hold no more than some', { timeout: 30_000 }, async () => {
-    const stream = await child.swarm.openPieceStream(parent.peerId, never)
+    const stream = await child.swarm.openPieceStream(parent.peerId, [], never)
     const count = bytesOf(stream)
     const { digest, layout } = blob
     const frames = Array.from({ length: 16 }, (_, piece) =>
@@ -225,7 +241,7 @@ describe('pieces over libp2p', () => {
 
   it('end with a stream that breaks', async () => {
     await vi.waitFor(async () => expect(await served()).toBe(1), { timeout: 5000 })
-    const stream = await child.swarm.openPieceStream(parent.peerId, never)
+    const stream = await child.swarm.openPieceStream(parent.peerId, [], never)
     await vi.waitFor(async () => expect(await served()).toBe(2))
     stream.abort(new Error('gone'))
     await vi.waitFor(async () => expect(await served()).toBe(1))
@@ -234,9 +250,9 @@ describe('pieces over libp2p', () => {
   it('are not given on more streams of one peer than it may have threads', async () => {
     const streams: Stream[] = []
     // One is the pool's own.
-    for (let count = 1; count < 64; count++) streams.push(await child.swarm.openPieceStream(parent.peerId, never))
+    for (let count = 1; count < 64; count++) streams.push(await child.swarm.openPieceStream(parent.peerId, [], never))
     await vi.waitFor(async () => expect(await served()).toBe(64), { timeout: 5000 })
-    const oneMore = child.swarm.openPieceStream(parent.peerId, never)
+    const oneMore = child.swarm.openPieceStream(parent.peerId, [], never)
     await vi.waitFor(async () => expect((await oneMore.catch(() => undefined))?.status).not.toBe('open'))
     expect(await served()).toBe(64)
     for (const stream of streams) stream.abort(new Error('enough'))
@@ -253,10 +269,10 @@ describe('pieces over libp2p', () => {
     await vi.waitFor(() => expect(opening).toHaveBeenCalledOnce())
     abort.abort()
     await expect(fetch).rejects.toMatchObject({ code: 'aborted' })
-    const signal = opening.mock.lastCall?.[1]
+    const signal = opening.mock.lastCall?.[2]
     await vi.waitFor(() => expect(signal?.aborted).toBe(true))
     opening.mockRestore()
-    const late = await child.swarm.openPieceStream(parent.peerId, never)
+    const late = await child.swarm.openPieceStream(parent.peerId, [], never)
     stream.resolve(late)
     await vi.waitFor(() => expect(late.status).toBe('aborted'))
   })

@@ -57,7 +57,7 @@ describe('the outbox', () => {
         const heard: Command[] = []
         for (const step of steps) {
           if (step === 'introduce') {
-            const value = { parent: 1, peerId: 'p', laneHost: 'h', lanePort: 1, role: 1 as const }
+            const value = { parent: 1, peerId: 'p', laneHost: 'h', lanePort: 1, role: 1 as const, multiaddrs: [] }
             outbox.introduce(encoded({ $case: 'parent', value }))
           } else if (step === 'lease') {
             outbox.add({ $case: 'lease', value: { swarm: 1, firstPiece: 0, pieceCount: 1, origin: undefined } })
@@ -79,7 +79,7 @@ describe('the outbox', () => {
   it('puts the pieces of a swarm into one command, after the parents that they name', () => {
     const outbox = new Outbox(true)
     for (let piece = 0; piece < 4; piece++) {
-      const value = { parent: piece, peerId: 'p', laneHost: 'h', lanePort: 1, role: 1 as const }
+      const value = { parent: piece, peerId: 'p', laneHost: 'h', lanePort: 1, role: 1 as const, multiaddrs: [] }
       outbox.introduce(encoded({ $case: 'parent', value }))
       outbox.assign(7, piece, piece, DIGESTS)
     }

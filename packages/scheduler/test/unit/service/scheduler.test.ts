@@ -48,6 +48,7 @@ describe('the life of a swarm', () => {
       laneHost: 'seed.example',
       lanePort: 1,
       role: NodeRole.SEED,
+      multiaddrs: [`/ip4/127.0.0.1/tcp/7412/p2p/${peerIds[0]}`],
     })
 
     // A late comer is served by the peer: it asks for no map, since the seed told all digests.

@@ -389,6 +389,11 @@ export interface Parent {
   lanePort: number;
   /** What it is for. */
   role: NodeRole;
+  /**
+   * Some of its libp2p addresses (multiaddr text with /p2p/), at most 4: where
+   * its lane is not reached, pieces can come over libp2p.
+   */
+  multiaddrs: string[];
 }
 
 /**
@@ -2024,7 +2029,7 @@ export const PieceFailed: MessageFns<PieceFailed> = {
 };
 
 function createBaseParent(): Parent {
-  return { parent: 0, peerId: "", laneHost: "", lanePort: 0, role: 0 };
+  return { parent: 0, peerId: "", laneHost: "", lanePort: 0, role: 0, multiaddrs: [] };
 }
 
 export const Parent: MessageFns<Parent> = {
@@ -2043,6 +2048,9 @@ export const Parent: MessageFns<Parent> = {
     }
     if (message.role !== 0) {
       writer.uint32(40).int32(message.role);
+    }
+    for (const v of message.multiaddrs) {
+      writer.uint32(50).string(v!);
     }
     return writer;
   },
@@ -2098,6 +2106,14 @@ export const Parent: MessageFns<Parent> = {
             }
 
             message.role = reader.int32() as any;
+            continue;
+          }
+          case 6: {
+            if (tag !== 50) {
+              break;
+            }
+
+            message.multiaddrs.push(reader.string());
             continue;
           }
         }
