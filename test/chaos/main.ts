@@ -45,7 +45,8 @@ async function runRows({ rows, runs, blobBytes, isJson }: ChaosOptions, folder: 
 /** Says at once how a row went, since all of them take minutes. */
 function tell({ name }: Row, report: RowReport, runs: readonly Run[]): void {
   const how = isGood(report) ? 'all pulls ended well' : (report.error ?? `${report.failed} pulls failed`)
-  process.stderr.write(`${name}: ${how}\n`)
+  const [, , line = ''] = linesOf([report])
+  process.stderr.write(`${name}: ${how}\n  ${line}\n`)
   for (const complaint of runs.flatMap(({ complaints }) => complaints)) process.stderr.write(`${complaint}\n`)
 }
 
