@@ -8,6 +8,8 @@ import { HELLO, ScriptedScheduler } from './scripted-scheduler.ts'
 
 /** The way to a scheduler, on which nothing moves while the scheduler hangs. */
 class Way {
+  /** Bytes that came from the scheduler. */
+  bytes = 0
   readonly #sockets = new Set<Socket>()
   readonly #server = createServer((near) => {
     const far = connect(this.#port, '127.0.0.1')
@@ -19,6 +21,9 @@ class Way {
       from.on('error', () => {})
       from.pipe(to)
     }
+    far.on('data', ({ length }) => {
+      this.bytes += length
+    })
   })
   readonly #port: number
 
@@ -57,9 +62,9 @@ let way: Way
 let link: SchedulerLink
 let told: string[]
 
-/** Lets what is on its way through sockets arrive. */
-const arrived = async () => {
-  for (let turn = 0; turn < 20; turn++) await delay(1)
+/** Lets what is on its way through sockets arrive, and waits until that is so, without the clock of the link going on. */
+const until = async (isSo: () => boolean) => {
+  for (let turn = 0; turn < 20 || (turn < 2000 && !isSo()); turn++) await delay(1)
 }
 
 beforeEach(async () => {
@@ -99,16 +104,18 @@ afterEach(async () => {
 it('leaves a scheduler that hangs within two seconds', async () => {
   way.hang()
   await vi.advanceTimersByTimeAsync(1650)
-  await arrived()
+  await until(() => told.length === 2)
   expect(told).toEqual(['connected', 'disconnected'])
 })
 
 it('does not leave one that stands still for less than a second', async () => {
   way.hang()
   await vi.advanceTimersByTimeAsync(950)
+  const { bytes } = way
   way.goOn()
-  await arrived()
+  await until(() => way.bytes > bytes)
+  await until(() => true)
   await vi.advanceTimersByTimeAsync(700)
-  await arrived()
+  await until(() => true)
   expect(told).toEqual(['connected'])
 })
