@@ -7,6 +7,7 @@ export type CliErrorCode =
   | 'PULL_FAILED'
   | 'SCRUB_DAMAGED'
   | 'SCRUB_FAILED'
+  | 'VERIFY_DAMAGED'
 
 /** Errors of the commands. */
 export class CliError extends ShoalError<CliErrorCode> {}

@@ -34,6 +34,7 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     .description('container images, peer to peer, inside a cluster')
     .version(packageJson.version)
     .exitOverride()
+    .enablePositionalOptions()
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
     .showHelpAfterError('(see shoal --help)')
 
@@ -52,9 +53,10 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     })
 
   for (const service of SERVICES) {
-    withConfig(program.command(service.name).description(service.summary)).action((flags: ConfigFlags) =>
-      service.load().then((definition) => runService(definition, { ...flags, environment })),
+    const command = withConfig(program.command(service.name).description(service.summary)).action(
+      (flags: ConfigFlags) => service.load().then((definition) => runService(definition, { ...flags, environment })),
     )
+    if (service.name === 'registry') addVerify(command)
   }
 
   program
@@ -104,6 +106,20 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
       }
     })
   return program
+
+  function addVerify(registry: Command): void {
+    // Options after `verify` are its own.
+    registry.enablePositionalOptions()
+    withConfig(registry.command('verify'))
+      .description(
+        'check all that the registry stores, which may run meanwhile; exits with 1 when something is damaged',
+      )
+      .option('--json', 'print one line of JSON', false)
+      .action(async (flags: ConfigFlags & { json: boolean }) => {
+        const { verifyRegistry } = await import('./verify.ts')
+        await verifyRegistry({ ...flags, environment }, { stdout })
+      })
+  }
 }
 
 function withConfig(command: Command): Command {

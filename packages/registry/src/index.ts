@@ -2,6 +2,9 @@ import type { ServiceDefinition } from '@shoal/core/service'
 import { registryOptions } from './options.ts'
 import { createRegistryService } from './service.ts'
 
+export { FilesystemDriver } from './storage/filesystem.ts'
+export { type Finding, type Verified, verifyStorage } from './verify.ts'
+
 /** The origin registry, for the command that runs it. */
 export const registryService: ServiceDefinition<typeof registryOptions> = {
   name: 'registry',

@@ -44,6 +44,16 @@ export class ManifestStore {
     return readLink(this.#driver, tagCurrentPath(repository, reference.tag))
   }
 
+  /** Whether a manifest is visible in the repository, be it there or not. */
+  async links(repository: string, digest: Digest): Promise<boolean> {
+    return (await readLink(this.#driver, revisionLinkPath(repository, digest))) !== undefined
+  }
+
+  /** Whether there is a tag, whatever it points at. */
+  hasTag(repository: string, tag: string): Promise<boolean> {
+    return this.#isFile(tagCurrentPath(repository, tag))
+  }
+
   /** Whether the repository holds a manifest. */
   async has(repository: string, digest: Digest): Promise<boolean> {
     const target = await readLink(this.#driver, revisionLinkPath(repository, digest))

@@ -13,9 +13,11 @@ export const REPOSITORIES = `${ROOT}/repositories`
 /** Folder of a repository. */
 export const repositoryPath = (name: string): string => `${REPOSITORIES}/${name}`
 
+/** Folder that holds the content of all blobs and manifests. */
+export const BLOBS = `${ROOT}/blobs`
+
 /** The content of a blob or manifest. */
-export const blobPath = ({ algorithm, hex }: Digest): string =>
-  `${ROOT}/blobs/${algorithm}/${hex.slice(0, 2)}/${hex}/data`
+export const blobPath = ({ algorithm, hex }: Digest): string => `${BLOBS}/${algorithm}/${hex.slice(0, 2)}/${hex}/data`
 
 /** The link that makes a blob visible in a repository. */
 export const layerLinkPath = (name: string, { algorithm, hex }: Digest): string =>

@@ -1,0 +1,53 @@
+import { access } from 'node:fs/promises'
+import type { Writable } from 'node:stream'
+import { FilesystemDriver, type Finding, registryService, type Verified, verifyStorage } from '@shoal/registry'
+import { type ConfigSources, loadServiceConfig } from './configure.ts'
+import { CliError } from './errors.ts'
+import { mebibytes } from './pull/progress.ts'
+
+const SHOW_EVERY_MS = 1000
+/** Findings that the JSON line holds; all are counted. */
+const MOST_FINDINGS = 10_000
+
+/**
+ * Checks what a registry stores, in the folder of its configuration; the registry may run meanwhile. Throws CliError
+ * `VERIFY_DAMAGED` when something is not as it must be, `USAGE` when there is no such folder.
+ */
+export async function verifyRegistry(
+  options: ConfigSources & { readonly json: boolean },
+  { stdout, now = () => performance.now() }: { stdout: Writable; now?: () => number },
+): Promise<void> {
+  const { values } = await loadServiceConfig(registryService, options)
+  const dataDir = String(values.dataDir)
+  await access(dataDir).catch((cause) => {
+    throw new CliError('USAGE', `there is no folder ${dataDir}: name the registry's with --config or --set dataDir=…`, {
+      cause,
+    })
+  })
+  const say = (line: string) => {
+    if (!options.json) stdout.write(`${line}\n`)
+  }
+  const findings: Finding[] = []
+  let count = 0
+  let shownMs = now()
+  const verified = await verifyStorage(new FilesystemDriver(dataDir), {
+    found: (finding) => {
+      if (count++ < MOST_FINDINGS) findings.push(finding)
+      say(`${finding.kind}: ${finding.where}: ${finding.why}`)
+    },
+    progress: (soFar) => {
+      if (now() - shownMs < SHOW_EVERY_MS) return
+      shownMs = now()
+      say(lineOf(soFar))
+    },
+  })
+  say(`${lineOf(verified)}; ${count === 0 ? 'all is well' : `${count} findings`}`)
+  if (options.json) stdout.write(`${JSON.stringify({ ...verified, count, findings })}\n`)
+  if (count > 0) {
+    throw new CliError('VERIFY_DAMAGED', `${count} findings: push the images that are named again, and check the disk`)
+  }
+}
+
+function lineOf({ repositories, tags, manifests, blobs, bytes }: Verified): string {
+  return `checked ${repositories} repositories, ${tags} tags, ${manifests} manifests, ${blobs} blobs, ${mebibytes(bytes)}`
+}
