@@ -7,7 +7,9 @@ import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
 import { digestOf, isDigest, parseDigest } from '@shoal/core'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { FilesystemDriver } from '../../src/storage/filesystem.ts'
 import { blobPath } from '../../src/storage/paths.ts'
+import { type Finding, verifyStorage } from '../../src/verify.ts'
 import {
   ask,
   beginUpload,
@@ -59,6 +61,9 @@ async function expectSound(): Promise<void> {
       await readFile(join(dataDir, blobPath(parseDigest(text))))
     }
   }
+  const findings: Finding[] = []
+  await verifyStorage(new FilesystemDriver(dataDir), { found: (finding) => findings.push(finding) })
+  expect(findings).toEqual([])
 }
 
 it('killed in the middle of an upload, it goes on where it was', async () => {
