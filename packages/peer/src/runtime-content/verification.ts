@@ -69,8 +69,9 @@ export class Verification {
     return this.#waiting.keys()
   }
 
+  /** A file that changed while it was hashed is hashed once more. */
   add(digest: string, stamp: Stamp): void {
-    if (!this.#waiting.has(digest)) this.#waiting.set(digest, stamp)
+    this.#waiting.set(digest, stamp)
     this.#wake()
   }
 
@@ -103,11 +104,14 @@ export class Verification {
     const { algorithm, hex } = parseDigest(digest)
     const stamp = await this.#folder.stamp(digest)
     if (stamp !== undefined) {
+      this.#waiting.set(digest, stamp)
       const found = await this.#hash(digest, stamp.size, algorithm, signal)
       if (found !== undefined) await this.#tell({ digest, stamp, isRight: found.hex === hex, pieceMap: found.pieceMap })
     }
+    const newer = this.#waiting.get(digest)
     // What could not be read is added again by the next reading of the folder.
     this.#waiting.delete(digest)
+    if (newer !== undefined && newer.key !== stamp?.key) this.#waiting.set(digest, newer)
   }
 
   async #tell(hashed: Hashed): Promise<void> {
