@@ -194,6 +194,7 @@ export class Download {
   schedulerGone(): void {
     this.#disconnectedSinceMs ??= this.#dependencies.now()
     this.#hasLease = false
+    this.check()
   }
 
   addSource(source: OriginSource): void {
@@ -260,6 +261,7 @@ export class Download {
     // Pieces that are slow because we hold them back are no reason to go and load the origin.
     if (this.#isHeldBack) this.#progress.restart()
     this.#climb.move(this.#view())
+    this.#seek()
     this.#holderFetch.tick()
     this.#originFetch.allowAll(this.#climb.rung === 'origin')
   }
@@ -295,7 +297,14 @@ export class Download {
     }
   }
 
+  /** Holders are sought as soon as the scheduler is gone, so that they are known when its time is up. */
+  #seek(): void {
+    const isAlone = this.#climb.rung !== 'scheduler' || this.#disconnectedSinceMs !== undefined
+    this.#holderFetch.seek(isAlone && !this.#isSwarmDistrusted && !this.#hasSwarmFailed)
+  }
+
   #stepped(rung: Rung): void {
+    this.#seek()
     this.#holderFetch.allow(rung !== 'scheduler' && !this.#isSwarmDistrusted && !this.#hasSwarmFailed)
     if (rung === 'rendezvous') this.#holderFetch.meet()
   }

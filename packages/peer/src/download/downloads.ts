@@ -255,9 +255,11 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     const { now, store } = this.#dependencies
     const blob = store.find(digest)
     const sizeToCome = this.#forOthers.sizeOf(digest)
-    const isFetching = sizeToCome !== undefined || this.#active.get(digest)?.isFetchingFromOrigin === true
+    const active = this.#active.get(digest)
+    const isFetching = sizeToCome !== undefined || active?.isFetchingFromOrigin === true
+    const isDownloading = active !== undefined
     const chosen = this.#chosen.of(digest, now())
-    const prospects = { isFetching, ...(chosen === undefined ? {} : { fetcher: chosen.peerId }) }
+    const prospects = { isFetching, isDownloading, ...(chosen === undefined ? {} : { fetcher: chosen.peerId }) }
     if (blob !== undefined) return holdingsOf(blob, await store.pieceMap(digest), prospects)
     const size = sizeToCome ?? chosen?.size
     return size === undefined ? undefined : holdingsToCome(size, prospects)

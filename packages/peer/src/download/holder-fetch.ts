@@ -8,6 +8,7 @@ import { choosePiece } from './piece-choice.ts'
 import type { PieceFlights } from './piece-flights.ts'
 import { PiecePace } from './piece-pace.ts'
 import { pieceRequestOf } from './piece-request.ts'
+import { PieceTurns } from './piece-turns.ts'
 
 /** Nodes of which one fetches a blob from the origin on behalf of all, when there is no scheduler to choose it. */
 const FETCHERS = 2
@@ -26,6 +27,8 @@ const LOOKUP_MS = 3000
 const MAX_LOOKUP_MS = 30_000
 const ASK_DEADLINE_MS = 2000
 const SHA256_BYTES = 32
+/** A node with fewer pieces on their way does not wait for its turn: who has it may be gone. */
+const OUT_OF_TURN = 2
 
 /** A node that may be asked to fetch from the origin for all, beginning at a piece. */
 interface Fetcher {
@@ -77,6 +80,7 @@ export class HolderFetch {
   #called = 0
   /** Whom the origin does not refuse, by word of those. */
   readonly #chosen = new Set<string>()
+  #isSeeking = false
   #mayFetch = false
   readonly #inFlight = new Map<number, Flight>()
   readonly #pace = new PiecePace()
@@ -124,17 +128,24 @@ export class HolderFetch {
     )
   }
 
-  /** Allows to fetch from holders, or no longer; pieces on their way still come. */
+  /** Has holders found and asked what they hold, or no longer; nothing is fetched from them unless it is allowed. */
+  seek(isSeeking: boolean): void {
+    if (isSeeking === this.#isSeeking) return
+    this.#isSeeking = isSeeking
+    this.#hasLookedUp = false
+    this.#lookUpAtMs = Number.NEGATIVE_INFINITY
+    this.#lookUpWaitMs = LOOKUP_MS
+    this.#askedMs = Number.NEGATIVE_INFINITY
+    this.tick()
+  }
+
+  /** Allows to fetch from holders that are sought, or no longer; pieces on their way still come. */
   allow(mayFetch: boolean): void {
     if (mayFetch === this.#mayFetch) return
     this.#mayFetch = mayFetch
     this.#fetchers = []
     this.#called = 0
     this.#chosen.clear()
-    this.#hasLookedUp = false
-    this.#lookUpAtMs = Number.NEGATIVE_INFINITY
-    this.#lookUpWaitMs = LOOKUP_MS
-    this.#askedMs = Number.NEGATIVE_INFINITY
     this.tick()
   }
 
@@ -149,7 +160,7 @@ export class HolderFetch {
 
   /** Asks holders anew when it is time, and fetches what they have. */
   tick(): void {
-    if (!this.#mayFetch || this.#dependencies.signal.aborted) return
+    if (!this.#isSeeking || this.#dependencies.signal.aborted) return
     this.#pump()
     this.#hurryLate()
     const refreshMs = this.#inFlight.size > 0 ? REFRESH_MS : IDLE_REFRESH_MS
@@ -288,11 +299,15 @@ export class HolderFetch {
   }
 
   #pump(): void {
-    const { now, random, signal } = this.#dependencies
+    const { finder, now, random, signal } = this.#dependencies
+    if (!this.#mayFetch) return
     const { count } = this.#blob.layout
+    const turns = new PieceTurns(finder.peerId, this.#known.downloaders)
     const isOpen = (piece: number) => this.#flights.isOpen(piece)
-    while (this.#mayFetch && this.#inFlight.size < this.#options.holderStreams && !signal.aborted) {
-      const choice = choosePiece({ count, isOpen, holders: this.#known.at(now()) }, random)
+    const isTurn = (piece: number, holders: number) => turns.isOwn(piece, holders)
+    while (this.#inFlight.size < this.#options.holderStreams && !signal.aborted) {
+      const isOutOfTurn = this.#inFlight.size < OUT_OF_TURN
+      const choice = choosePiece({ count, isOpen, holders: this.#known.at(now()), isTurn, isOutOfTurn }, random)
       if (choice === undefined) return
       this.#flights.begin(choice.piece)
       void this.#fetch(choice.piece, choice.holder)

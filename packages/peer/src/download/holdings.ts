@@ -5,7 +5,7 @@ import type { Holdings } from '../swarm/holders.ts'
 const SHA256_BYTES = 32
 
 /** What is to be told of a blob besides what is held of it. */
-type Prospects = Pick<Holdings, 'isFetching' | 'fetcher'>
+type Prospects = Pick<Holdings, 'isFetching' | 'isDownloading' | 'fetcher'>
 
 /**
  * What a node may tell others of a blob.

@@ -80,6 +80,12 @@ export class KnownHolders {
     return holders
   }
 
+  /** Those that download the blob, but not from its origin, which sends them nothing that others have. */
+  get downloaders(): readonly Holder[] {
+    const views = [...this.#known.values()].map(({ view }) => view)
+    return views.filter(({ isDownloading, isFetching }) => isDownloading && !isFetching)
+  }
+
   /** Whether some node holds a piece for which `isMissing`, is fetching from the origin, or names one that is to. */
   hasAny(count: number, isMissing: (piece: number) => boolean): boolean {
     for (const { view } of this.#known.values()) {

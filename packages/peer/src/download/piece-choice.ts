@@ -17,42 +17,66 @@ export interface PieceChoiceView<Holder extends PieceHolder> {
   /** Whether a piece is missing and not on its way. */
   readonly isOpen: (piece: number) => boolean
   readonly holders: readonly Holder[]
+  /** Whether it is this node's turn to fetch a piece that so many hold, rather than another's. */
+  readonly isTurn: (piece: number, holders: number) => boolean
+  /** Whether a piece is to be chosen though it is the turn of others. */
+  readonly isOutOfTurn: boolean
 }
 
 /**
- * The piece to fetch next and from whom: of the open pieces that a free holder has, one of those that the fewest holders
- * have; from the holder that sends the fewest just now. Which of equals is left to chance: nodes that miss the same
- * pieces would otherwise all take the same one from its only holder, and have nothing to give each other.
- * Undefined when no free holder has an open piece.
+ * The piece to fetch next and from whom: of the open pieces that a free holder has and whose turn it is, one of those
+ * that the fewest holders have; from the holder that sends the fewest just now. Out of turn, if it may be, one of those
+ * that the most have, as others are about to fetch the rare ones. Which of equals is left to chance.
+ * Undefined when there is none.
  * @param random 0 ≤ x < 1; decides between pieces, and between holders, that are alike
  */
 export function choosePiece<Holder extends PieceHolder>(
-  { count, isOpen, holders }: PieceChoiceView<Holder>,
+  view: PieceChoiceView<Holder>,
   random: () => number,
 ): { readonly piece: number; readonly holder: Holder } | undefined {
-  let rarest: number[] = []
-  let fewest = Number.POSITIVE_INFINITY
-  for (let piece = 0; piece < count; piece++) {
-    if (!isOpen(piece)) continue
-    let held = 0
-    let isToBeHad = false
-    for (const { have, isFree } of holders) {
-      if (!have.has(piece)) continue
-      held++
-      isToBeHad ||= isFree
-    }
-    if (!isToBeHad || held > fewest) continue
-    if (held < fewest) rarest = []
-    rarest.push(piece)
-    fewest = held
-  }
-  const piece = oneOf(rarest, random)
+  const { holders } = view
+  const piece = oneOf(piecesToChoose(view), random)
   if (piece === undefined) return undefined
   const holder = leastLoaded(
     holders.filter(({ have, isFree }) => isFree && have.has(piece)),
     random,
   )
   return holder === undefined ? undefined : { piece, holder }
+}
+
+/** Pieces that are equally good to fetch next. */
+function piecesToChoose({ count, isOpen, holders, isTurn, isOutOfTurn }: PieceChoiceView<PieceHolder>): number[] {
+  let rarest: number[] = []
+  let fewest = Number.POSITIVE_INFINITY
+  let commonest: number[] = []
+  let most = 0
+  for (let piece = 0; piece < count; piece++) {
+    if (!isOpen(piece)) continue
+    const held = holdersOf(piece, holders)
+    if (held === 0) continue
+    if (held <= fewest && isTurn(piece, held)) {
+      if (held < fewest) rarest = []
+      rarest.push(piece)
+      fewest = held
+    } else if (isOutOfTurn && held >= most) {
+      if (held > most) commonest = []
+      commonest.push(piece)
+      most = held
+    }
+  }
+  return rarest.length > 0 ? rarest : commonest
+}
+
+/** How many hold a piece; 0 when none of them is free. */
+function holdersOf(piece: number, holders: readonly PieceHolder[]): number {
+  let held = 0
+  let isToBeHad = false
+  for (const { have, isFree } of holders) {
+    if (!have.has(piece)) continue
+    held++
+    isToBeHad ||= isFree
+  }
+  return isToBeHad ? held : 0
 }
 
 function leastLoaded<Holder extends PieceHolder>(holders: readonly Holder[], random: () => number): Holder | undefined {

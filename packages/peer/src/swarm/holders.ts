@@ -20,6 +20,8 @@ export interface Holdings {
   readonly sha256s: Uint8Array
   /** Whether the node is fetching the blob from its origin: more pieces will come. */
   readonly isFetching: boolean
+  /** Whether the node is downloading the blob, from whomever. */
+  readonly isDownloading: boolean
   /** Peer id of who is to fetch it on behalf of all, as the origin refuses it to the node. */
   readonly fetcher?: string
 }

@@ -61,6 +61,7 @@ export function encodeAnswer(answer: HoldingsAnswer | undefined): Uint8Array {
     have: Buffer.from(holdings.have.toBytes()),
     sha256s,
     isFetching: holdings.isFetching,
+    isDownloading: holdings.isDownloading,
     laneHost: host,
     lanePort: port,
     fetcher: holdings.fetcher ?? '',
@@ -73,7 +74,7 @@ export function parseAnswer(bytes: Uint8Array, size: number): HoldingsAnswer | u
   const message = tryDecode(() => swarm.HoldingsResponse.decode(bytes))
   const layout = layoutOf(size)
   if (message === undefined || layout === undefined || message.size !== size) return undefined
-  const { laneHost: host, lanePort: port, isFetching, fetcher } = message
+  const { laneHost: host, lanePort: port, isFetching, isDownloading, fetcher } = message
   if (fetcher !== '' && !PEER_ID.test(fetcher)) return undefined
   if (host.length > MAX_HOST_CHARACTERS || (host !== '' && !HOST.test(host)) || port < 1 || port > 65_535)
     return undefined
@@ -86,7 +87,7 @@ export function parseAnswer(bytes: Uint8Array, size: number): HoldingsAnswer | u
     sha256s.set(message.sha256s.subarray(at, at + SHA256_BYTES), piece * SHA256_BYTES)
     at += SHA256_BYTES
   }
-  const holdings = { size, have, sha256s, isFetching, ...(fetcher === '' ? {} : { fetcher }) }
+  const holdings = { size, have, sha256s, isFetching, isDownloading, ...(fetcher === '' ? {} : { fetcher }) }
   return { holdings, host, port }
 }
 

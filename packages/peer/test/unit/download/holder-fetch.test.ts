@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { HaveSet } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { PieceTurns } from '../../../src/download/piece-turns.ts'
 import { LaneError } from '../../../src/lane/errors.ts'
 import { OriginError } from '../../../src/origin/errors.ts'
 import type { Wanted } from '../../../src/swarm/holders.ts'
+import { holdingsOf } from '../swarm/holdings-of.ts'
 import { MemoryNetwork } from '../swarm/memory-network.ts'
 import { content, digest, layout, request, source, World } from './world.ts'
 
@@ -16,6 +18,7 @@ class Other {
   readonly held = new Set<number>()
   readonly wanted: Wanted[] = []
   isFetching = false
+  isDownloading = false
   /** Whom it has chosen to fetch in its place. */
   fetcher: string | undefined
   /** Called when it is asked to fetch from the origin. */
@@ -58,7 +61,8 @@ class Other {
       const bytes = content.subarray(layout.offset(piece), layout.offset(piece) + layout.length(piece))
       sha256s.set(createHash('sha256').update(bytes).digest(), piece * 32)
     }
-    const prospects = { isFetching: this.isFetching, ...(this.fetcher === undefined ? {} : { fetcher: this.fetcher }) }
+    const { isFetching, isDownloading, fetcher } = this
+    const prospects = { isFetching, isDownloading, ...(fetcher === undefined ? {} : { fetcher }) }
     return { size: content.byteLength, have, sha256s, ...prospects }
   }
 }
@@ -91,6 +95,24 @@ describe('a download without a scheduler', () => {
     expect(world.begun).toEqual([digest])
     expect(await metric('shoal_node_ladder_steps_total', { rung: 'holders' })).toBe(1)
     expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'no_scheduler' })).toBeUndefined()
+  })
+
+  it('seeks holders as soon as the scheduler is gone, and takes pieces from them after its grace', async () => {
+    world.isConnected = true
+    world.originBytes = undefined
+    const other = new Other(world, 'a', all)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    expect(world.finder.asked).toEqual([])
+    world.isConnected = false
+    world.downloads.disconnected(() => true)
+    await vi.waitFor(() => expect(world.finder.asked).toEqual(['a']))
+    later(999)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect(other.sent).toBe(0)
+    later(1)
+    expect((await reading).equals(content)).toBe(true)
+    expect(other.sent).toBe(layout.count)
   })
 
   it('goes on with what holders get meanwhile', async () => {
@@ -181,6 +203,20 @@ describe('a download without a scheduler', () => {
     expect(other.sent).toBe(layout.count)
     expect(world.hurried.toSorted()).toEqual(['0 a', '1 a'])
     expect(await metric('shoal_node_piece_failures_total', { reason: 'stalled' })).toBe(2)
+  })
+
+  it('takes the pieces whose turn it is first, as the others are passed on by who takes those', async () => {
+    world.originBytes = undefined
+    new Other(world, 'a', all)
+    const other = new Other(world, 'b', [0])
+    other.isDownloading = true
+    const { have } = holdingsOf(content.byteLength, other.held)
+    const turns = new PieceTurns('self', [{ peerId: 'b', have }])
+    expect((await world.read()).equals(content)).toBe(true)
+    const order = world.pieceRequests.map((one) => Number.parseInt(one, 10))
+    const areOwn = order.map((piece) => turns.isOwn(piece, piece === 0 ? 2 : 1))
+    expect(areOwn).toEqual(areOwn.toSorted((one, next) => Number(next) - Number(one)))
+    expect(new Set(areOwn).size).toBe(2)
   })
 
   it('goes to the origin without waiting when there is nobody', async () => {

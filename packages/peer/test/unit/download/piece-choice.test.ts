@@ -1,7 +1,7 @@
 import { HaveSet } from '@shoal/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { choosePiece, type PieceHolder } from '../../../src/download/piece-choice.ts'
+import { choosePiece, type PieceChoiceView, type PieceHolder } from '../../../src/download/piece-choice.ts'
 
 interface Named extends PieceHolder {
   readonly name: number
@@ -22,8 +22,11 @@ const holder = (have: string, isFree = true, inFlight = 0): PieceHolder => ({
   inFlight,
 })
 
-const choose = (holders: readonly PieceHolder[], open: string, random = () => 0) =>
-  choosePiece({ count: open.length, isOpen: (piece) => open[piece] === '1', holders }, random)
+/** Of a node that is alone. */
+const alone: Pick<PieceChoiceView<PieceHolder>, 'isTurn' | 'isOutOfTurn'> = { isTurn: () => true, isOutOfTurn: false }
+
+const choose = (holders: readonly PieceHolder[], open: string, random = () => 0, turns = alone) =>
+  choosePiece({ count: open.length, isOpen: (piece) => open[piece] === '1', holders, ...turns }, random)
 
 /** Holders with any have-sets, and which pieces are open. */
 const situations = fc.integer({ min: 1, max: 24 }).chain((count) =>
@@ -71,10 +74,20 @@ describe('the choice of a piece', () => {
     expect(choose([a, b, c], '1', () => 0.99)?.holder).toBe(c)
   })
 
+  it('is of those whose turn it is; out of turn, one that most have', () => {
+    const holders = [holder('1111'), holder('0110'), holder('0100')]
+    const isTurn = (piece: number) => piece === 1
+    expect(choose(holders, '1111', () => 0, { isTurn, isOutOfTurn: false })?.piece).toBe(1)
+    expect(choose(holders, '1111', () => 0, { isTurn, isOutOfTurn: true })?.piece).toBe(1)
+    const never = () => false
+    expect(choose(holders, '1011', () => 0, { isTurn: never, isOutOfTurn: false })).toBeUndefined()
+    expect(choose(holders, '1011', () => 0, { isTurn: never, isOutOfTurn: true })?.piece).toBe(2)
+  })
+
   it('is never a piece that is not open, or that its holder lacks, and always one when there is one', () => {
     fc.assert(
       fc.property(situations, chances, ({ count, open, holders }, chance) => {
-        const choice = choosePiece({ count, isOpen: (piece) => open[piece] === true, holders }, () => chance)
+        const choice = choosePiece({ count, isOpen: (piece) => open[piece] === true, holders, ...alone }, () => chance)
         const isToBeHad = (piece: number) =>
           open[piece] === true && holders.some((one) => one.isFree && one.have.has(piece))
         const pieces = Array.from({ length: count }, (_, piece) => piece).filter(isToBeHad)
@@ -110,7 +123,7 @@ describe('the choice of a piece', () => {
           const open = new Set(Array.from({ length: count }, (_, piece) => piece))
           for (let steps = 0; open.size > 0; steps++) {
             expect(steps).toBeLessThanOrEqual(count + liars)
-            const choice = choosePiece({ count, isOpen: (piece) => open.has(piece), holders }, random)
+            const choice = choosePiece({ count, isOpen: (piece) => open.has(piece), holders, ...alone }, random)
             if (choice === undefined) throw new Error('nothing was chosen')
             if (choice.holder.name < 2) open.delete(choice.piece)
             else holders.splice(holders.indexOf(choice.holder), 1)

@@ -70,6 +70,11 @@ export interface HoldingsResponse {
    * asked for it too, is to fetch it on behalf of all. Empty: nobody.
    */
   fetcher: string;
+  /**
+   * The node is downloading the blob, from whomever: it will want the pieces
+   * that it does not hold.
+   */
+  isDownloading: boolean;
 }
 
 function createBaseHoldingsRequest(): HoldingsRequest {
@@ -217,6 +222,7 @@ function createBaseHoldingsResponse(): HoldingsResponse {
     laneHost: "",
     lanePort: 0,
     fetcher: "",
+    isDownloading: false,
   };
 }
 
@@ -242,6 +248,9 @@ export const HoldingsResponse: MessageFns<HoldingsResponse> = {
     }
     if (message.fetcher !== "") {
       writer.uint32(58).string(message.fetcher);
+    }
+    if (message.isDownloading !== false) {
+      writer.uint32(64).bool(message.isDownloading);
     }
     return writer;
   },
@@ -313,6 +322,14 @@ export const HoldingsResponse: MessageFns<HoldingsResponse> = {
             }
 
             message.fetcher = reader.string();
+            continue;
+          }
+          case 8: {
+            if (tag !== 64) {
+              break;
+            }
+
+            message.isDownloading = reader.bool();
             continue;
           }
         }
