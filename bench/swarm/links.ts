@@ -14,7 +14,10 @@ const HEADER_BYTES = 14 + 20 + 32
 const WHOLE = '1:1'
 const HOME = '1:10'
 const ABROAD = '1:11'
-/** Acknowledgements and the scheduler's messages: what a host's own fair queue would let pass the bulk. */
+/**
+ * Acknowledgements, the scheduler's messages and libp2p's: what a host's own fair queue (fq_codel), which many kernels
+ * lack, would let pass the bulk.
+ */
 const URGENT = '1:12'
 
 /** Speed of every link, each way. */
@@ -101,7 +104,7 @@ function configured({ host }: Place): string[] {
 }
 
 /** A limited link whose bulk goes through one class: as a sender's or a receiver's side. */
-function limited(device: string, { schedulers }: Places, { rateBps }: LinkOptions): string[] {
+function limited(device: string, { schedulers, seed }: Places, { rateBps }: LinkOptions): string[] {
   const filter = `filter add dev ${device} parent 1: protocol ip prio 1 u32`
   const bareAcknowledgement = 'match u8 6 0xff at 9 match u16 0 0xffc0 at 2'
   return [
@@ -112,6 +115,7 @@ function limited(device: string, { schedulers }: Places, { rateBps }: LinkOption
       `${filter} match ip src ${host}/32 flowid ${URGENT}`,
     ]),
     `${filter} ${bareAcknowledgement} flowid ${URGENT}`,
+    ...['sport', 'dport'].map((port) => `${filter} match ip ${port} ${seed.ports[2]} 0xffff flowid ${URGENT}`),
   ]
 }
 

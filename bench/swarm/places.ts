@@ -9,8 +9,8 @@ export interface Place {
   readonly namespace: string | undefined
   /** The address at which the others reach it. */
   readonly host: string
-  /** Free TCP ports. */
-  readonly ports: readonly [number, number, number, number]
+  /** Free TCP ports; a node's libp2p has the third. */
+  readonly ports: readonly [number, number, number, number, number]
 }
 
 /** Who takes part, the services among them. */
@@ -21,7 +21,7 @@ export interface Places {
   readonly nodes: readonly Place[]
 }
 
-const PORTS = [7410, 7411, 7412, 7413] as const
+const PORTS = [7410, 7411, 7412, 7413, 7414] as const
 /** Third byte of the services' addresses, which are in zone 0. */
 const SERVICES = 200
 

@@ -38,12 +38,12 @@ export class Gate {
 
   /** Where nodes reach it. */
   static urlAt(place: Place): string {
-    return `http://${place.host}:${place.ports[2]}`
+    return `http://${place.host}:${place.ports[4]}`
   }
 
   /** Starts one beside the registry; it is put into `started`. */
   static async start(registry: Place, { tokenSeconds = 0 }: GateOptions, started: Measured[]): Promise<Gate> {
-    const [to, , port, control] = registry.ports
+    const [to, , , control, port] = registry.ports
     const args = [PROGRAM, registry.host, ...[port, to, control, tokenSeconds].map(String)]
     const ready = `http://${registry.host}:${control}/counts`
     started.push(await start('gate', ...commandAt(registry, process.execPath, args), ready))

@@ -34,7 +34,7 @@ async function runRows({ rows, runs, blobBytes, isJson }: ChaosOptions, folder: 
         error = cause instanceof Error ? cause.message : String(cause)
       }
     }
-    const report = reportOf(row, ran, reports[0]?.p99Seconds, error)
+    const report = reportOf(row, ran, reports[0], error)
     reports.push(report)
     tell(row, report, ran)
   }

@@ -9,41 +9,62 @@ export interface RowReport {
   /** Pulls that had to end well and did not. */
   readonly failed: number
   readonly wrongBytes: number
-  /** Seconds; NaN when no pull was timed. */
+  /** NaN when no pull was timed. */
+  readonly medianSeconds: number
+  /** NaN when no pull was timed. */
   readonly p99Seconds: number
   /** p99 of the time of a pull over that of the undisturbed runs. */
   readonly p99Slowdown: number
+  /** Of the median pull, beyond the median one of the undisturbed runs; NaN when no pull was timed. */
+  readonly lostSeconds: number
   /** The most of all runs. */
   readonly originCopies: number
   /** Why a run could not be carried out, or what was not as it must be. */
   readonly error?: string
 }
 
-/** @param referenceSeconds p99 of the undisturbed runs; undefined: these are they */
+/** Runs of which the median is judged. */
+const ENOUGH_RUNS = 5
+
+/** @param reference the undisturbed runs; undefined: these are they */
 export function reportOf(
-  { name, mostSlowdown = Number.POSITIVE_INFINITY }: Pick<Row, 'name' | 'mostSlowdown'>,
+  row: Pick<Row, 'name' | 'mostSlowdown' | 'mostLostSeconds'>,
   runs: readonly Run[],
-  referenceSeconds: number | undefined,
+  reference: RowReport | undefined,
   error: string | undefined,
 ): RowReport {
   const total = (value: (run: Run) => number) => runs.reduce((sum, run) => sum + value(run), 0)
-  const p99Seconds = percentile(
-    runs.flatMap(({ totalMs }) => totalMs.map((ms) => ms / 1000)),
-    0.99,
-  )
-  const p99Slowdown = p99Seconds / (referenceSeconds ?? p99Seconds)
-  const isSlow = p99Slowdown > mostSlowdown
-  const complaint = error ?? (isSlow ? `the pulls may take ${mostSlowdown} times as long as undisturbed` : undefined)
+  const seconds = runs.flatMap(({ totalMs }) => totalMs.map((ms) => ms / 1000))
+  const p99Seconds = percentile(seconds, 0.99)
+  const medianSeconds = percentile(seconds, 0.5)
+  const p99Slowdown = p99Seconds / (reference?.p99Seconds ?? p99Seconds)
+  const lostSeconds = medianSeconds - (reference?.medianSeconds ?? medianSeconds)
+  const complaint = error ?? complaintOf(row, p99Slowdown, runs.length < ENOUGH_RUNS ? 0 : lostSeconds)
   return {
-    name,
+    name: row.name,
     runs: runs.length,
     failed: total((run) => run.failed),
     wrongBytes: total((run) => run.wrongBytes),
+    medianSeconds,
     p99Seconds,
     p99Slowdown,
+    lostSeconds,
     originCopies: runs.length === 0 ? Number.NaN : Math.max(...runs.map(({ originCopies }) => originCopies)),
     ...(complaint === undefined ? {} : { error: complaint }),
   }
+}
+
+function complaintOf(
+  {
+    mostSlowdown = Number.POSITIVE_INFINITY,
+    mostLostSeconds = Number.POSITIVE_INFINITY,
+  }: Pick<Row, 'mostSlowdown' | 'mostLostSeconds'>,
+  p99Slowdown: number,
+  lostSeconds: number,
+): string | undefined {
+  if (p99Slowdown > mostSlowdown) return `the pulls may take ${mostSlowdown} times as long as undisturbed`
+  if (lostSeconds > mostLostSeconds) return `the fault may cost the median pull ${mostLostSeconds} s`
+  return undefined
 }
 
 /** Whether all went as promised. */
@@ -60,9 +81,13 @@ export function linesOf(rows: readonly RowReport[]): string[] {
     String(row.wrongBytes),
     figure(row.p99Seconds, 1),
     figure(row.p99Slowdown, 2),
+    figure(row.lostSeconds, 1),
     figure(row.originCopies, 2),
   ])
-  const table = [['row', 'runs', 'failed', 'wrong bytes', 'p99, s', 'p99 slowdown', 'origin copies'], ...cells]
+  const table = [
+    ['row', 'runs', 'failed', 'wrong bytes', 'p99, s', 'p99 slowdown', 'lost, s', 'origin copies'],
+    ...cells,
+  ]
   const widths = (table[0] ?? []).map((_, column) => Math.max(...table.map((line) => line[column]?.length ?? 0)))
   const lines = table.map((line) => `| ${line.map((cell, i) => cell.padEnd(widths[i] ?? 0)).join(' | ')} |`)
   lines.splice(1, 0, `| ${widths.map((width) => '-'.repeat(width)).join(' | ')} |`)

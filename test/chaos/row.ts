@@ -35,6 +35,11 @@ export interface Row {
   readonly waiting?: readonly number[]
   /** How many times as long as undisturbed ones the pulls that are timed may take; not judged unless told. */
   readonly mostSlowdown?: number
+  /**
+   * How many seconds more than the median undisturbed one the median pull may take; not judged unless told, and not of
+   * few runs, in which chance counts for more.
+   */
+  readonly mostLostSeconds?: number
   /** Done before the pulls begin. */
   prepare?(scene: Scene): Promise<void>
   /** Strikes at its moment of the pull, which has begun. */

@@ -10,6 +10,9 @@ const MIB = 1024 * 1024
 /** No piece is smaller: a step of this size meets each. */
 const SMALLEST_PIECE_BYTES = 256 * 1024
 
+/** What a parent that stands still may cost a pull. */
+const MOST_LOST_SECONDS = 3
+
 /** Faults of peers and of the seed. */
 export const NODE_ROWS: readonly Row[] = [
   {
@@ -46,6 +49,7 @@ export const NODE_ROWS: readonly Row[] = [
   {
     name: 'peer-stopped',
     fault: 'a peer stands still (SIGSTOP) from the half on; it goes on when the others are done, and must finish too',
+    mostLostSeconds: MOST_LOST_SECONDS,
     strike: async ({ cluster, first, untilHeld }) => {
       await untilHeld(cluster.nodes, 0.5)
       first.process.signal('SIGSTOP')

@@ -2,11 +2,15 @@ import { killAndRestart } from '../kill.ts'
 import { ownerAmong } from '../moments.ts'
 import type { Row } from '../row.ts'
 
+/** What the loss of the scheduler may cost a pull. */
+const MOST_LOST_SECONDS = 3
+
 /** Faults of schedulers. */
 export const SCHEDULER_ROWS: readonly Row[] = [
   {
     name: 'scheduler-killed',
     fault: 'the only scheduler is killed when half of the blob has arrived',
+    mostLostSeconds: MOST_LOST_SECONDS,
     strike: async ({ cluster, untilHeld }) => {
       await untilHeld(cluster.nodes, 0.5)
       for (const { process } of cluster.schedulers) process.signal('SIGKILL')
@@ -16,6 +20,7 @@ export const SCHEDULER_ROWS: readonly Row[] = [
   {
     name: 'scheduler-stopped',
     fault: 'the only scheduler stands still (SIGSTOP) from the half on, and never goes on',
+    mostLostSeconds: MOST_LOST_SECONDS,
     strike: async ({ cluster, untilHeld }) => {
       await untilHeld(cluster.nodes, 0.5)
       for (const { process } of cluster.schedulers) process.signal('SIGSTOP')

@@ -6,7 +6,7 @@ import { SchedulerStream } from './scheduler-stream.ts'
 
 /**
  * A scheduler that answers no ping is given up within the sum of the two, 1.6 seconds; one that is dead at once. With
- * the grace that follows (download.schedulerGraceMs, 1 s) a pull stands still for less than three. A ping costs the
+ * the grace that follows (download.schedulerGraceMs, 0.5 s) a pull stands still for less than three. A ping costs the
  * scheduler some 20 µs: 4 % of a core for a thousand nodes. It may stand still for nearly a second and is not left.
  */
 const PING_EVERY_MS = 600

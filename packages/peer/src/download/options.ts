@@ -11,7 +11,7 @@ export const downloadOptions = Type.Object(
     }),
     schedulerGraceMs: Type.Integer({
       minimum: 0,
-      default: 1000,
+      default: 500,
       description: 'how long a download waits for a lost scheduler before it looks for holders on its own',
     }),
     patienceMs: Type.Integer({
