@@ -1,5 +1,4 @@
-import { parseDigest } from '@shoal/core'
-import { LeaseFailed_Reason } from '@shoal/proto'
+import type { LeaseFailed_Reason } from '@shoal/proto'
 import type { BlobOrigin, OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { AssignedPieces } from './assigned-pieces.ts'
@@ -13,6 +12,7 @@ import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
 import { Progress } from './progress.ts'
+import { type DownloadOutcome, publishIfRight } from './publish.ts'
 import { leaseFailureReason } from './reasons.ts'
 import { WholeDigest } from './whole-digest.ts'
 
@@ -28,9 +28,6 @@ export interface BytesBySource {
   seed: number
   origin: number
 }
-
-/** How a download ended. */
-export type DownloadOutcome = 'complete' | DownloadError
 
 /**
  * One blob on its way to this node. The scheduler assigns pieces to fetch from parents and leases pieces to fetch
@@ -362,25 +359,10 @@ export class Download {
   #finishIfWhole(): void {
     if (!this.blob.have.isComplete || this.#isFinishing || this.#outcome !== undefined) return
     this.#isFinishing = true
-    void this.#verifyAndPublish().then(
+    void publishIfRight(this.blob, this.#wholeDigest, this.#dependencies).then(
       (outcome) => this.#finish(outcome),
       (cause) => this.#finish(new DownloadError('STORE_FAILED', `can not publish ${this.digest}`, { cause })),
     )
-  }
-
-  async #verifyAndPublish(): Promise<DownloadOutcome> {
-    const { store, coordinator } = this.#dependencies
-    const { algorithm, hex } = parseDigest(this.digest)
-    const found = await this.#wholeDigest.found()
-    if (found === hex) {
-      await store.publish(this.blob)
-      return 'complete'
-    }
-    coordinator.leaseFailed(this.digest, LeaseFailed_Reason.DIGEST_MISMATCH)
-    coordinator.withdrawn(this.digest)
-    await store.discard(this.digest)
-    const message = `the bytes fetched for ${this.digest} have the digest ${algorithm}:${found}; they were thrown away`
-    return new DownloadError('DIGEST_MISMATCH', message)
   }
 
   #originFailed(error: unknown): void {

@@ -1,71 +1,13 @@
-import { createHash } from 'node:crypto'
-import { HaveSet } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { PieceTurns } from '../../../src/download/piece-turns.ts'
 import { LaneError } from '../../../src/lane/errors.ts'
 import { OriginError } from '../../../src/origin/errors.ts'
-import type { Wanted } from '../../../src/swarm/holders.ts'
 import { holdingsOf } from '../swarm/holdings-of.ts'
 import { MemoryNetwork } from '../swarm/memory-network.ts'
-import { content, digest, layout, request, source, World } from './world.ts'
+import { Other, wanted } from './other-node.ts'
+import { content, digest, layout, World } from './world.ts'
 
 const all = Array.from({ length: layout.count }, (_, piece) => piece)
-const wanted = { size: content.byteLength, ...source, firstPiece: 0 }
-
-/** Another node of the network, scripted. */
-class Other {
-  readonly peerId: string
-  readonly held = new Set<number>()
-  readonly wanted: Wanted[] = []
-  isFetching = false
-  isDownloading = false
-  /** Whom it has chosen to fetch in its place. */
-  fetcher: string | undefined
-  /** Called when it is asked to fetch from the origin. */
-  fetch = () => {}
-  readonly #world: World
-
-  /** Joins the network of `world`, as a provider of the blob when it holds some of it. */
-  constructor(world: World, peerId: string, held: Iterable<number>) {
-    this.#world = world
-    this.peerId = peerId
-    world.parents.set(peerId, content)
-    const finder = world.network.join(peerId, {
-      holdings: async () => {
-        const hasNothing = this.held.size === 0 && !this.isFetching && this.fetcher === undefined
-        return hasNothing ? undefined : this.#holdings()
-      },
-      fetchForOthers: async (_digest, what) => {
-        this.wanted.push(what)
-        this.fetch()
-      },
-    })
-    this.hold(held)
-    if (this.held.size > 0) finder.provide(digest)
-  }
-
-  hold(pieces: Iterable<number>): void {
-    for (const piece of pieces) this.held.add(piece)
-  }
-
-  /** How often this node was asked for pieces. */
-  get sent(): number {
-    return this.#world.pieceRequests.filter((one) => one.endsWith(` ${this.peerId}`)).length
-  }
-
-  #holdings() {
-    const have = new HaveSet(layout.count)
-    const sha256s = new Uint8Array(layout.count * 32)
-    for (const piece of this.held) {
-      have.add(piece)
-      const bytes = content.subarray(layout.offset(piece), layout.offset(piece) + layout.length(piece))
-      sha256s.set(createHash('sha256').update(bytes).digest(), piece * 32)
-    }
-    const { isFetching, isDownloading, fetcher } = this
-    const prospects = { isFetching, isDownloading, ...(fetcher === undefined ? {} : { fetcher }) }
-    return { size: content.byteLength, have, sha256s, ...prospects }
-  }
-}
 
 let world: World
 const metric = async (name: string, labels: Record<string, string>) => {
@@ -342,7 +284,7 @@ describe('a download without a scheduler', () => {
     world.originBytes = undefined
     const growing = new Other(world, 'a', [0, 1])
     const reading = world.read()
-    await vi.waitFor(() => expect(growing.sent).toBe(2))
+    await vi.waitFor(() => expect(world.store.find(digest)?.have.held).toBe(2))
     world.isConnected = true
     world.downloads.connected(() => true)
     expect(world.heard.at(-1)).toBe('join 03')
@@ -381,101 +323,6 @@ describe('a download without a scheduler', () => {
     expect((await world.read()).equals(content)).toBe(true)
     expect(liar.sent).toBe(sent)
     expect(await metric('shoal_node_origin_fallbacks_total', { reason: 'distrusted' })).toBe(1)
-  })
-})
-
-describe('a node that is asked to fetch for others', () => {
-  let asker: ReturnType<MemoryNetwork['join']>
-  const ask = (what: Wanted = wanted) => asker.ask('self', request, what)
-  const look = () => asker.ask('self', request, undefined)
-
-  beforeEach(() => {
-    asker = world.network.join('asker', { holdings: async () => undefined, fetchForOthers: async () => {} })
-  })
-
-  it('says nothing of a blob that nobody wants it to fetch', async () => {
-    expect(await look()).toBeUndefined()
-    expect(world.originRequests).toEqual([])
-  })
-
-  it('does, from where it is told, says that more will come, and what it holds in the end', async () => {
-    expect(await ask({ ...wanted, firstPiece: 2 })).toMatchObject({ isFetching: true, size: content.byteLength })
-    expect(await ask({ ...wanted, firstPiece: 2 })).toMatchObject({ isFetching: true })
-    await vi.waitFor(() => expect(world.published).toEqual([digest]))
-    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([2, 0])
-    expect(world.originRequests[0]?.source).toEqual(source)
-    const holder = await look()
-    expect(holder?.have.isComplete).toBe(true)
-    const first = content.subarray(0, layout.length(0))
-    expect(Buffer.from(holder?.sha256s.subarray(0, 32) ?? [])).toEqual(createHash('sha256').update(first).digest())
-  })
-
-  it('fetches the rest of a blob of which it had a lease', async () => {
-    world.downloads.leased({ digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: 1 })
-    await vi.waitFor(() => expect(world.heard).toEqual(['fetched 0']))
-    await vi.waitFor(async () => expect(await look()).toMatchObject({ isFetching: false }))
-    expect(await ask()).toMatchObject({ isFetching: true })
-    await vi.waitFor(() => expect(world.published).toEqual([digest]))
-    expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([0, 1])
-  })
-
-  it('believes the origin about the size', async () => {
-    const size = content.byteLength + 7
-    expect(await asker.ask('self', { digest, size }, { ...wanted, size })).toBeUndefined()
-    await vi.waitFor(() => expect(world.published).toEqual([digest]))
-    expect(await look()).toMatchObject({ size: content.byteLength })
-  })
-
-  it('makes no room for what the origin does not give it, and does not try again for a while', async () => {
-    world.originSize = new OriginError('UNAUTHORIZED', 'no')
-    expect(await ask()).toMatchObject({ isFetching: false })
-    world.originSize = content.byteLength
-    later(3001)
-    expect(await ask()).toMatchObject({ isFetching: false })
-    expect(world.store.find(digest)).toBeUndefined()
-    later(30_000)
-    expect(await ask()).toMatchObject({ isFetching: true })
-    await vi.waitFor(() => expect(world.published).toEqual([digest]))
-  })
-
-  it('chooses the first that asked when the origin refuses it, and another when that one is gone', async () => {
-    world.isPrivate = true
-    const second = world.network.join('second', { holdings: async () => undefined, fetchForOthers: async () => {} })
-    expect(await ask()).toMatchObject({ isFetching: false, fetcher: 'asker', size: content.byteLength })
-    expect(await second.ask('self', request, wanted)).toMatchObject({ isFetching: false, fetcher: 'asker' })
-    expect(await look()).toMatchObject({ fetcher: 'asker' })
-    later(3001)
-    expect(await look()).toBeUndefined()
-    expect(await second.ask('self', request, wanted)).toMatchObject({ fetcher: 'second' })
-    expect(world.store.find(digest)).toBeUndefined()
-  })
-
-  it('chooses nobody when the origin is away', async () => {
-    world.originSize = new OriginError('UNAVAILABLE', 'away')
-    expect(await ask()).toBeUndefined()
-  })
-
-  it('ends a fetch that the origin refuses half-way', async () => {
-    world.originBytes = undefined
-    await ask()
-    await vi.waitFor(() => expect(world.heard).toContain('leave'))
-    expect(world.downloads.activeCount).toBe(0)
-    expect(await look()).toMatchObject({ isFetching: false })
-    expect(await ask()).toMatchObject({ isFetching: false })
-  })
-
-  it('begins its own download with the source of its client', async () => {
-    world.network.nearest = ['elsewhere']
-    world.originError = new OriginError('UNAVAILABLE', 'away')
-    const authorization = 'Basic c2VjcmV0'
-    const hold = new Other(world, 'a', [0])
-    hold.isFetching = true
-    const reader = await world.downloads.open({ ...request, source: { ...source, authorization } })
-    await vi.waitFor(() => expect(hold.sent).toBe(1))
-    await ask()
-    await vi.waitFor(() => expect(world.published).toEqual([digest]))
-    expect(world.originRequests[0]?.source).toEqual({ ...source, authorization })
-    await reader.close()
   })
 })
 
