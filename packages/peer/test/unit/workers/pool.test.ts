@@ -4,6 +4,7 @@ import { appendFile, copyFile, open, readFile, truncate, writeFile } from 'node:
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
 import type { Worker } from 'node:worker_threads'
 import { createLogger } from '@shoal/core'
 import { type Identity, loadOrCreateIdentity } from '@shoal/core/service'
@@ -105,9 +106,12 @@ async function silentServer() {
 /** Gives the pool work, and waits until its second thread listens too. */
 async function growToTwo(node: Node): Promise<void> {
   await node.pool.hashBlob(await emptyFile('work'), 'sha256', never)
-  while (!node.log.some((line) => line.includes('worker thread listening'))) {
-    await new Promise((resolve) => setImmediate(resolve))
-  }
+  await untilListening(node, 1)
+}
+
+/** Waits until so many threads, after the first, listen; not in haste: they need the CPU to come up. */
+async function untilListening(node: Node, threads: number): Promise<void> {
+  while (node.log.filter((line) => line.includes('worker thread listening')).length < threads) await delay(10)
 }
 
 async function emptyFile(name: string): Promise<string> {
@@ -247,7 +251,7 @@ describe('WorkerPool', () => {
     node.held.set(blob.digest, blob.held)
     expect(threads.length).toBe(first + 1)
     await child.pool.fetchPiece(blob.request(0, await emptyFile('awake'), laneOf(node)), never)
-    while (threads.length < first + 2) await new Promise((resolve) => setImmediate(resolve))
+    while (threads.length < first + 2) await delay(10)
     await node.pool.stop()
   })
 
@@ -297,9 +301,7 @@ describe('WorkerPool', () => {
     for (const result of await results) {
       expect(result).toMatchObject({ status: 'rejected', reason: { name: 'LaneError', code: 'local' } })
     }
-    while (node.log.filter((line) => line.includes('worker thread listening')).length < 3) {
-      await new Promise((resolve) => setImmediate(resolve))
-    }
+    await untilListening(node, 3)
     expect(node.log.some((line) => line.includes('worker thread failed'))).toBe(true)
     expect(node.pool.lanePort).toBe(port)
     await child.pool.fetchPiece(blob.request(0, await emptyFile('again'), laneOf(node)), never)
@@ -377,9 +379,7 @@ describe('WorkerPool', () => {
       // More at once than the limit lets in: the others wait in the node.
       expect(await timeOf(node, parent, pieces.length)).toBeGreaterThanOrEqual(least)
       threads[first]?.postMessage({ port: undefined, niceIncrement: 0 })
-      while (!node.log.some((line) => line.includes('worker thread listening'))) {
-        await new Promise((resolve) => setImmediate(resolve))
-      }
+      await untilListening(node, 1)
       expect(await timeOf(node, parent, pieces.length)).toBeGreaterThanOrEqual(least)
       await node.pool.stop()
     })

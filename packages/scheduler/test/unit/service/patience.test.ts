@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises'
 import { status } from '@grpc/grpc-js'
 import { createLogger, digestOf, type Logger } from '@shoal/core'
 import { Registry } from 'prom-client'
@@ -35,12 +36,11 @@ it('a stream without hello is ended', async () => {
 })
 
 it('a node that does not read is dropped when too much waits for it', async () => {
-  let dropped: (line: Record<string, unknown>) => void = () => {}
-  const line = new Promise<Record<string, unknown>>((resolve) => {
-    dropped = resolve
-  })
-  const log = createLogger('scheduler', 'warn', { write: (text) => dropped(JSON.parse(text)) })
-  const deaf = await start(log)
+  let line: Record<string, unknown> | undefined
+  const write = (text: string) => {
+    line = JSON.parse(text)
+  }
+  const deaf = await start(createLogger('scheduler', 'warn', { write }))
   deaf.hello()
   await deaf.next('welcome')
   deaf.pause()
@@ -54,7 +54,14 @@ it('a node that does not read is dropped when too much waits for it', async () =
       priority: 0 as const,
     },
   })
-  // 16 responses of 64 KiB fit into grpc-js's buffers, besides what HTTP/2 lets through unread.
-  for (let i = 0; i < 6; i++) deaf.say(...Array.from({ length: 5000 }, (_, j) => joinOf(5000 * i + j)))
-  expect(await line).toMatchObject({ msg: 'node dropped', code: 'SLOW_READER' })
+  // A little at a time: 16 responses, however small, fit into grpc-js's buffers, besides what HTTP/2 lets through unread.
+  for (let first = 0; line === undefined; first += 50) {
+    deaf.say(...Array.from({ length: 50 }, (_, i) => joinOf(first + i)))
+    await delay(1)
+  }
+  expect(line).toMatchObject({
+    msg: 'node dropped',
+    code: 'SLOW_READER',
+    reason: 'more than 65536 bytes wait for the node',
+  })
 })
