@@ -16,20 +16,22 @@ import { RATE_BPS } from './cuts.ts'
 import { type ChaosOptions, HELP, readOptions } from './options.ts'
 import { isGood, linesOf, type RowReport, reportOf } from './report.ts'
 import type { Row } from './row.ts'
+import { Runtimes } from './runtimes.ts'
 import { type Run, runOnce } from './scene.ts'
 
 const PEERS = 6
 
-async function runRows({ rows, runs, blobBytes, isJson }: ChaosOptions, folder: string): Promise<number> {
+async function runRows({ rows, runs, blobBytes, hasRuntimes, isJson }: ChaosOptions, folder: string): Promise<number> {
   const places = namespacedPlaces(PEERS, 1, 2)
   await makeLinks(places, { rateBps: RATE_BPS, zones: 1 })
+  const runtimes = hasRuntimes ? await Runtimes.start(places) : undefined
   const reports: RowReport[] = []
   for (const row of rows) {
     const ran: Run[] = []
     let error: string | undefined
     while (ran.length < runs && error === undefined) {
       try {
-        ran.push(await runOnce(row, places, join(folder, `${row.name}-${ran.length}`), blobBytes))
+        ran.push(await runOnce(row, places, join(folder, `${row.name}-${ran.length}`), blobBytes, runtimes))
       } catch (cause) {
         error = cause instanceof Error ? cause.message : String(cause)
       }
@@ -38,6 +40,7 @@ async function runRows({ rows, runs, blobBytes, isJson }: ChaosOptions, folder: 
     reports.push(report)
     tell(row, report, ran)
   }
+  await runtimes?.stop()
   print(isJson, { rows: reports }, linesOf(reports))
   return reports.every(isGood) ? 0 : 1
 }

@@ -11,6 +11,8 @@ export interface ChaosOptions {
   readonly runs: number
   /** Of the blob that is pulled. */
   readonly blobBytes: number
+  /** Whether real runtimes pull beside. */
+  readonly hasRuntimes: boolean
   readonly isStrict: boolean
   readonly isJson: boolean
 }
@@ -22,6 +24,7 @@ export const HELP = `Breaks a cluster of real processes in the middle of a pull,
   --rows all|A,B,...  which rows (all); "${REFERENCE.name}" is run in any case, the others are compared with it
   --runs N            of each row, each with a cluster of its own (1)
   --blob SIZE         what all peers pull at once (32MiB)
+  --runtimes          a containerd and a Docker pull an image of 8 MiB at the same time, and must succeed too
   --strict            fail where nothing can be run; also with CI=true
   --json              one line of JSON
   --help              this
@@ -36,13 +39,14 @@ export function readOptions(args: readonly string[], isCi: boolean): ChaosOption
   const flag = { type: 'boolean', default: false } as const
   const { values } = parseArgs({
     args: [...args],
-    options: { rows: text, runs: text, blob: text, strict: flag, json: flag, help: flag },
+    options: { rows: text, runs: text, blob: text, strict: flag, runtimes: flag, json: flag, help: flag },
   })
   if (values.help) return undefined
   return {
     rows: rowsNamed(values.rows ?? 'all'),
     runs: numberOf('runs', values.runs, 1, 1, 100, true),
     blobBytes: size('blob', values.blob ?? '32MiB'),
+    hasRuntimes: values.runtimes,
     isStrict: values.strict || isCi,
     isJson: values.json,
   }

@@ -22,6 +22,7 @@ import { heal } from './cuts.ts'
 import { Gate } from './gate.ts'
 import { untilHeld } from './moments.ts'
 import type { Row, Struck } from './row.ts'
+import type { Runtimes } from './runtimes.ts'
 
 /** Far beyond what any fault should cost; a pull that takes longer counts as failed. */
 const PULL_DEADLINE_MS = 120_000
@@ -64,8 +65,17 @@ export interface Run {
   readonly complaints: readonly string[]
 }
 
-/** Runs a row once, with a new cluster in `folder`, of which nothing is left. */
-export async function runOnce(row: Row, places: Places, folder: string, blobBytes: number): Promise<Run> {
+/**
+ * Runs a row once, with a new cluster in `folder`, of which nothing is left.
+ * @param runtimes pull an image beside
+ */
+export async function runOnce(
+  row: Row,
+  places: Places,
+  folder: string,
+  blobBytes: number,
+  runtimes?: Runtimes,
+): Promise<Run> {
   const started: Measured[] = []
   const clients: Client[] = []
   const cleanups: (() => Promise<void>)[] = [heal]
@@ -93,7 +103,7 @@ export async function runOnce(row: Row, places: Places, folder: string, blobByte
       folder,
       atEnd: (cleanup: () => Promise<void>) => void cleanups.push(cleanup),
     }
-    return await strikeAndJudge(row, stage, clients, blobBytes)
+    return await strikeAndJudge(row, stage, clients, blobBytes, runtimes)
   } finally {
     for (const cleanup of cleanups.reverse()) await cleanup()
     for (const client of clients) client.stop()
@@ -108,6 +118,7 @@ async function strikeAndJudge(
   stage: Pick<Scene, 'cluster' | 'gate' | 'clocks' | 'folder' | 'atEnd'>,
   clients: readonly Client[],
   blobBytes: number,
+  runtimes: Runtimes | undefined,
 ): Promise<Run> {
   const { cluster } = stage
   const { registry } = cluster
@@ -127,15 +138,24 @@ async function strikeAndJudge(
     pull: (node, what = workload) => pullBy(clients[node] as Client, pullOf(what, cluster.nodes[node]?.url ?? '', 0)),
   }
   await row.prepare?.(before)
+  const image = await runtimes?.push()
+  if (image !== undefined) pushedBytes.push(image.sizeBytes)
   const sentBefore = (await sentBytes(registry.place)).all
   const pulling = [...cluster.nodes.keys()].filter((node) => row.waiting?.includes(node) !== true)
   const pulls = new Map(pulling.map((node) => [node, before.pull(node)]))
+  const ofRuntimes = image === undefined ? [] : runtimes?.pull(image)
   void Promise.all(pulls.values()).then(() => isOver.abort())
   const struck = await row.strike({ ...before, pulls })
   const run = await judge(pulls, struck, cluster)
+  const complaints = (await ofRuntimes) ?? []
   await struck.check?.()
   const originBytes = (await sentBytes(registry.place)).all - sentBefore
-  return { ...run, originCopies: originBytes / pushedBytes.reduce((sum, bytes) => sum + bytes, 0) }
+  return {
+    ...run,
+    failed: run.failed + complaints.length,
+    complaints: [...complaints, ...run.complaints],
+    originCopies: originBytes / pushedBytes.reduce((sum, bytes) => sum + bytes, 0),
+  }
 }
 
 /** Waits for all pulls. */

@@ -17,6 +17,8 @@ export interface ContainerdOptions {
   readonly name?: string
   /** Mirrors that every pull goes through, by registry. */
   readonly hosts?: readonly RegistryHosts[]
+  /** A command that starts another, e.g. in a namespace; none unless told. */
+  readonly launcher?: readonly string[]
 }
 
 /** A containerd with root, state and socket of its own; several run side by side. */
@@ -82,13 +84,14 @@ export class Containerd {
 
 /** Starts a containerd with the CRI plugin and waits until it answers. */
 export async function startContainerd(bed: TestBed, options: ContainerdOptions = {}): Promise<Containerd> {
-  const { name = 'containerd', hosts = [] } = options
+  const { name = 'containerd', hosts = [], launcher = [] } = options
   const folder = await bed.folder(name)
   const configPath = join(folder, 'config.toml')
   await writeFile(configPath, config(folder))
   await mkdir(join(folder, 'certs.d'))
   for (const entry of hosts) await writeHostsToml(join(folder, 'certs.d'), entry)
-  const daemon = await launch(name, 'containerd', ['--config', configPath])
+  const [command = '', ...args] = [...launcher, 'containerd', '--config', configPath]
+  const daemon = await launch(name, command, args)
   const containerd = bed.use(new Containerd(folder, daemon))
   await daemon.waitForLine(/containerd successfully booted/)
   return containerd

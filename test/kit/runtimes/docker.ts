@@ -16,6 +16,8 @@ export interface DockerOptions {
   readonly mirrors?: readonly string[]
   /** `host:port` of registries spoken to without TLS; 127.0.0.0/8 always is. */
   readonly insecureRegistries?: readonly string[]
+  /** A command that starts another, e.g. in a namespace; none unless told. */
+  readonly launcher?: readonly string[]
 }
 
 /** A dockerd (with a containerd of its own) that has no network of containers. */
@@ -40,6 +42,11 @@ export class Docker {
 
   async pull(reference: string): Promise<void> {
     await this.docker(['pull', reference])
+  }
+
+  /** The id of an image that it has: the digest of its config. */
+  async idOf(reference: string): Promise<string> {
+    return (await this.docker(['image', 'inspect', '--format', '{{.Id}}', reference])).stdout.trim()
   }
 
   async push(reference: string): Promise<void> {
@@ -74,18 +81,20 @@ export class Docker {
 
 /** Starts a dockerd and waits until it answers. */
 export async function startDocker(bed: TestBed, options: DockerOptions = {}): Promise<Docker> {
-  const { name = 'dockerd', mirrors = [], insecureRegistries = [] } = options
+  const { name = 'dockerd', mirrors = [], insecureRegistries = [], launcher = [] } = options
   const folder = await bed.folder(name)
   // In place of the machine's own /etc/docker/daemon.json.
   await writeFile(join(folder, 'daemon.json'), '{}')
-  const daemon = await launch(name, 'dockerd', [
+  const [command = '', ...args] = [
+    ...[...launcher, 'dockerd'],
     ...['--config-file', join(folder, 'daemon.json')],
     ...['--data-root', join(folder, 'data'), '--exec-root', join(folder, 'exec')],
     ...['--pidfile', join(folder, 'pid'), '--host', `unix://${join(folder, 'docker.sock')}`],
     ...['--iptables=false', '--ip6tables=false', '--ip-masq=false', '--bridge=none'],
     ...mirrors.flatMap((mirror) => ['--registry-mirror', mirror]),
     ...insecureRegistries.flatMap((registry) => ['--insecure-registry', registry]),
-  ])
+  ]
+  const daemon = await launch(name, command, args)
   const docker = bed.use(new Docker(folder, daemon))
   await daemon.waitForLine(/API listen on/)
   return docker
