@@ -15,34 +15,41 @@ export interface PushedBlob {
   readonly sizeBytes: number
 }
 
-/** Incompressible content of `sizeBytes`, different for each `seed`, at most 4 MiB at a time. */
-function* contentOf(seed: number, sizeBytes: number): Generator<Buffer> {
+/**
+ * Incompressible content of `sizeBytes`, different for each `seed`, at most 4 MiB at a time.
+ * @param start what it begins with in the place of its own first bytes, less than 4 MiB
+ */
+function* contentOf(seed: number, sizeBytes: number, start?: Buffer): Generator<Buffer> {
   for (let i = 0; i * CHUNK.byteLength < sizeBytes; i++) {
     const chunk = Buffer.from(CHUNK)
-    headOf(seed, i).copy(chunk)
+    headOf(seed, i, start).copy(chunk)
     yield chunk.subarray(0, sizeBytes - i * CHUNK.byteLength)
   }
 }
 
 /** What tells one chunk from another. */
-function headOf(seed: number, index: number): Buffer {
+function headOf(seed: number, index: number, start: Buffer | undefined): Buffer {
+  if (index === 0 && start !== undefined) return start
   const head = Buffer.alloc(HEAD_BYTES)
   head.writeUInt32LE(seed, 0)
   head.writeUInt32LE(index, 4)
   return head
 }
 
-/** How many of `bytes` are not what the blob of `seed` has from `offset` on; far cheaper than to hash them. */
-export function wrongBytes(seed: number, offset: number, bytes: Buffer): number {
+/**
+ * How many of `bytes` are not what the blob of `seed` has from `offset` on; far cheaper than to hash them.
+ * @param start what the blob begins with, where it was pushed so
+ */
+export function wrongBytes(seed: number, offset: number, bytes: Buffer, start?: Buffer): number {
   let wrong = 0
   for (let done = 0; done < bytes.byteLength; ) {
     const index = Math.floor((offset + done) / CHUNK.byteLength)
-    const start = (offset + done) % CHUNK.byteLength
-    const isHead = start < HEAD_BYTES
-    const source = isHead ? headOf(seed, index) : CHUNK
-    const length = Math.min(bytes.byteLength - done, source.byteLength - start)
-    if (bytes.compare(source, start, start + length, done, done + length) !== 0) {
-      for (let i = 0; i < length; i++) if (bytes[done + i] !== source[start + i]) wrong++
+    const from = (offset + done) % CHUNK.byteLength
+    const head = headOf(seed, index, start)
+    const source = from < head.byteLength ? head : CHUNK
+    const length = Math.min(bytes.byteLength - done, source.byteLength - from)
+    if (bytes.compare(source, from, from + length, done, done + length) !== 0) {
+      for (let i = 0; i < length; i++) if (bytes[done + i] !== source[from + i]) wrong++
     }
     done += length
   }
@@ -59,17 +66,21 @@ export async function pushBlob(
   return pushBytes(registryUrl, repository, seed, sizeMib * MIB)
 }
 
-/** Pushes a blob of `sizeBytes` in one request. */
+/**
+ * Pushes a blob of `sizeBytes` in one request.
+ * @param start what it begins with in the place of its own first bytes, less than 4 MiB
+ */
 export async function pushBytes(
   registryUrl: string,
   repository: string,
   seed: number,
   sizeBytes: number,
+  start?: Buffer,
 ): Promise<PushedBlob> {
   const hash = createHash('sha256')
-  for (const chunk of contentOf(seed, sizeBytes)) hash.update(chunk)
+  for (const chunk of contentOf(seed, sizeBytes, start)) hash.update(chunk)
   const digest = `sha256:${hash.digest('hex')}`
-  await put(registryUrl, repository, digest, sizeBytes, contentOf(seed, sizeBytes))
+  await put(registryUrl, repository, digest, sizeBytes, contentOf(seed, sizeBytes, start))
   return { repository, digest, sizeBytes }
 }
 

@@ -14,9 +14,17 @@ const READ_BYTES = 256 * 1024
 export interface Pull {
   /** Read first. */
   readonly manifestUrl?: string
-  readonly blobs: readonly { readonly url: string; readonly seed: number; readonly sizeBytes: number }[]
+  readonly blobs: readonly PullBlob[]
   /** How long to wait before. */
   readonly afterMs: number
+}
+
+interface PullBlob {
+  readonly url: string
+  readonly seed: number
+  readonly sizeBytes: number
+  /** What it begins with in the place of its own first bytes, base64. */
+  readonly start?: string
 }
 
 /** How it went. */
@@ -64,22 +72,23 @@ async function carryOut({ manifestUrl, blobs, afterMs }: Pull): Promise<Pulled> 
     result.why ||= `${url}: ${why}`
   }
   const beganMs = performance.now()
-  const pullOne = async (url: string, sizeBytes: number | undefined, seed: number, buffer: Buffer) => {
+  const pullOne = async (url: string, blob: PullBlob | undefined, buffer: Buffer) => {
+    const start = blob?.start === undefined ? undefined : Buffer.from(blob.start, 'base64')
     try {
       const { status, bytes } = await read(url, buffer, (body, offset) => {
-        if (sizeBytes !== undefined) result.wrongBytes += wrongBytes(seed, offset, body)
+        if (blob !== undefined) result.wrongBytes += wrongBytes(blob.seed, offset, body, start)
       })
-      if (status !== 200 || (sizeBytes !== undefined && bytes !== sizeBytes)) failed(url, `${status}, ${bytes} bytes`)
+      if (status !== 200 || (blob !== undefined && bytes !== blob.sizeBytes)) failed(url, `${status}, ${bytes} bytes`)
     } catch (error) {
       failed(url, String(error))
     }
   }
   const waiting = [...blobs]
-  if (manifestUrl !== undefined) await pullOne(manifestUrl, undefined, 0, Buffer.alloc(READ_BYTES))
+  if (manifestUrl !== undefined) await pullOne(manifestUrl, undefined, Buffer.alloc(READ_BYTES))
   const pullNext = async () => {
     const buffer = Buffer.alloc(READ_BYTES)
     for (let blob = waiting.shift(); blob !== undefined; blob = waiting.shift()) {
-      await pullOne(blob.url, blob.sizeBytes, blob.seed, buffer)
+      await pullOne(blob.url, blob, buffer)
     }
   }
   await Promise.all(Array.from({ length: Math.min(PARALLEL, blobs.length) }, pullNext))

@@ -24,7 +24,7 @@ const PEERS = 6
 async function runRows({ rows, runs, blobBytes, hasRuntimes, isJson }: ChaosOptions, folder: string): Promise<number> {
   const places = namespacedPlaces(PEERS, 1, 2)
   await makeLinks(places, { rateBps: RATE_BPS, zones: 1 })
-  const runtimes = hasRuntimes ? await Runtimes.start(places) : undefined
+  const runtimes = hasRuntimes ? await Runtimes.start(places, folder) : undefined
   const reports: RowReport[] = []
   for (const row of rows) {
     const ran: Run[] = []

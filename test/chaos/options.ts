@@ -11,7 +11,7 @@ export interface ChaosOptions {
   readonly runs: number
   /** Of the blob that is pulled. */
   readonly blobBytes: number
-  /** Whether real runtimes pull beside. */
+  /** Whether real runtimes pull it too. */
   readonly hasRuntimes: boolean
   readonly isStrict: boolean
   readonly isJson: boolean
@@ -24,7 +24,7 @@ export const HELP = `Breaks a cluster of real processes in the middle of a pull,
   --rows all|A,B,...  which rows (all); "${REFERENCE.name}" is run in any case, the others are compared with it
   --runs N            of each row, each with a cluster of its own (1)
   --blob SIZE         what all peers pull at once (32MiB)
-  --runtimes          a containerd and a Docker pull an image of 8 MiB at the same time, and must succeed too
+  --runtimes          a containerd and a Docker pull it too, as the layer of an image, and must succeed at the first try
   --strict            fail where nothing can be run; also with CI=true
   --json              one line of JSON
   --help              this
@@ -42,10 +42,13 @@ export function readOptions(args: readonly string[], isCi: boolean): ChaosOption
     options: { rows: text, runs: text, blob: text, strict: flag, runtimes: flag, json: flag, help: flag },
   })
   if (values.help) return undefined
+  const blobBytes = size('blob', values.blob ?? '32MiB')
+  if (values.runtimes && blobBytes % 1024 !== 0)
+    throw new Error('--runtimes wants a --blob of whole KiB, to be a layer')
   return {
     rows: rowsNamed(values.rows ?? 'all'),
     runs: numberOf('runs', values.runs, 1, 1, 100, true),
-    blobBytes: size('blob', values.blob ?? '32MiB'),
+    blobBytes,
     hasRuntimes: values.runtimes,
     isStrict: values.strict || isCi,
     isJson: values.json,

@@ -67,7 +67,7 @@ export interface Run {
 
 /**
  * Runs a row once, with a new cluster in `folder`, of which nothing is left.
- * @param runtimes pull an image beside
+ * @param runtimes pull the blob too, as the layer of an image
  */
 export async function runOnce(
   row: Row,
@@ -124,7 +124,8 @@ async function strikeAndJudge(
   const { registry } = cluster
   const registryUrl = `http://${registry.place.host}:${registry.place.ports[0]}`
   const pushedBytes: number[] = []
-  const push = (sizeBytes: number) => pushWorkload(registryUrl, pushedBytes.push(sizeBytes), [sizeBytes], false)
+  const push = (sizeBytes: number) =>
+    pushWorkload(registryUrl, pushedBytes.push(sizeBytes), [sizeBytes], false, runtimes?.layerStart(sizeBytes))
   const workload = await push(blobBytes)
   const digest = workload.blobs[0]?.digest ?? ''
   const isOver = new AbortController()
@@ -138,12 +139,12 @@ async function strikeAndJudge(
     pull: (node, what = workload) => pullBy(clients[node] as Client, pullOf(what, cluster.nodes[node]?.url ?? '', 0)),
   }
   await row.prepare?.(before)
-  const image = await runtimes?.push()
-  if (image !== undefined) pushedBytes.push(image.sizeBytes)
+  const image = await runtimes?.push(workload)
   const sentBefore = (await sentBytes(registry.place)).all
   const pulling = [...cluster.nodes.keys()].filter((node) => row.waiting?.includes(node) !== true)
   const pulls = new Map(pulling.map((node) => [node, before.pull(node)]))
   const ofRuntimes = image === undefined ? [] : runtimes?.pull(image)
+  stage.atEnd(async () => void (await ofRuntimes))
   void Promise.all(pulls.values()).then(() => isOver.abort())
   const struck = await row.strike({ ...before, pulls })
   const run = await judge(pulls, struck, cluster)

@@ -17,6 +17,11 @@ export class TestBed {
   #root: Promise<string> | undefined
   #folders = 0
 
+  /** @param root an empty folder of the caller's for all that is made; one of its own unless told */
+  constructor(root?: string) {
+    if (root !== undefined) this.#root = Promise.resolve(root)
+  }
+
   /** A new empty folder. Its path is short: a socket in it must fit in 107 bytes. */
   async folder(name: string): Promise<string> {
     this.#root ??= this.#makeRoot()

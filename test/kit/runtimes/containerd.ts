@@ -6,7 +6,7 @@ import { unmountUnder } from '../mounts.ts'
 import { type Launched, launch, run } from '../process.ts'
 import { killProcessesNaming } from '../process-table.ts'
 import type { TestBed } from '../test-bed.ts'
-import { criPullImage, type PullSecret } from './cri.ts'
+import { criPullImage, criRemoveImage, type PullSecret } from './cri.ts'
 
 /** Where the kubelet's images are; `ctr` uses `default` unless told. */
 export const CRI_NAMESPACE = 'k8s.io'
@@ -56,6 +56,11 @@ export class Containerd {
   /** Pulls as the kubelet does. Returns the image's id (the digest of its config). */
   criPull(reference: string, secret?: PullSecret): Promise<string> {
     return criPullImage(this.socketPath, reference, secret)
+  }
+
+  /** Removes an image, and what only it used, as the kubelet does. */
+  criRemove(reference: string): Promise<void> {
+    return criRemoveImage(this.socketPath, reference)
   }
 
   /** Runs a pulled image's command in a container; returns what it printed. */

@@ -11,6 +11,8 @@ export interface PullSecret {
 
 const PULL_TIMEOUT_MS = 120_000
 
+const REMOVE_TIMEOUT_MS = 30_000
+
 /** The kubelet's `ImageService/PullImage`. Throws KitError `UNEXPECTED_ANSWER`. Returns the image's id. */
 export async function criPullImage(socketPath: string, reference: string, secret?: PullSecret): Promise<string> {
   const fields = [field(1, field(1, reference))]
@@ -25,6 +27,12 @@ export async function criPullImage(socketPath: string, reference: string, secret
     throw new KitError('UNEXPECTED_ANSWER', `PullImage answered ${answer.toString('hex')}`)
   }
   return answer.toString('utf8', 2)
+}
+
+/** The kubelet's `ImageService/RemoveImage`. Throws KitError `UNEXPECTED_ANSWER`. */
+export async function criRemoveImage(socketPath: string, reference: string): Promise<void> {
+  const message = field(1, field(1, reference))
+  await callUnary(socketPath, 'runtime.v1.ImageService/RemoveImage', message, REMOVE_TIMEOUT_MS)
 }
 
 /** A length-delimited protobuf field. Source: protobuf.dev, "Encoding". */

@@ -49,6 +49,11 @@ export class Docker {
     return (await this.docker(['image', 'inspect', '--format', '{{.Id}}', reference])).stdout.trim()
   }
 
+  /** Removes an image and what only it used. */
+  async remove(reference: string): Promise<void> {
+    await this.docker(['image', 'rm', reference])
+  }
+
   async push(reference: string): Promise<void> {
     await this.docker(['push', reference])
   }
