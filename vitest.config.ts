@@ -10,7 +10,6 @@ export default defineConfig({
           pool: 'forks',
           sequence: { groupOrder: 0 },
           testTimeout: 20_000,
-          hookTimeout: 20_000,
         },
       },
       {

@@ -6,7 +6,7 @@ import { Climb } from './climb.ts'
 import type { DownloadDependencies, OriginSource } from './dependencies.ts'
 import { DownloadError } from './errors.ts'
 import { type WishOutcome, wishOutcomeOf } from './fetches-for-others.ts'
-import { HolderFetch } from './holder-fetch.ts'
+import { HolderFetch, type HolderMode } from './holder-fetch.ts'
 import type { LadderOptions, LadderView, Rung } from './ladder.ts'
 import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
@@ -258,7 +258,7 @@ export class Download {
     // Pieces that are slow because we hold them back are no reason to go and load the origin.
     if (this.#isHeldBack) this.#progress.restart()
     this.#climb.move(this.#view())
-    this.#seek()
+    this.#holderFetch.turnTo(this.#holderMode)
     this.#holderFetch.tick()
     this.#originFetch.allowAll(this.#climb.rung === 'origin')
   }
@@ -295,14 +295,13 @@ export class Download {
   }
 
   /** Holders are sought as soon as the scheduler is gone, so that they are known when its time is up. */
-  #seek(): void {
-    const isAlone = this.#climb.rung !== 'scheduler' || this.#disconnectedSinceMs !== undefined
-    this.#holderFetch.seek(isAlone && !this.#isSwarmDistrusted && !this.#hasSwarmFailed)
+  get #holderMode(): HolderMode {
+    if (this.#isSwarmDistrusted || this.#hasSwarmFailed) return 'rest'
+    if (this.#climb.rung !== 'scheduler') return 'fetch'
+    return this.#disconnectedSinceMs === undefined ? 'rest' : 'seek'
   }
 
   #stepped(rung: Rung): void {
-    this.#seek()
-    this.#holderFetch.allow(rung !== 'scheduler' && !this.#isSwarmDistrusted && !this.#hasSwarmFailed)
     if (rung === 'rendezvous') this.#holderFetch.meet()
   }
 

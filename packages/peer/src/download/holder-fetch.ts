@@ -43,6 +43,12 @@ interface Flight {
   readonly hurry: AbortController
 }
 
+/**
+ * What is to be done about holders: nothing; have them found and asked what they hold, so that they are known when it
+ * is time; or fetch from them too.
+ */
+export type HolderMode = 'rest' | 'seek' | 'fetch'
+
 /** What happens to pieces fetched from holders. */
 export interface HolderFetchListener {
   /** A piece was written and is right; it is the listener's to end its flight. */
@@ -80,8 +86,7 @@ export class HolderFetch {
   #called = 0
   /** Whom the origin does not refuse, by word of those. */
   readonly #chosen = new Set<string>()
-  #isSeeking = false
-  #mayFetch = false
+  #mode: HolderMode = 'rest'
   readonly #inFlight = new Map<number, Flight>()
   readonly #pace = new PiecePace()
   #round: Promise<void> | undefined
@@ -117,32 +122,28 @@ export class HolderFetch {
 
   /** Whether holders, or the fetchers of a rendezvous, are still being found or asked for the first time. */
   get isSearching(): boolean {
-    return this.#isMeeting || (this.#mayFetch && !this.#hasLookedUp)
+    return this.#isMeeting || (this.#mode === 'fetch' && !this.#hasLookedUp)
   }
 
   /** Whether some known node has, or is fetching from the origin, some of what is missing. */
   get hasHope(): boolean {
-    if (!this.#mayFetch) return false
+    if (this.#mode !== 'fetch') return false
     return (
       this.#inFlight.size > 0 || this.#known.hasAny(this.#blob.layout.count, (piece) => !this.#blob.have.has(piece))
     )
   }
 
-  /** Has holders found and asked what they hold, or no longer; nothing is fetched from them unless it is allowed. */
-  seek(isSeeking: boolean): void {
-    if (isSeeking === this.#isSeeking) return
-    this.#isSeeking = isSeeking
-    this.#hasLookedUp = false
-    this.#lookUpAtMs = Number.NEGATIVE_INFINITY
-    this.#lookUpWaitMs = LOOKUP_MS
-    this.#askedMs = Number.NEGATIVE_INFINITY
-    this.tick()
-  }
-
-  /** Allows to fetch from holders that are sought, or no longer; pieces on their way still come. */
-  allow(mayFetch: boolean): void {
-    if (mayFetch === this.#mayFetch) return
-    this.#mayFetch = mayFetch
+  /** Does from now on what `mode` says; pieces on their way still come. */
+  turnTo(mode: HolderMode): void {
+    const before = this.#mode
+    if (mode === before) return
+    this.#mode = mode
+    if (before === 'rest') {
+      this.#hasLookedUp = false
+      this.#lookUpAtMs = Number.NEGATIVE_INFINITY
+      this.#lookUpWaitMs = LOOKUP_MS
+      this.#askedMs = Number.NEGATIVE_INFINITY
+    }
     this.#fetchers = []
     this.#called = 0
     this.#chosen.clear()
@@ -160,7 +161,7 @@ export class HolderFetch {
 
   /** Asks holders anew when it is time, and fetches what they have. */
   tick(): void {
-    if (!this.#isSeeking || this.#dependencies.signal.aborted) return
+    if (this.#mode === 'rest' || this.#dependencies.signal.aborted) return
     this.#pump()
     this.#hurryLate()
     const refreshMs = this.#inFlight.size > 0 ? REFRESH_MS : IDLE_REFRESH_MS
@@ -300,7 +301,8 @@ export class HolderFetch {
 
   #pump(): void {
     const { finder, now, random, signal } = this.#dependencies
-    if (!this.#mayFetch) return
+    // Who takes its turn is worked out only where there is room for a piece.
+    if (this.#mode !== 'fetch' || this.#inFlight.size >= this.#options.holderStreams) return
     const { count } = this.#blob.layout
     const turns = new PieceTurns(finder.peerId, this.#known.downloaders)
     const isOpen = (piece: number) => this.#flights.isOpen(piece)

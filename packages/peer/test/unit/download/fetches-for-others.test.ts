@@ -7,15 +7,9 @@ import { Other, wanted } from './other-node.ts'
 import { content, digest, layout, request, source, World } from './world.ts'
 
 let world: World
-/** The clock goes on: the next check looks again. */
-const later = (ms = 1000) => {
-  world.nowMs += ms
-}
 
 beforeEach(async () => {
-  world = await World.open()
-  world.isConnected = false
-  world.nowMs = 5000
+  world = await World.openAlone()
 })
 afterEach(() => world.remove())
 
@@ -65,10 +59,10 @@ describe('a node that is asked to fetch for others', () => {
     world.originSize = new OriginError('UNAUTHORIZED', 'no')
     expect(await ask()).toMatchObject({ isFetching: false })
     world.originSize = content.byteLength
-    later(3001)
+    world.later(3001)
     expect(await ask()).toMatchObject({ isFetching: false })
     expect(world.store.find(digest)).toBeUndefined()
-    later(30_000)
+    world.later(30_000)
     expect(await ask()).toMatchObject({ isFetching: true })
     await vi.waitFor(() => expect(world.published).toEqual([digest]))
   })
@@ -79,7 +73,7 @@ describe('a node that is asked to fetch for others', () => {
     expect(await ask()).toMatchObject({ isFetching: false, fetcher: 'asker', size: content.byteLength })
     expect(await second.ask('self', request, wanted)).toMatchObject({ isFetching: false, fetcher: 'asker' })
     expect(await look()).toMatchObject({ fetcher: 'asker' })
-    later(3001)
+    world.later(3001)
     expect(await look()).toBeUndefined()
     expect(await second.ask('self', request, wanted)).toMatchObject({ fetcher: 'second' })
     expect(world.store.find(digest)).toBeUndefined()

@@ -14,15 +14,9 @@ const metric = async (name: string, labels: Record<string, string>) => {
   const found = await world.registry.getSingleMetric(name)?.get()
   return found?.values.find((value) => Object.entries(labels).every(([key, want]) => value.labels[key] === want))?.value
 }
-/** The clock goes on: the next check looks again. */
-const later = (ms = 1000) => {
-  world.nowMs += ms
-}
 
 beforeEach(async () => {
-  world = await World.open()
-  world.isConnected = false
-  world.nowMs = 5000
+  world = await World.openAlone()
 })
 afterEach(() => world.remove())
 
@@ -49,10 +43,10 @@ describe('a download without a scheduler', () => {
     world.isConnected = false
     world.downloads.disconnected(() => true)
     await vi.waitFor(() => expect(world.finder.asked).toEqual(['a']))
-    later(999)
+    world.later(999)
     await new Promise((resolve) => setImmediate(resolve))
     expect(other.sent).toBe(0)
-    later(1)
+    world.later(1)
     expect((await reading).equals(content)).toBe(true)
     expect(other.sent).toBe(layout.count)
   })
@@ -63,9 +57,9 @@ describe('a download without a scheduler', () => {
     const reading = world.read()
     await vi.waitFor(() => expect(growing.sent).toBe(1))
     growing.hold([1, 2])
-    later(999)
+    world.later(999)
     growing.hold(all)
-    later()
+    world.later()
     expect((await reading).equals(content)).toBe(true)
   })
 
@@ -81,13 +75,13 @@ describe('a download without a scheduler', () => {
     const lookups: number[] = []
     for (let seconds = 1; seconds <= 14; seconds++) {
       const asked = world.finder.asked.length
-      later()
+      world.later()
       await vi.waitFor(() => expect(world.finder.asked.length).toBeGreaterThan(asked))
       lookups.push(find.mock.calls.length)
     }
     expect(lookups.at(-1)).toBe(2)
     fetching.hold(all)
-    later()
+    world.later()
     expect((await reading).equals(content)).toBe(true)
   })
 
@@ -112,7 +106,7 @@ describe('a download without a scheduler', () => {
     world.parents.set('a', content)
     await new Promise((resolve) => setImmediate(resolve))
     expect(busy.sent).toBe(2)
-    later(250)
+    world.later(250)
     expect((await reading).equals(content)).toBe(true)
   })
 
@@ -123,7 +117,7 @@ describe('a download without a scheduler', () => {
     // Two at a time, which fail once together.
     for (const sent of [2, 4, 6]) {
       await vi.waitFor(() => expect(dead.sent).toBe(sent))
-      later(4000)
+      world.later(4000)
     }
     expect((await reading).equals(content)).toBe(true)
     expect(dead.sent).toBe(6)
@@ -136,11 +130,11 @@ describe('a download without a scheduler', () => {
     const reading = world.read()
     await vi.waitFor(() => expect(world.pieceRequests).toHaveLength(2))
     const asked = world.finder.asked.length
-    later()
+    world.later()
     await vi.waitFor(() => expect(world.finder.asked.length).toBeGreaterThan(asked))
     expect(world.hurried).toEqual([])
     const other = new Other(world, 'b', all)
-    later(3000)
+    world.later(3000)
     expect((await reading).equals(content)).toBe(true)
     expect(other.sent).toBe(layout.count)
     expect(world.hurried.toSorted()).toEqual(['0 a', '1 a'])
@@ -185,10 +179,10 @@ describe('a download without a scheduler', () => {
     const reading = world.read()
     await vi.waitFor(() => expect(nearest.wanted).toEqual([wanted]))
     nearest.hold(all.slice(0, half))
-    later()
+    world.later()
     await vi.waitFor(() => expect(nearest.sent).toBe(half))
     nearest.hold(all)
-    later()
+    world.later()
     expect((await reading).equals(content)).toBe(true)
     expect(next.wanted).toEqual([])
     expect(world.originRequests).toEqual([])
@@ -201,13 +195,13 @@ describe('a download without a scheduler', () => {
     const reading = world.read()
     await vi.waitFor(() => expect(nearest.wanted).toHaveLength(1))
     nearest.hold([0])
-    later()
+    world.later()
     await vi.waitFor(() => expect(nearest.sent).toBe(1))
     world.network.silent.add('a')
-    later()
+    world.later()
     await vi.waitFor(() => expect(next.wanted[0]).toEqual({ ...wanted, firstPiece: half }))
     next.hold(all)
-    later()
+    world.later()
     expect((await reading).equals(content)).toBe(true)
     expect(world.originRequests).toEqual([])
   })
@@ -223,7 +217,7 @@ describe('a download without a scheduler', () => {
     await vi.waitFor(() => expect(next.wanted).toHaveLength(1), { timeout: 5000 })
     hung.resolve(undefined)
     next.hold(all)
-    later()
+    world.later()
     expect((await reading).equals(content)).toBe(true)
   })
 
@@ -267,7 +261,7 @@ describe('a download without a scheduler', () => {
     const reading = world.read()
     await vi.waitFor(() => expect(chosen.sent).toBe(2))
     chosen.hold(all)
-    later()
+    world.later()
     expect((await reading).equals(content)).toBe(true)
     expect(chosen.wanted).toEqual([])
   })
@@ -290,7 +284,7 @@ describe('a download without a scheduler', () => {
     expect(world.heard.at(-1)).toBe('join 03')
     growing.hold(all)
     await vi.waitFor(async () => expect(await metric('shoal_node_ladder_steps_total', { rung: 'scheduler' })).toBe(1))
-    later()
+    world.later()
     world.parents.set('p1', content)
     for (const piece of all.slice(2)) world.assign(piece)
     expect((await reading).equals(content)).toBe(true)

@@ -93,6 +93,14 @@ export class World implements PieceWorkers {
     return world
   }
 
+  /** One that has no scheduler. */
+  static async openAlone(): Promise<World> {
+    const world = await World.open()
+    world.isConnected = false
+    world.nowMs = 5000
+    return world
+  }
+
   private constructor(dataDir: string, containerdContent: string, network: MemoryNetwork, self: string) {
     this.dataDir = dataDir
     this.network = network
@@ -140,6 +148,11 @@ export class World implements PieceWorkers {
       },
       bootstrap: () => {},
     })
+  }
+
+  /** The clock goes on: the next check looks again. */
+  later(ms = 1000): void {
+    this.nowMs += ms
   }
 
   /** Stops as a crash would: nothing is deleted. */
