@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { Server } from 'node:http'
 import { errorChain, type Logger, listen, ociErrorBody, type Startable } from '@shoal/core'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
@@ -37,6 +38,8 @@ export class RegistryServer implements Startable {
       forceCloseConnections: 'idle',
       connectionTimeout: IDLE_MS,
       exposeHeadRoutes: false,
+      // Events and audit lines outlive the process, so its own count would not tell requests apart.
+      genReqId: () => randomUUID(),
       routerOptions: { maxParamLength: 4096 },
       // What fastify can not route: a path that does not decode.
       frameworkErrors: (cause, request, reply) => this.#answerError(badPath(cause), request, reply),

@@ -1,5 +1,6 @@
 import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
 import { AdminServer, createMetricsRegistry, type Service } from '@shoal/core/service'
+import { Events } from './events.ts'
 import { createRegistryMetrics } from './metrics.ts'
 import type { RegistryOptions } from './options.ts'
 import { UploadPurge } from './purge.ts'
@@ -26,15 +27,16 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
   const manifests = new ManifestStore(driver)
   const uploads = new UploadStore(driver, blobs, { received: (bytes) => metrics.uploadBytesReceived.inc(bytes) })
   const turns = new Turns()
+  const events = new Events([])
   const mayDelete = options.delete.enabled
   const server = new RegistryServer(options, {
     routes: {
       base: baseRoutes,
       catalog: catalogRoutes(driver),
-      blob: blobRoutes({ blobs, turns, metrics, log, mayDelete }),
-      uploads: uploadsRoutes({ blobs, uploads, metrics }),
-      upload: uploadRoutes({ blobs, uploads, metrics }),
-      manifest: manifestRoutes({ blobs, manifests, turns, mayDelete }),
+      blob: blobRoutes({ blobs, turns, metrics, events, log, mayDelete }),
+      uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
+      upload: uploadRoutes({ blobs, uploads, metrics, events }),
+      manifest: manifestRoutes({ blobs, manifests, turns, events, mayDelete }),
       tags: tagRoutes(manifests),
       referrers: referrerRoutes(new Referrers(manifests)),
     },

@@ -1,6 +1,7 @@
 import { type ByteRange, formatDigest, type Logger, parseRange } from '@shoal/core'
 import type { FastifyReply } from 'fastify'
 import { RegistryError } from '../errors.ts'
+import type { Events } from '../events.ts'
 import type { RegistryMetrics } from '../metrics.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import type { StoredFile } from '../storage/driver.ts'
@@ -12,12 +13,17 @@ interface BlobRouteDependencies {
   readonly blobs: BlobStore
   readonly turns: Turns
   readonly metrics: RegistryMetrics
+  readonly events: Events
   readonly log: Logger
   readonly mayDelete: boolean
 }
 
+/** The media type of every blob: what one is its manifest says. */
+export const BLOB = 'application/octet-stream'
+
 /** `/v2/<name>/blobs/<digest>` */
-export function blobRoutes({ blobs, turns, metrics, log, mayDelete }: BlobRouteDependencies): Handlers<'blob'> {
+export function blobRoutes(dependencies: BlobRouteDependencies): Handlers<'blob'> {
+  const { blobs, turns, metrics, events, log, mayDelete } = dependencies
   return {
     HEAD: async ({ reply }, { repository, digest }) => {
       const sizeBytes = await blobs.sizeOf(repository, digest)
@@ -36,17 +42,27 @@ export function blobRoutes({ blobs, turns, metrics, log, mayDelete }: BlobRouteD
         const ifRange = headerOf(exchange, 'if-range')
         const isSame = ifRange === undefined || matchesEtag(ifRange, digest)
         const range = partOf(reply, isSame ? headerOf(exchange, 'range') : undefined, file)
-        await sendFile(reply, file, range, { sent: (bytes) => metrics.blobBytesSent.inc(bytes), log })
+        const isSent = await sendFile(reply, file, range, { sent: (bytes) => metrics.blobBytesSent.inc(bytes), log })
+        if (isSent) {
+          const { sizeBytes } = file
+          await events.tell(exchange, { action: 'pull', kind: 'blob', repository, digest, mediaType: BLOB, sizeBytes })
+        }
         return reply
       } finally {
         await file.close()
       }
     },
-    DELETE: async ({ reply }, { repository, digest }) => {
+    DELETE: async (exchange, { repository, digest }) => {
       if (!mayDelete) throw deletionDisabled()
-      const wasThere = await turns.take(repository, () => blobs.unlink(repository, digest))
-      if (!wasThere) throw unknownBlob(repository, formatDigest(digest))
-      return reply.code(202).header('content-length', 0).header('docker-content-digest', formatDigest(digest)).send()
+      const text = formatDigest(digest)
+      const wasThere = await turns.take(repository, async () => {
+        if (!(await blobs.unlink(repository, digest))) return false
+        await events.tell(exchange, { action: 'delete', kind: 'blob', repository, digest: text })
+        return true
+      })
+      if (!wasThere) throw unknownBlob(repository, text)
+      const { reply } = exchange
+      return reply.code(202).header('content-length', 0).header('docker-content-digest', text).send()
     },
   }
 }
@@ -77,7 +93,7 @@ function partOf(reply: FastifyReply, header: string | undefined, file: StoredFil
 
 function describe(reply: FastifyReply, digest: string): FastifyReply {
   return reply
-    .type('application/octet-stream')
+    .type(BLOB)
     .header('docker-content-digest', digest)
     .header('etag', `"${digest}"`)
     .header('cache-control', 'max-age=31536000')

@@ -12,6 +12,7 @@ import {
   parseManifest,
 } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
+import type { Events, Happening } from '../events.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 import type { Turns } from '../storage/turns.ts'
@@ -23,6 +24,7 @@ interface ManifestRouteDependencies {
   readonly blobs: BlobStore
   readonly manifests: ManifestStore
   readonly turns: Turns
+  readonly events: Events
   readonly mayDelete: boolean
 }
 
@@ -36,7 +38,7 @@ const NONDISTRIBUTABLE = /\.layer\.nondistributable\.|\.rootfs\.foreign\./
 
 /** `/v2/<name>/manifests/<reference>` */
 export function manifestRoutes(dependencies: ManifestRouteDependencies): Handlers<'manifest'> {
-  const { manifests, turns, mayDelete } = dependencies
+  const { manifests, turns, events, mayDelete } = dependencies
   const get: Handler<'manifest'> = async (exchange, route) => {
     const { reply } = exchange
     const digest = await find(manifests, route)
@@ -44,10 +46,15 @@ export function manifestRoutes(dependencies: ManifestRouteDependencies): Handler
     if (digest === undefined || bytes === undefined) throw unknownManifest(route)
     const text = formatDigest(digest)
     // Distribution keeps no media types: the content says what it is.
-    reply.type(parseManifest(bytes).mediaType).header('docker-content-digest', text).header('etag', `"${text}"`)
+    const { mediaType } = parseManifest(bytes)
+    reply.type(mediaType).header('docker-content-digest', text).header('etag', `"${text}"`)
     if (matchesEtag(headerOf(exchange, 'if-none-match'), text)) return reply.code(304).send()
     reply.header('content-length', bytes.byteLength)
-    return exchange.request.method === 'HEAD' ? reply.send() : reply.send(bytes)
+    if (exchange.request.method === 'HEAD') return reply.send()
+    const content = contentOf(route.repository, text, mediaType, bytes)
+    const pull: Happening = { action: 'pull', ...content, ...route.reference, digest: text }
+    reply.raw.once('finish', () => void events.tell(exchange, pull))
+    return reply.send(bytes)
   }
   return {
     GET: get,
@@ -65,6 +72,9 @@ export function manifestRoutes(dependencies: ManifestRouteDependencies): Handler
         await refuseMissing(dependencies, repository, manifest)
         await manifests.put(repository, digest, bytes)
         for (const tag of tags) await manifests.tag(repository, tag, digest)
+        const content = contentOf(repository, formatDigest(digest), manifest.mediaType, bytes)
+        if (tags.length === 0) await events.tell(exchange, { action: 'push', ...content })
+        await Promise.all(tags.map((tag) => events.tell(exchange, { action: 'push', ...content, tag })))
       })
       const { reply } = exchange
       if (manifest.subject !== undefined) reply.header('oci-subject', manifest.subject.digest)
@@ -72,19 +82,25 @@ export function manifestRoutes(dependencies: ManifestRouteDependencies): Handler
       reply.code(201).header('location', `/v2/${repository}/manifests/${formatDigest(digest)}`)
       return reply.header('docker-content-digest', formatDigest(digest)).header('content-length', 0).send()
     },
-    DELETE: async ({ reply }, route) => {
+    DELETE: async (exchange, route) => {
       if (!mayDelete) throw deletionDisabled()
       const { repository, reference } = route
       if (reference === undefined) throw unknownManifest(route)
-      const wasThere = await turns.take(repository, () =>
-        'tag' in reference
+      const wasThere = await turns.take(repository, async () => {
+        const isRemoved = await ('tag' in reference
           ? manifests.untag(repository, reference.tag)
-          : manifests.remove(repository, parseDigest(reference.digest)),
-      )
+          : manifests.remove(repository, parseDigest(reference.digest)))
+        if (isRemoved) await events.tell(exchange, { action: 'delete', kind: 'manifest', repository, ...reference })
+        return isRemoved
+      })
       if (!wasThere) throw unknownManifest(route)
-      return reply.code(202).header('content-length', 0).send()
+      return exchange.reply.code(202).header('content-length', 0).send()
     },
   }
+}
+
+function contentOf(repository: string, digest: string, mediaType: string, bytes: Uint8Array) {
+  return { kind: 'manifest', repository, digest, mediaType, sizeBytes: bytes.byteLength } as const
 }
 
 async function find(manifests: ManifestStore, route: ManifestRoute): Promise<Digest | undefined> {

@@ -10,8 +10,8 @@ interface SendFileDependencies {
 
 /**
  * Sends bytes of a file as the reply's body, in large pieces, each once the one before is on its way; the read of the
- * next one overlaps. Resolves when all is sent or the client has left; a file that fails half-way cuts the connection,
- * which is all that can still be told.
+ * next one overlaps. Resolves to whether all is sent: the client may have left; a file that fails half-way cuts the
+ * connection, which is all that can still be told.
  * @param range undefined for no bytes
  */
 export async function sendFile(
@@ -19,20 +19,22 @@ export async function sendFile(
   file: StoredFile,
   range: ByteRange | undefined,
   { sent, log }: SendFileDependencies,
-): Promise<void> {
+): Promise<boolean> {
   reply.hijack()
   const response = reply.raw
   response.writeHead(reply.statusCode, reply.getHeaders() as Record<string, string>)
   try {
     if (range !== undefined) {
       for await (const chunk of file.chunks(range)) {
-        if (!(await writeBody(response, chunk))) return
+        if (!(await writeBody(response, chunk))) return false
         sent(chunk.byteLength)
       }
     }
     response.end()
+    return true
   } catch (error) {
     log.error({ error: errorChain(error) }, 'a blob could not be read to its end')
     response.destroy()
+    return false
   }
 }

@@ -8,32 +8,40 @@ import {
 } from '@shoal/core'
 import type { FastifyReply } from 'fastify'
 import { RegistryError } from '../errors.ts'
+import type { Events, Happening } from '../events.ts'
 import type { RegistryMetrics } from '../metrics.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import type { UploadChunk, UploadStore } from '../storage/uploads.ts'
+import { BLOB } from './blobs.ts'
 import { bodyOf, contentLengthOf, type Exchange, type Handler, type Handlers, headerOf } from './exchange.ts'
 
 interface UploadRouteDependencies {
   readonly blobs: BlobStore
   readonly uploads: UploadStore
   readonly metrics: RegistryMetrics
+  readonly events: Events
+}
+
+interface Mounted {
+  readonly digest: Digest
+  readonly from: string
 }
 
 const ALGORITHMS: readonly string[] = ['sha256', 'sha512'] satisfies DigestAlgorithm[]
 
 /** `/v2/<name>/blobs/uploads/`: where a push of a blob begins. */
-export function uploadsRoutes({ blobs, uploads, metrics }: UploadRouteDependencies): Handlers<'uploads'> {
+export function uploadsRoutes({ blobs, uploads, metrics, events }: UploadRouteDependencies): Handlers<'uploads'> {
   /**
    * Mounting needs `from`, as in Distribution: a blob taken from whichever repository holds it could be read by
    * somebody who may not pull from that one.
    */
-  const mount = async ({ query }: Exchange, repository: string): Promise<Digest | undefined> => {
+  const mount = async ({ query }: Exchange, repository: string): Promise<Mounted | undefined> => {
     const text = query.get('mount')
     if (text === null) return undefined
     const digest = parseDigest(text)
     const from = query.get('from')
     if (from === null || !isRepositoryName(from)) return undefined
-    return (await blobs.mount(digest, from, repository)) ? digest : undefined
+    return (await blobs.mount(digest, from, repository)) ? { digest, from } : undefined
   }
   return {
     POST: async (exchange, { repository }) => {
@@ -41,7 +49,16 @@ export function uploadsRoutes({ blobs, uploads, metrics }: UploadRouteDependenci
       const mounted = await mount(exchange, repository)
       if (mounted !== undefined) {
         metrics.uploads.inc({ outcome: 'mounted' })
-        return created(reply, repository, mounted)
+        const { digest, from } = mounted
+        const sizeBytes = await blobs.sizeOf(repository, digest)
+        // Gone again already when somebody deleted it meanwhile.
+        const happening = {
+          ...pushed(repository, digest, sizeBytes ?? 0),
+          action: 'mount',
+          fromRepository: from,
+        } as const
+        await events.tell(exchange, happening)
+        return created(reply, repository, digest)
       }
       const text = query.get('digest')
       // Some clients name the digest and send the bytes later, to the session.
@@ -53,21 +70,23 @@ export function uploadsRoutes({ blobs, uploads, metrics }: UploadRouteDependenci
       const digest = parseDigest(text)
       const id = await uploads.start(repository, digest.algorithm)
       metrics.uploads.inc({ outcome: 'started' })
+      let sizeBytes: number
       try {
-        await uploads.commit(repository, id, digest, { body: bodyOf(exchange) })
+        sizeBytes = await uploads.commit(repository, id, digest, { body: bodyOf(exchange) })
       } catch (error) {
         // The client does not know the session, so nobody can carry on with it.
         await uploads.cancel(repository, id).catch(() => {})
         throw error
       }
       metrics.uploads.inc({ outcome: 'committed' })
+      await events.tell(exchange, pushed(repository, digest, sizeBytes))
       return created(reply, repository, digest)
     },
   }
 }
 
 /** `/v2/<name>/blobs/uploads/<id>`: one push of a blob. */
-export function uploadRoutes({ uploads, metrics }: UploadRouteDependencies): Handlers<'upload'> {
+export function uploadRoutes({ uploads, metrics, events }: UploadRouteDependencies): Handlers<'upload'> {
   const status: Handler<'upload'> = async ({ reply }, { repository, id }) =>
     standing(reply.code(204), repository, id, await uploads.offset(repository, id))
   return {
@@ -85,8 +104,9 @@ export function uploadRoutes({ uploads, metrics }: UploadRouteDependencies): Han
       }
       const digest = parseDigest(text)
       const chunk = chunkOf(exchange)
-      await told(repository, id, () => uploads.commit(repository, id, digest, chunk))
+      const sizeBytes = await told(repository, id, () => uploads.commit(repository, id, digest, chunk))
       metrics.uploads.inc({ outcome: 'committed' })
+      await events.tell(exchange, pushed(repository, digest, sizeBytes))
       return created(exchange.reply, repository, digest)
     },
     DELETE: async ({ reply }, { repository, id }) => {
@@ -95,6 +115,10 @@ export function uploadRoutes({ uploads, metrics }: UploadRouteDependencies): Han
       return reply.code(204).send()
     },
   }
+}
+
+function pushed(repository: string, digest: Digest, sizeBytes: number): Happening {
+  return { action: 'push', kind: 'blob', repository, digest: formatDigest(digest), mediaType: BLOB, sizeBytes }
 }
 
 /** The request's body as a chunk; undefined when it has none. Throws RegistryError `RANGE_INVALID` or `SIZE_INVALID`. */

@@ -1,0 +1,71 @@
+import type { Exchange } from './routes/exchange.ts'
+
+/** What can happen to content. Names as in Distribution's notifications. */
+type Action = 'pull' | 'push' | 'mount' | 'delete'
+
+/**
+ * Something that was done to a blob or a manifest of a repository. A pull is one answer that went out to its end, be it of a
+ * part of a blob; HEAD and 304 are none.
+ */
+export interface Happening {
+  readonly action: Action
+  readonly kind: 'blob' | 'manifest'
+  readonly repository: string
+  /** Undefined when a tag was deleted. */
+  readonly digest?: string
+  /** The tag that a manifest was pushed, pulled or deleted by. */
+  readonly tag?: string
+  /** Undefined for what was deleted. */
+  readonly mediaType?: string
+  /** Bytes of the whole content; undefined for what was deleted. */
+  readonly sizeBytes?: number
+  /** Where a blob was mounted from. */
+  readonly fromRepository?: string
+}
+
+/** The request that something was done by. All that the client chose is bounded by the HTTP server's header limit. */
+interface Requester {
+  readonly id: string
+  /** `address:port` of the connection: what a forwarded-for header claims anybody can write. */
+  readonly address: string
+  /** The `Host` that the client asked for; empty when it named none. */
+  readonly host: string
+  readonly method: string
+  readonly userAgent: string
+}
+
+export interface RegistryEvent extends Happening {
+  /** Milliseconds since 1970. */
+  readonly atMs: number
+  readonly request: Requester
+}
+
+/** Takes an event in; when the promise resolves it is as durable as the listener promises. Must not reject. */
+type EventListener = (event: RegistryEvent) => Promise<void>
+
+/** Told by the routes of what they have done, once it is done; tells those who listen. */
+export class Events {
+  readonly #listeners: readonly EventListener[]
+
+  constructor(listeners: readonly EventListener[]) {
+    this.#listeners = listeners
+  }
+
+  /** Resolves when all listeners have taken the event in. */
+  async tell({ request }: Exchange, happening: Happening): Promise<void> {
+    if (this.#listeners.length === 0) return
+    const { remoteAddress = '', remotePort = 0 } = request.socket
+    const event: RegistryEvent = {
+      ...happening,
+      atMs: Date.now(),
+      request: {
+        id: request.id,
+        address: `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`,
+        host: request.headers.host ?? '',
+        method: request.method,
+        userAgent: request.headers['user-agent'] ?? '',
+      },
+    }
+    await Promise.all(this.#listeners.map((listen) => listen(event)))
+  }
+}
