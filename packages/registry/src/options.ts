@@ -1,5 +1,6 @@
 import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
+import { notificationOptions } from './notifications/options.ts'
 
 /** Options of the registry. */
 export const registryOptions = Type.Object(
@@ -28,6 +29,7 @@ export const registryOptions = Type.Object(
       },
       { additionalProperties: false, default: {} },
     ),
+    notifications: notificationOptions,
   },
   { additionalProperties: false },
 )

@@ -1,7 +1,11 @@
 import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
 import { AdminServer, createMetricsRegistry, type Service } from '@shoal/core/service'
+import type { Registry } from 'prom-client'
 import { Events } from './events.ts'
 import { createRegistryMetrics } from './metrics.ts'
+import { addNotificationRoutes } from './notifications/admin.ts'
+import { createNotificationMetrics } from './notifications/metrics.ts'
+import { Notifications } from './notifications/notifications.ts'
 import type { RegistryOptions } from './options.ts'
 import { UploadPurge } from './purge.ts'
 import { Referrers } from './referrers.ts'
@@ -27,9 +31,10 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
   const manifests = new ManifestStore(driver)
   const uploads = new UploadStore(driver, blobs, { received: (bytes) => metrics.uploadBytesReceived.inc(bytes) })
   const turns = new Turns()
-  const events = new Events([])
+  const notifications = createNotifications(options, { registry, log, port: () => server.port })
+  const events = new Events(notifications === undefined ? [] : [(event) => notifications.take(event)])
   const mayDelete = options.delete.enabled
-  const server = new RegistryServer(options, {
+  const server: RegistryServer = new RegistryServer(options, {
     routes: {
       base: baseRoutes,
       catalog: catalogRoutes(driver),
@@ -48,11 +53,20 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
     {
       metrics: registry,
       notReady: () => (server.port === 0 ? 'the registry does not listen yet, or no more' : undefined),
+      routes: (admin) => {
+        if (notifications !== undefined) addNotificationRoutes(admin, notifications)
+      },
     },
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const lifecycle = new Lifecycle([dataFolder, admin, server, purge])
+  const lifecycle = new Lifecycle([
+    dataFolder,
+    ...(notifications === undefined ? [] : [notifications]),
+    admin,
+    server,
+    purge,
+  ])
   return {
     start: () => lifecycle.start(),
     stop: () => lifecycle.stop(),
@@ -61,6 +75,15 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
       metrics: httpUrl(options.metrics.host, admin.port),
     }),
   }
+}
+
+/** Undefined when nobody is to be told. */
+function createNotifications(
+  { dataDir, notifications: { endpoints } }: RegistryOptions,
+  { registry, log, port }: { readonly registry: Registry; readonly log: Logger; readonly port: () => number },
+): Notifications | undefined {
+  if (Object.keys(endpoints).length === 0) return undefined
+  return new Notifications({ dataDir, endpoints }, { port, metrics: createNotificationMetrics(registry), log })
 }
 
 function httpUrl(host: string, port: number): string {

@@ -23,7 +23,8 @@ type Record_ = Record<string, unknown>
 
 /**
  * Lays `layers` over the schema's defaults and checks the result. Unknown keys are refused with the nearest known
- * key named. Throws CoreError `CONFIG_INVALID` whose message names the source, the key and what was expected.
+ * key named. Throws CoreError `CONFIG_INVALID` whose message names the source, the key, what was expected, and what was
+ * found unless the schema says `writeOnly`.
  */
 export function resolveConfig<S extends TObject>(schema: S, layers: readonly ConfigLayer[]): LoadedConfig<Static<S>> {
   const sources = new Map<string, string>()
@@ -34,15 +35,18 @@ export function resolveConfig<S extends TObject>(schema: S, layers: readonly Con
     refuseUnknownKeys(schema, layer.values, layer.source, '')
     values = merge(values, layer.values, '', (path) => sources.set(path, layer.source))
   }
-  const filled = Value.Default(schema, values) as unknown
+  const filled = withDefaults(schema, values)
   for (const path of leaves(filled, '')) if (!sources.has(path)) sources.set(path, 'default')
   const [error] = Value.Errors(schema, filled)
   if (error !== undefined) {
     const path = error.instancePath.slice(1).replaceAll('/', '.')
-    const found = JSON.stringify(Value.Pointer.Get(filled, error.instancePath))
+    const value = Value.Pointer.Get(filled, error.instancePath)
+    // A mapping says nothing that its keys do not, and may hold secrets.
+    const found =
+      isRecord(value) || isSecret(schema, error.instancePath.slice(1).split('/')) ? undefined : JSON.stringify(value)
     const source = sourceOf(path, sources)
     const isListWanted = error.keyword === 'type' && error.params.type === 'array'
-    const hint = isListWanted ? `: write a list, such as ${path}: [${found?.slice(0, 80)}]` : ''
+    const hint = isListWanted ? `: write a list, such as ${path}: [${found?.slice(0, 80) ?? '…'}]` : ''
     throw invalid(
       source,
       `${path === '' ? 'the whole' : path} ${error.message}${found === undefined ? '' : ` (found ${found.slice(0, 80)})`}${hint}`,
@@ -97,6 +101,27 @@ export function settingLayer(schema: TObject, setting: string): ConfigLayer {
   let at: TSchema | undefined = schema
   for (const key of path) at = propertiesOf(at)?.[key] ?? patternOf(at)
   return { source: `--set ${path.join('.')}`, values: nest(path, scalar(setting.slice(equals + 1), at)) }
+}
+
+/** `Value.Default`, in the entries of records too, which it leaves as they are. */
+function withDefaults(schema: TSchema, values: unknown): unknown {
+  const filled: unknown = Value.Default(schema, values)
+  if (!isRecord(filled)) return filled
+  const fill = ([key, value]: [string, unknown]) => {
+    const below = propertiesOf(schema)?.[key] ?? patternOf(schema)
+    return [key, below === undefined ? value : withDefaults(below, value)]
+  }
+  return Object.fromEntries(Object.entries(filled).map(fill))
+}
+
+/** Whether the option at `path`, or one that it belongs to, is `writeOnly`. Source: JSON Schema 2020-12, Validation §9.4. */
+function isSecret(schema: TSchema, path: readonly string[]): boolean {
+  let at: TSchema | undefined = schema
+  for (const key of path) {
+    at = propertiesOf(at)?.[key] ?? patternOf(at)
+    if ((at as { writeOnly?: boolean } | undefined)?.writeOnly === true) return true
+  }
+  return false
 }
 
 function refuseUnknownKeys(schema: TSchema, values: Record_, source: string, prefix: string): void {

@@ -1,10 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import { once } from 'node:events'
 import { readdir, readFile, rm } from 'node:fs/promises'
 import { request } from 'node:http'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
-import { fileURLToPath } from 'node:url'
 import { digestOf, isDigest, parseDigest } from '@shoal/core'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { FilesystemDriver } from '../../src/storage/filesystem.ts'
@@ -19,33 +15,17 @@ import {
   startRegistry,
   temporaryFolder,
 } from '../running-registry.ts'
+import { RegistryChild } from './registry-child.ts'
 
-const CHILD = fileURLToPath(new URL('./child.ts', import.meta.url))
 let dataDir: string
-let child: ChildProcess | undefined
+const child = new RegistryChild()
 beforeEach(async () => {
   dataDir = await temporaryFolder()
 })
 afterEach(async () => {
-  await kill()
+  await child.kill()
   await rm(dataDir, { recursive: true })
 })
-
-async function startChild(): Promise<string> {
-  child = spawn(process.execPath, [CHILD, dataDir], { stdio: ['ignore', 'pipe', 'inherit'] })
-  if (child.stdout === null) throw new Error('no standard output')
-  const [line] = (await once(createInterface(child.stdout), 'line')) as [string]
-  return line
-}
-
-async function kill(): Promise<void> {
-  const victim = child
-  child = undefined
-  if (victim === undefined || victim.exitCode !== null || victim.signalCode !== null) return
-  const gone = once(victim, 'exit')
-  victim.kill('SIGKILL')
-  await gone
-}
 
 /** Every final name holds what it says: blobs their digest, links a digest whose blob is there. */
 async function expectSound(): Promise<void> {
@@ -69,12 +49,12 @@ async function expectSound(): Promise<void> {
 it('killed in the middle of an upload, it goes on where it was', async () => {
   const bytes = content('killed upload', 8 * 1024 * 1024)
   const half = bytes.length / 2
-  const upload = await beginUpload(await startChild(), 'app')
+  const upload = await beginUpload(await child.start(dataDir), 'app')
   const patch = request(upload, { method: 'PATCH' })
   patch.on('error', () => {})
   patch.write(bytes.subarray(0, half))
   await expect.poll(async () => Number((await ask(upload)).headers.get('range')?.slice(2))).toBeGreaterThan(half / 2)
-  await kill()
+  await child.kill()
   patch.destroy()
   await expectSound()
   expect(await readdir(join(dataDir, 'docker/registry/v2'))).toEqual(['repositories'])
@@ -96,7 +76,7 @@ it('killed in the middle of an upload, it goes on where it was', async () => {
 it('killed at any moment of many pushes, it keeps all that it confirmed and shows nothing half-written', async () => {
   const confirmed = new Map<string, Buffer>()
   for (const [round, killAfter] of [1, 3, 5].entries()) {
-    const url = await startChild()
+    const url = await child.start(dataDir)
     let images = 0
     const pushMany = async (worker: number) => {
       for (let i = 0; ; i++) {
@@ -104,7 +84,7 @@ it('killed at any moment of many pushes, it keeps all that it confirmed and show
         const { answer, bytes } = await pushManifest(url, 'app', tag, await pushImageBlobs(url, 'app', tag))
         if (answer.status !== 201) throw new Error(`answered ${answer.status}`)
         confirmed.set(tag, bytes)
-        if (++images === killAfter) await kill()
+        if (++images === killAfter) await child.kill()
       }
     }
     const ends = await Promise.allSettled([0, 1, 2].map(pushMany))

@@ -1,47 +1,14 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
-import { rm, writeFile } from 'node:fs/promises'
-import { join } from 'node:path'
-import { createInterface } from 'node:readline'
+import { rm } from 'node:fs/promises'
 import { MEDIA_TYPES } from '@shoal/core'
 import { afterEach, expect, it } from 'vitest'
 import { ask, descriptor, pushImageBlobs, pushManifest, startRegistry, temporaryFolder } from '../running-registry.ts'
+import { startDistribution } from './distribution.ts'
 import { requireTool } from './tool.ts'
 
 const cleanups: (() => Promise<unknown>)[] = []
 afterEach(async () => {
   for (const cleanup of cleanups.splice(0).reverse()) await cleanup()
 })
-
-/** Distribution on `dataDir`; resolves to its URL once it listens. */
-async function startDistribution(program: string, dataDir: string): Promise<{ url: string; stop(): Promise<void> }> {
-  const config = join(dataDir, 'config.yml')
-  await writeFile(
-    config,
-    `version: 0.1
-log: { level: info }
-storage: { filesystem: { rootdirectory: ${dataDir} }, delete: { enabled: true } }
-http: { addr: "127.0.0.1:0" }
-`,
-  )
-  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] })
-  const gone = once(child, 'exit')
-  const stop = async () => {
-    child.kill('SIGKILL')
-    await gone
-  }
-  cleanups.push(stop)
-  const seen: string[] = []
-  for await (const line of createInterface(child.stderr)) {
-    seen.push(line)
-    const address = /listening on ([0-9.]+:[0-9]+)/.exec(line)?.[1]
-    if (address !== undefined) {
-      child.stderr.resume()
-      return { url: `http://${address}`, stop }
-    }
-  }
-  throw new Error(`docker-registry did not start: ${seen.join('\n')}`)
-}
 
 async function folder(): Promise<string> {
   const path = await temporaryFolder()
@@ -121,6 +88,7 @@ it('a data folder that docker-registry wrote is served by ours', async (context)
   const program = requireTool('docker-registry', context)
   const dataDir = await folder()
   const theirs = await startDistribution(program, dataDir)
+  cleanups.push(theirs.stop)
   const pushed = await pushAll(theirs.url)
   await theirs.stop()
   const ours = await startRegistry({ dataDir })
@@ -141,6 +109,7 @@ it('a data folder that ours wrote is served by docker-registry, which can delete
   const pushed = await pushAll(ours.url)
   await ours.stop()
   const theirs = await startDistribution(program, dataDir)
+  cleanups.push(theirs.stop)
   expect(
     await seeAll(
       theirs.url,

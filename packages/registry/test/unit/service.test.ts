@@ -38,6 +38,7 @@ describe('options', () => {
       log: { level: 'info' },
       delete: { enabled: true },
       uploads: { expireAfterHours: 168 },
+      notifications: { endpoints: {} },
     })
   })
 

@@ -7,9 +7,18 @@ const schema = Type.Object(
     log: logOptions,
     admin: adminOptions(7401),
     dataDir: Type.String({ default: '/var/lib/shoal' }),
-    origins: Type.Record(Type.String(), Type.Object({ url: Type.String() }, { additionalProperties: false }), {
-      default: {},
-    }),
+    origins: Type.Record(
+      Type.String(),
+      Type.Object(
+        {
+          url: Type.String(),
+          retries: Type.Integer({ default: 3 }),
+          key: Type.String({ default: '', writeOnly: true }),
+        },
+        { additionalProperties: false },
+      ),
+      { default: {} },
+    ),
     names: Type.Array(Type.String(), { default: [] }),
   },
   { additionalProperties: false },
@@ -29,6 +38,24 @@ describe('config', () => {
     })
     expect(sources.get('admin.port')).toBe('test.yaml')
     expect(sources.get('admin.host')).toBe('default')
+  })
+
+  it('fills defaults in the entries of records', () => {
+    const { values } = from({ origins: { a: { url: 'x' }, b: { url: 'y', retries: 1 } } })
+    expect(values.origins).toEqual({ a: { url: 'x', retries: 3, key: '' }, b: { url: 'y', retries: 1, key: '' } })
+  })
+
+  it('shows nothing of what is writeOnly, nor of a mapping that may hold such', () => {
+    const messageOf = (origin: object) => {
+      try {
+        from({ origins: { 'a.b': origin } })
+      } catch (error) {
+        return (error as Error).message
+      }
+      return ''
+    }
+    expect(messageOf({ url: 'x', key: ['hidden'] })).toBe('test.yaml: origins.a.b.key must be string')
+    expect(messageOf({ key: 'hidden' })).toBe('config: origins.a.b must have required properties url')
   })
 
   it.each([
