@@ -25,6 +25,7 @@ export type CoreErrorCode =
   | 'NAME_INVALID'
   | 'REFERENCE_INVALID'
   | 'MANIFEST_INVALID'
+  | 'EVENTS_INVALID'
 
 /** Errors of `@shoal/core`. */
 export class CoreError extends ShoalError<CoreErrorCode> {}
