@@ -1,3 +1,4 @@
+import type { FastifyRequest } from 'fastify'
 import type { Exchange } from './routes/exchange.ts'
 
 /** What can happen to content. Names as in Distribution's notifications. */
@@ -24,7 +25,7 @@ export interface Happening {
 }
 
 /** The request that something was done by. All that the client chose is bounded by the HTTP server's header limit. */
-interface Requester {
+export interface Requester {
   readonly id: string
   /** `address:port` of the connection: what a forwarded-for header claims anybody can write. */
   readonly address: string
@@ -41,7 +42,7 @@ export interface RegistryEvent extends Happening {
 }
 
 /** Takes an event in; when the promise resolves it is as durable as the listener promises. Must not reject. */
-type EventListener = (event: RegistryEvent) => Promise<void>
+export type EventListener = (event: RegistryEvent) => Promise<void>
 
 /** Told by the routes of what they have done, once it is done; tells those who listen. */
 export class Events {
@@ -54,18 +55,18 @@ export class Events {
   /** Resolves when all listeners have taken the event in. */
   async tell({ request }: Exchange, happening: Happening): Promise<void> {
     if (this.#listeners.length === 0) return
-    const { remoteAddress = '', remotePort = 0 } = request.socket
-    const event: RegistryEvent = {
-      ...happening,
-      atMs: Date.now(),
-      request: {
-        id: request.id,
-        address: `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`,
-        host: request.headers.host ?? '',
-        method: request.method,
-        userAgent: request.headers['user-agent'] ?? '',
-      },
-    }
+    const event: RegistryEvent = { ...happening, atMs: Date.now(), request: requesterOf(request) }
     await Promise.all(this.#listeners.map((listen) => listen(event)))
+  }
+}
+
+export function requesterOf(request: FastifyRequest): Requester {
+  const { remoteAddress = '', remotePort = 0 } = request.socket
+  return {
+    id: request.id,
+    address: `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`,
+    host: request.headers.host ?? '',
+    method: request.method,
+    userAgent: request.headers['user-agent'] ?? '',
   }
 }

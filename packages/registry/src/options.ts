@@ -1,5 +1,6 @@
 import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
+import { auditOptions } from './audit/options.ts'
 import { notificationOptions } from './notifications/options.ts'
 
 /** Options of the registry. */
@@ -30,6 +31,7 @@ export const registryOptions = Type.Object(
       { additionalProperties: false, default: {} },
     ),
     notifications: notificationOptions,
+    audit: auditOptions,
   },
   { additionalProperties: false },
 )

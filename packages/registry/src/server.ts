@@ -2,7 +2,9 @@ import { randomUUID } from 'node:crypto'
 import type { Server } from 'node:http'
 import { errorChain, type Logger, listen, ociErrorBody, type Startable } from '@shoal/core'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { Refusal } from './audit/line.ts'
 import { RegistryError, toRegistryError } from './errors.ts'
+import { requesterOf } from './events.ts'
 import type { RegistryMetrics } from './metrics.ts'
 import type { Exchange, Handler, Handlers, Method } from './routes/exchange.ts'
 import { parsePath, type RouteKind } from './routes/path.ts'
@@ -14,6 +16,8 @@ interface RegistryServerDependencies {
   readonly routes: RouteTable
   readonly metrics: RegistryMetrics
   readonly log: Logger
+  /** Told of each request that was answered with an error. */
+  readonly refused?: (refusal: Refusal) => void
 }
 
 const METHODS: Method[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
@@ -119,8 +123,10 @@ export class RegistryServer implements Startable {
   }
 
   #answerError(thrown: unknown, request: FastifyRequest, reply: FastifyReply): void {
-    const { log } = this.#dependencies
+    const { log, refused } = this.#dependencies
     const error = toRegistryError(thrown)
+    const [path = ''] = (request.raw.url ?? '').split('?')
+    refused?.({ request: requesterOf(request), path, status: error.status, code: error.code })
     const fields = { id: request.id, method: request.method, url: request.raw.url?.slice(0, 512), code: error.code }
     if (error.status < 500) log.debug(fields, 'a request was refused')
     else if (reply.raw.destroyed) log.debug(fields, 'a client left before its request was done')

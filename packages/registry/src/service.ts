@@ -1,7 +1,9 @@
 import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
 import { AdminServer, createMetricsRegistry, type Service } from '@shoal/core/service'
 import type { Registry } from 'prom-client'
-import { Events } from './events.ts'
+import { AuditLog } from './audit/audit-log.ts'
+import { doneLine, type Refusal, refusedLine } from './audit/line.ts'
+import { type EventListener, Events } from './events.ts'
 import { createRegistryMetrics } from './metrics.ts'
 import { addNotificationRoutes } from './notifications/admin.ts'
 import { createNotificationMetrics } from './notifications/metrics.ts'
@@ -32,7 +34,17 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
   const uploads = new UploadStore(driver, blobs, { received: (bytes) => metrics.uploadBytesReceived.inc(bytes) })
   const turns = new Turns()
   const notifications = createNotifications(options, { registry, log, port: () => server.port })
-  const events = new Events(notifications === undefined ? [] : [(event) => notifications.take(event)])
+  const audit = options.audit.enabled
+    ? new AuditLog(options.audit, { lines: metrics.auditLines, log, now: Date.now })
+    : undefined
+  const listeners: EventListener[] = []
+  if (notifications !== undefined) listeners.push((event) => notifications.take(event))
+  if (audit !== undefined) listeners.push(async (event) => audit.add(doneLine(event)))
+  const refused = (refusal: Refusal) => {
+    const line = refusedLine(refusal, Date.now())
+    if (line !== undefined) audit?.add(line)
+  }
+  const events = new Events(listeners)
   const mayDelete = options.delete.enabled
   const server: RegistryServer = new RegistryServer(options, {
     routes: {
@@ -47,6 +59,7 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
     },
     metrics,
     log,
+    ...(audit === undefined ? {} : { refused }),
   })
   const admin = new AdminServer(
     { name: 'registry metrics', ...options.metrics },
@@ -60,13 +73,8 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const lifecycle = new Lifecycle([
-    dataFolder,
-    ...(notifications === undefined ? [] : [notifications]),
-    admin,
-    server,
-    purge,
-  ])
+  const listening = [notifications, audit].filter((each) => each !== undefined)
+  const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, purge])
   return {
     start: () => lifecycle.start(),
     stop: () => lifecycle.stop(),

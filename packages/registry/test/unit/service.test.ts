@@ -39,6 +39,7 @@ describe('options', () => {
       delete: { enabled: true },
       uploads: { expireAfterHours: 168 },
       notifications: { endpoints: {} },
+      audit: { enabled: false, folder: './data/registry-audit', maxFileBytes: 134_217_728, keepDays: 90 },
     })
   })
 
