@@ -5,6 +5,7 @@ import {
   resolveConfig,
   type ServiceDefinition,
   settingLayer,
+  withoutSecrets,
 } from '@shoal/core/service'
 import { stringify } from 'yaml'
 
@@ -60,9 +61,12 @@ export async function loadServiceConfig(
   return resolveConfig(schema, layers)
 }
 
-/** The options in force as YAML, each line with where its value came from. */
-export function describeConfig({ values, sources }: LoadedConfig<Record<string, unknown>>): string {
-  const lines = stringify(values, { lineWidth: 0 }).trimEnd().split('\n')
+/** The options in force as YAML, each line with where its value came from; secrets are hidden. */
+export function describeConfig(
+  { schema }: ServiceDefinition,
+  { values, sources }: LoadedConfig<Record<string, unknown>>,
+): string {
+  const lines = stringify(withoutSecrets(schema, values), { lineWidth: 0 }).trimEnd().split('\n')
   const path: { indent: number; key: string }[] = []
   const described = lines.map((line) => {
     const match = /^( *)("?)([^\s"#-][^"]*?)\2:(?: |$)/.exec(line)

@@ -93,7 +93,7 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
   ).action(async (name: string, flags: ConfigFlags) => {
     const definition = await SERVICES.find((known) => known.name === name)?.load()
     if (definition !== undefined) {
-      stdout.write(describeConfig(await loadServiceConfig(definition, { ...flags, environment })))
+      stdout.write(describeConfig(definition, await loadServiceConfig(definition, { ...flags, environment })))
     }
   })
   config

@@ -27,6 +27,17 @@ describe('shoal config', () => {
     expect(printed).toContain('schedulers: # default\n  - 127.0.0.1:7400\n')
   })
 
+  it('hides what may be secret, and says where it came from', async () => {
+    const endpoint = 'notifications.endpoints.ci'
+    const url = ['--set', `${endpoint}.url=https://user:s3cret@example.com/`]
+    const headers = ['--set', `${endpoint}.headers.authorization=s3cret`]
+    const printed = await shoal('config', 'print', 'registry', ...url, ...headers)
+    expect(printed).not.toContain('s3cret')
+    expect(printed).toContain(`      url: (hidden) # --set ${endpoint}.url\n`)
+    expect(printed).toContain(`        authorization: (hidden) # --set ${endpoint}.headers.authorization\n`)
+    expect(printed).toContain('      timeoutMs: 1000 # default\n')
+  })
+
   it('has its reference in docs/configuration.md as it is', async () => {
     const docs = await readFile(join(import.meta.dirname, '../../../../docs/configuration.md'), 'utf8')
     const plain = (markdown: string) => markdown.replace(/ {2,}/g, ' ').replace(/-{3,}/g, '---')

@@ -124,6 +124,19 @@ function isSecret(schema: TSchema, path: readonly string[]): boolean {
   return false
 }
 
+/** `values` with `(hidden)` in place of each that the schema says is `writeOnly`: to be shown to people. */
+export function withoutSecrets(schema: TSchema, values: Readonly<Record_>): Record_ {
+  const hide = (value: unknown): unknown =>
+    isRecord(value) ? Object.fromEntries(Object.entries(value).map(([key, below]) => [key, hide(below)])) : '(hidden)'
+  const show = ([key, value]: [string, unknown]) => {
+    const below = propertiesOf(schema)?.[key] ?? patternOf(schema)
+    if (below === undefined) return [key, value]
+    if ((below as { writeOnly?: boolean }).writeOnly === true) return [key, hide(value)]
+    return [key, isRecord(value) ? withoutSecrets(below, value) : value]
+  }
+  return Object.fromEntries(Object.entries(values).map(show))
+}
+
 function refuseUnknownKeys(schema: TSchema, values: Record_, source: string, prefix: string): void {
   const properties = propertiesOf(schema)
   for (const [key, value] of Object.entries(values)) {
