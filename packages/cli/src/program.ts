@@ -56,7 +56,7 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     const command = withConfig(program.command(service.name).description(service.summary)).action(
       (flags: ConfigFlags) => service.load().then((definition) => runService(definition, { ...flags, environment })),
     )
-    if (service.name === 'registry') addVerify(command)
+    if (service.name === 'registry') addStorageCommands(command)
   }
 
   program
@@ -107,8 +107,8 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     })
   return program
 
-  function addVerify(registry: Command): void {
-    // Options after `verify` are its own.
+  function addStorageCommands(registry: Command): void {
+    // Options after the name of such a command are its own.
     registry.enablePositionalOptions()
     withConfig(registry.command('verify'))
       .description(
@@ -118,6 +118,14 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
       .action(async (flags: ConfigFlags & { json: boolean }) => {
         const { verifyRegistry } = await import('./verify.ts')
         await verifyRegistry({ ...flags, environment }, { stdout })
+      })
+    withConfig(registry.command('gc'))
+      .description('remove what no image needs from the storage of a registry that does not run, as its gc options say')
+      .option('--dry-run', 'only count what would be removed', false)
+      .option('--json', 'print one line of JSON', false)
+      .action(async (flags: ConfigFlags & { json: boolean; dryRun: boolean }) => {
+        const { collectGarbage } = await import('./gc.ts')
+        await collectGarbage({ ...flags, environment }, { stdout })
       })
   }
 }

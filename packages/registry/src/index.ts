@@ -2,6 +2,7 @@ import type { ServiceDefinition } from '@shoal/core/service'
 import { registryOptions } from './options.ts'
 import { createRegistryService } from './service.ts'
 
+export { type Collected, collectOffline } from './gc/offline.ts'
 export { FilesystemDriver } from './storage/filesystem.ts'
 export { type Finding, type Verified, verifyStorage } from './verify.ts'
 

@@ -1,6 +1,7 @@
 import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
 import { auditOptions } from './audit/options.ts'
+import { gcOptions } from './gc/options.ts'
 import { notificationOptions } from './notifications/options.ts'
 
 /** Options of the registry. */
@@ -30,6 +31,7 @@ export const registryOptions = Type.Object(
       },
       { additionalProperties: false, default: {} },
     ),
+    gc: gcOptions,
     notifications: notificationOptions,
     audit: auditOptions,
   },

@@ -4,6 +4,9 @@ import type { Registry } from 'prom-client'
 import { AuditLog } from './audit/audit-log.ts'
 import { doneLine, type Refusal, refusedLine } from './audit/line.ts'
 import { type EventListener, Events } from './events.ts'
+import { addGcRoutes } from './gc/admin.ts'
+import { GarbageCollector } from './gc/garbage-collector.ts'
+import { createGcMetrics } from './gc/metrics.ts'
 import { createRegistryMetrics } from './metrics.ts'
 import { addNotificationRoutes } from './notifications/admin.ts'
 import { createNotificationMetrics } from './notifications/metrics.ts'
@@ -19,6 +22,7 @@ import { catalogRoutes, tagRoutes } from './routes/tags.ts'
 import { uploadRoutes, uploadsRoutes } from './routes/uploads.ts'
 import { RegistryServer } from './server.ts'
 import { BlobStore } from './storage/blobs.ts'
+import { ContentUses } from './storage/content-uses.ts'
 import { FilesystemDriver } from './storage/filesystem.ts'
 import { ManifestStore } from './storage/manifests.ts'
 import { Turns } from './storage/turns.ts'
@@ -29,10 +33,13 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
   const registry = createMetricsRegistry()
   const metrics = createRegistryMetrics(registry)
   const driver = new FilesystemDriver(options.dataDir)
-  const blobs = new BlobStore(driver)
-  const manifests = new ManifestStore(driver)
+  const uses = new ContentUses()
+  const blobs = new BlobStore(driver, uses)
+  const manifests = new ManifestStore(driver, uses)
   const uploads = new UploadStore(driver, blobs, { received: (bytes) => metrics.uploadBytesReceived.inc(bytes) })
   const turns = new Turns()
+  const gcMetrics = createGcMetrics(registry)
+  const collector = new GarbageCollector(options.gc, { driver, uses, turns, metrics: gcMetrics, log })
   const notifications = createNotifications(options, { registry, log, port: () => server.port })
   const audit = options.audit.enabled
     ? new AuditLog(options.audit, { lines: metrics.auditLines, log, now: Date.now })
@@ -67,6 +74,7 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
       metrics: registry,
       notReady: () => (server.port === 0 ? 'the registry does not listen yet, or no more' : undefined),
       routes: (admin) => {
+        addGcRoutes(admin, collector)
         if (notifications !== undefined) addNotificationRoutes(admin, notifications)
       },
     },
@@ -74,7 +82,7 @@ export function createRegistryService(options: RegistryOptions, log: Logger): Se
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
   const listening = [notifications, audit].filter((each) => each !== undefined)
-  const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, purge])
+  const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, purge, collector])
   return {
     start: () => lifecycle.start(),
     stop: () => lifecycle.stop(),

@@ -8,13 +8,13 @@ import {
   type Manifest,
   parseDigest,
   parseManifest,
-  tryParseDigest,
 } from '@shoal/core'
 import { BlobStore } from './storage/blobs.ts'
-import { repositories } from './storage/catalog.ts'
+import { repositories, storedContents } from './storage/catalog.ts'
+import { ContentUses } from './storage/content-uses.ts'
 import type { StorageDriver } from './storage/driver.ts'
 import { ManifestStore } from './storage/manifests.ts'
-import { BLOBS, blobPath } from './storage/paths.ts'
+import { blobPath } from './storage/paths.ts'
 
 const TAGS_AT_ONCE = 1000
 
@@ -68,9 +68,10 @@ class Verification {
   readonly #seen = { repositories: 0, tags: 0, manifests: 0, blobs: 0, bytes: 0 }
 
   constructor(driver: StorageDriver, options: VerifyOptions) {
+    const uses = new ContentUses()
     this.#driver = driver
-    this.#blobs = new BlobStore(driver)
-    this.#manifests = new ManifestStore(driver)
+    this.#blobs = new BlobStore(driver, uses)
+    this.#manifests = new ManifestStore(driver, uses)
     this.#options = options
   }
 
@@ -80,7 +81,7 @@ class Verification {
       for (const digest of await this.#manifests.revisions(repository)) await this.#verifyManifest(repository, digest)
       this.#count('repositories')
     }
-    for await (const digest of this.#storedBlobs()) await this.#verifyBlob(digest)
+    for await (const digest of storedContents(this.#driver)) await this.#verifyBlob(digest)
     return { ...this.#seen }
   }
 
@@ -147,17 +148,6 @@ class Verification {
     const found = await this.#blobs.sizeOf(repository, digest)
     if (found === undefined) return `it needs ${text}, which the repository does not hold`
     return found === size ? undefined : `it needs ${size} bytes of ${text}, which has ${found}`
-  }
-
-  async *#storedBlobs(): AsyncGenerator<Digest> {
-    for (const algorithm of await this.#driver.list(BLOBS)) {
-      for (const prefix of await this.#driver.list(`${BLOBS}/${algorithm}`)) {
-        for (const hex of await this.#driver.list(`${BLOBS}/${algorithm}/${prefix}`)) {
-          const digest = tryParseDigest(`${algorithm}:${hex}`)
-          if (digest !== undefined) yield digest
-        }
-      }
-    }
   }
 
   async #verifyBlob(digest: Digest): Promise<void> {

@@ -1,4 +1,5 @@
 import type { Digest } from '@shoal/core'
+import type { ContentUses } from './content-uses.ts'
 import type { StorageDriver, StoredFile } from './driver.ts'
 import { readLink, writeLink } from './links.ts'
 import { blobPath, layerLinkPath } from './paths.ts'
@@ -6,13 +7,20 @@ import { blobPath, layerLinkPath } from './paths.ts'
 /** The blobs of repositories. A repository holds a blob when its link and the blob itself exist. */
 export class BlobStore {
   readonly #driver: StorageDriver
+  readonly #uses: ContentUses
 
-  constructor(driver: StorageDriver) {
+  constructor(driver: StorageDriver, uses: ContentUses) {
     this.#driver = driver
+    this.#uses = uses
   }
 
-  /** Bytes of a blob; undefined when the repository does not hold it. */
+  /** Bytes of a blob; undefined when the repository does not hold it. To have asked for it is a use. */
   async sizeOf(repository: string, digest: Digest): Promise<number | undefined> {
+    this.#uses.note(digest)
+    return this.#sizeOf(repository, digest)
+  }
+
+  async #sizeOf(repository: string, digest: Digest): Promise<number | undefined> {
     const target = await readLink(this.#driver, layerLinkPath(repository, digest))
     if (target === undefined) return undefined
     const found = await this.#driver.stat(blobPath(target))
@@ -26,10 +34,26 @@ export class BlobStore {
   }
 
   /**
-   * Makes a blob visible in a repository.
+   * Makes a file, whose digest is proven and whose bytes are on disk, a blob of a repository.
+   * @param path where it is; it is gone afterwards, or stays when the store has the blob already
    * @param target the digest that the content is stored under: as in Distribution the sha256, whatever `digest` is
    */
-  async link(repository: string, digest: Digest, target: Digest): Promise<void> {
+  async adopt(
+    repository: string,
+    digest: Digest,
+    target: Digest,
+    { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
+  ): Promise<void> {
+    this.#uses.note(digest)
+    await this.#uses.link(target, async () => {
+      const stored = await this.#driver.stat(blobPath(target))
+      // A blob of another size is what a crash of another registry left: it is replaced.
+      if (stored?.sizeBytes !== sizeBytes) await this.#driver.move(path, blobPath(target))
+      await this.#link(repository, digest, target)
+    })
+  }
+
+  async #link(repository: string, digest: Digest, target: Digest): Promise<void> {
     await writeLink(this.#driver, layerLinkPath(repository, target), target)
     if (digest.algorithm !== target.algorithm) {
       await writeLink(this.#driver, layerLinkPath(repository, digest), target)
@@ -38,15 +62,20 @@ export class BlobStore {
 
   /** Makes a blob of `from` visible in `to`; false when `from` does not hold it. */
   async mount(digest: Digest, from: string, to: string): Promise<boolean> {
-    const target = await readLink(this.#driver, layerLinkPath(from, digest))
-    if (target === undefined || (await this.#driver.stat(blobPath(target))) === undefined) return false
-    await this.link(to, digest, target)
-    return true
+    this.#uses.note(digest)
+    const named = await readLink(this.#driver, layerLinkPath(from, digest))
+    if (named === undefined) return false
+    return this.#uses.link(named, async () => {
+      const target = await readLink(this.#driver, layerLinkPath(from, digest))
+      if (target === undefined || (await this.#driver.stat(blobPath(target))) === undefined) return false
+      await this.#link(to, digest, target)
+      return true
+    })
   }
 
   /** Makes a blob invisible in a repository; false when it was not visible. The content stays. */
   async unlink(repository: string, digest: Digest): Promise<boolean> {
-    if ((await this.sizeOf(repository, digest)) === undefined) return false
+    if ((await this.#sizeOf(repository, digest)) === undefined) return false
     await this.#driver.remove(layerLinkPath(repository, digest))
     return true
   }

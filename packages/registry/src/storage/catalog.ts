@@ -1,19 +1,39 @@
-import { isRepositoryName } from '@shoal/core'
+import { type Digest, isRepositoryName, tryParseDigest } from '@shoal/core'
 import type { StorageDriver } from './driver.ts'
-import { REPOSITORIES, repositoryPath } from './paths.ts'
+import { BLOBS, REPOSITORIES, repositoryPath } from './paths.ts'
 
 /** Names of a repository's folders for its own use; other folders are parts of longer names. */
 const INTERNAL = '_'
 
 /** Repositories that hold, or held, content: name by name, ordered part by part (`a`, `a/b`, `a-b`). */
 export function repositories(driver: StorageDriver, after?: string): AsyncGenerator<string> {
-  const holdsContent = (children: readonly string[]) => children.includes('_layers') || children.includes('_manifests')
   return walk(driver, '', after?.split('/'), holdsContent)
+}
+
+/** All folders that hold, or held, content; also those whose names no repository can have. */
+export function foldersWithContent(driver: StorageDriver): AsyncGenerator<string> {
+  return walk(driver, '', undefined, holdsContent, () => true)
 }
 
 /** Repositories that somebody uploads to, or did. */
 export function repositoriesWithUploads(driver: StorageDriver): AsyncGenerator<string> {
   return walk(driver, '', undefined, (children) => children.includes('_uploads'))
+}
+
+/** Digests of all that is stored, whoever holds it: of blobs and of manifests. */
+export async function* storedContents(driver: StorageDriver): AsyncGenerator<Digest> {
+  for (const algorithm of await driver.list(BLOBS)) {
+    for (const prefix of await driver.list(`${BLOBS}/${algorithm}`)) {
+      for (const hex of await driver.list(`${BLOBS}/${algorithm}/${prefix}`)) {
+        const digest = tryParseDigest(`${algorithm}:${hex}`)
+        if (digest !== undefined) yield digest
+      }
+    }
+  }
+}
+
+function holdsContent(children: readonly string[]): boolean {
+  return children.includes('_layers') || children.includes('_manifests')
 }
 
 /**
@@ -25,6 +45,7 @@ async function* walk(
   name: string,
   after: readonly string[] | undefined,
   isWanted: (children: readonly string[]) => boolean,
+  isName: (path: string) => boolean = isRepositoryName,
 ): AsyncGenerator<string> {
   const children = await driver.list(name === '' ? REPOSITORIES : repositoryPath(name))
   if (name !== '' && after === undefined && isWanted(children)) yield name
@@ -32,6 +53,6 @@ async function* walk(
   for (const child of children) {
     if (child.startsWith(INTERNAL) || (first !== undefined && child < first)) continue
     const path = name === '' ? child : `${name}/${child}`
-    if (isRepositoryName(path)) yield* walk(driver, path, child === first ? after?.slice(1) : undefined, isWanted)
+    if (isName(path)) yield* walk(driver, path, child === first ? after?.slice(1) : undefined, isWanted, isName)
   }
 }

@@ -13,3 +13,15 @@ export async function readLink(driver: StorageDriver, path: string): Promise<Dig
 export async function writeLink(driver: StorageDriver, path: string, target: Digest): Promise<void> {
   await driver.write(path, formatDigest(target))
 }
+
+/** The digests that folders, one for each algorithm, have names of; of each algorithm in ASCII order. */
+export async function listDigests(driver: StorageDriver, folder: (algorithm: string) => string): Promise<Digest[]> {
+  const digests: Digest[] = []
+  for (const algorithm of ['sha256', 'sha512']) {
+    for (const hex of await driver.list(folder(algorithm))) {
+      const digest = tryParseDigest(`${algorithm}:${hex}`)
+      if (digest !== undefined) digests.push(digest)
+    }
+  }
+  return digests
+}

@@ -6,11 +6,11 @@ import {
   MAX_MANIFEST_BYTES,
   type ManifestReference,
   parseDigest,
-  tryParseDigest,
 } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
+import type { ContentUses } from './content-uses.ts'
 import type { StorageDriver } from './driver.ts'
-import { readLink, writeLink } from './links.ts'
+import { listDigests, readLink, writeLink } from './links.ts'
 import {
   blobPath,
   repositoryPath,
@@ -28,9 +28,11 @@ const PARALLEL = 32
 /** The manifests and tags of repositories. Callers that change them hold the repository's turn (`turns.ts`). */
 export class ManifestStore {
   readonly #driver: StorageDriver
+  readonly #uses: ContentUses
 
-  constructor(driver: StorageDriver) {
+  constructor(driver: StorageDriver, uses: ContentUses) {
     this.#driver = driver
+    this.#uses = uses
   }
 
   /** Whether the repository has, or had, manifests. */
@@ -54,17 +56,23 @@ export class ManifestStore {
     return this.#isFile(tagCurrentPath(repository, tag))
   }
 
-  /** Whether the repository holds a manifest. */
+  /** Whether the repository holds a manifest. To have asked for it is a use. */
   async has(repository: string, digest: Digest): Promise<boolean> {
+    this.#uses.note(digest)
+    return this.#has(repository, digest)
+  }
+
+  async #has(repository: string, digest: Digest): Promise<boolean> {
     const target = await readLink(this.#driver, revisionLinkPath(repository, digest))
     return target !== undefined && (await this.#driver.stat(blobPath(target))) !== undefined
   }
 
   /**
-   * The exact bytes of a manifest; undefined when the repository does not hold it.
+   * The exact bytes of a manifest; undefined when the repository does not hold it. To have asked for it is a use.
    * @throws RegistryError `UNKNOWN` when what is stored is not what the digest says
    */
   async read(repository: string, digest: Digest): Promise<Uint8Array | undefined> {
+    this.#uses.note(digest)
     const target = await readLink(this.#driver, revisionLinkPath(repository, digest))
     if (target === undefined) return undefined
     const bytes = await this.#driver.read(blobPath(target), MAX_MANIFEST_BYTES)
@@ -77,12 +85,14 @@ export class ManifestStore {
   /** Stores a manifest and then makes it visible. `digest` is that of `bytes`. */
   async put(repository: string, digest: Digest, bytes: Uint8Array): Promise<void> {
     const path = blobPath(digest)
-    const stored = await this.#driver.stat(path)
-    const isIntact =
-      stored?.sizeBytes === bytes.byteLength &&
-      digestOf((await this.#driver.read(path, bytes.byteLength)) ?? '', digest.algorithm) === formatDigest(digest)
-    if (!isIntact) await this.#driver.write(path, bytes)
-    await writeLink(this.#driver, revisionLinkPath(repository, digest), digest)
+    await this.#uses.link(digest, async () => {
+      const stored = await this.#driver.stat(path)
+      const isIntact =
+        stored?.sizeBytes === bytes.byteLength &&
+        digestOf((await this.#driver.read(path, bytes.byteLength)) ?? '', digest.algorithm) === formatDigest(digest)
+      if (!isIntact) await this.#driver.write(path, bytes)
+      await writeLink(this.#driver, revisionLinkPath(repository, digest), digest)
+    })
   }
 
   /** Points a tag at a manifest that the repository holds. */
@@ -100,7 +110,7 @@ export class ManifestStore {
 
   /** Makes a manifest invisible, and the tags that point at it; false when it was not visible. */
   async remove(repository: string, digest: Digest): Promise<boolean> {
-    if (!(await this.has(repository, digest))) return false
+    if (!(await this.#has(repository, digest))) return false
     const text = formatDigest(digest)
     const pointing = await this.#keepIf(await this.#tagFolders(repository), async (tag) => {
       const target = await readLink(this.#driver, tagCurrentPath(repository, tag))
@@ -125,14 +135,7 @@ export class ManifestStore {
 
   /** Digests of the manifests that may be visible in the repository, in ASCII order; `has` tells. */
   async revisions(repository: string): Promise<Digest[]> {
-    const digests: Digest[] = []
-    for (const algorithm of ['sha256', 'sha512']) {
-      for (const hex of await this.#driver.list(revisionsPath(repository, algorithm))) {
-        const digest = tryParseDigest(`${algorithm}:${hex}`)
-        if (digest !== undefined) digests.push(digest)
-      }
-    }
-    return digests
+    return listDigests(this.#driver, (algorithm) => revisionsPath(repository, algorithm))
   }
 
   async #tagFolders(repository: string): Promise<string[]> {

@@ -19,9 +19,12 @@ export const BLOBS = `${ROOT}/blobs`
 /** The content of a blob or manifest. */
 export const blobPath = ({ algorithm, hex }: Digest): string => `${BLOBS}/${algorithm}/${hex.slice(0, 2)}/${hex}/data`
 
+/** Folder of a repository's blobs of one digest algorithm. */
+export const layersPath = (name: string, algorithm: string): string => `${repositoryPath(name)}/_layers/${algorithm}`
+
 /** The link that makes a blob visible in a repository. */
 export const layerLinkPath = (name: string, { algorithm, hex }: Digest): string =>
-  `${repositoryPath(name)}/_layers/${algorithm}/${hex}/link`
+  `${layersPath(name, algorithm)}/${hex}/link`
 
 const manifestsPath = (name: string): string => `${repositoryPath(name)}/_manifests`
 
@@ -42,9 +45,13 @@ export const tagPath = (name: string, tag: string): string => `${tagsPath(name)}
 /** The link to the manifest that a tag points at. */
 export const tagCurrentPath = (name: string, tag: string): string => `${tagPath(name, tag)}/current/link`
 
+/** Folder of the manifests of one digest algorithm that a tag points, or once pointed, at. */
+export const tagHistoryPath = (name: string, tag: string, algorithm: string): string =>
+  `${tagPath(name, tag)}/index/${algorithm}`
+
 /** The link that says that a tag points, or once pointed, at a manifest. */
 export const tagIndexPath = (name: string, tag: string, { algorithm, hex }: Digest): string =>
-  `${tagPath(name, tag)}/index/${algorithm}/${hex}/link`
+  `${tagHistoryPath(name, tag, algorithm)}/${hex}/link`
 
 /** Folder of a repository's unfinished uploads. */
 export const uploadsPath = (name: string): string => `${repositoryPath(name)}/_uploads`

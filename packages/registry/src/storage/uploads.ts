@@ -4,7 +4,7 @@ import { RegistryError } from '../errors.ts'
 import type { BlobStore } from './blobs.ts'
 import { repositoriesWithUploads } from './catalog.ts'
 import type { Appender, StorageDriver } from './driver.ts'
-import { blobPath, uploadDataPath, uploadPath, uploadStartedAtPath, uploadsPath } from './paths.ts'
+import { uploadDataPath, uploadPath, uploadStartedAtPath, uploadsPath } from './paths.ts'
 import { UploadHash } from './upload-hash.ts'
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -106,10 +106,7 @@ export class UploadStore {
       } finally {
         await appender.close()
       }
-      const stored = await this.#driver.stat(blobPath(target))
-      // A blob of another size is what a crash of another registry left: it is replaced.
-      if (stored?.sizeBytes !== appender.offset) await this.#driver.move(path, blobPath(target))
-      await this.#blobs.link(repository, digest, target)
+      await this.#blobs.adopt(repository, digest, target, { path, sizeBytes: appender.offset })
       await this.#forget(key)
       return appender.offset
     })

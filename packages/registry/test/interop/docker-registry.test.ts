@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { MEDIA_TYPES } from '@shoal/core'
 import { afterEach, expect, it } from 'vitest'
+import { collectOffline, FilesystemDriver } from '../../src/index.ts'
 import { ask, descriptor, pushImageBlobs, pushManifest, startRegistry, temporaryFolder } from '../running-registry.ts'
 import { startDistribution } from './distribution.ts'
 import { requireTool } from './tool.ts'
@@ -125,4 +126,27 @@ it('a data folder that ours wrote is served by docker-registry, which can delete
   cleanups.push(again.stop)
   expect((await ask(again.url + path)).status).toBe(404)
   expect((await ask(`${again.url}/v2/lib/app/manifests/oci`)).status).toBe(200)
+})
+
+it('what docker-registry wrote and deleted is collected by ours, after which it serves all that is left', async (context) => {
+  const program = requireTool('docker-registry', context)
+  const dataDir = await folder()
+  const theirs = await startDistribution(program, dataDir)
+  cleanups.push(theirs.stop)
+  const gone = await pushManifest(theirs.url, 'lib/gone', 'v1', await pushImageBlobs(theirs.url, 'lib/gone', 'gone'))
+  expect((await ask(`${theirs.url}/v2/lib/gone/manifests/${gone.digest}`, { method: 'DELETE' })).status).toBe(202)
+  const pushed = await pushAll(theirs.url)
+  await theirs.stop()
+  const options = { graceMs: 0, untagged: 'remove', isDryRun: false } as const
+  const collected = await collectOffline(new FilesystemDriver(dataDir), options)
+  // Of the deleted image its manifest, config and layer.
+  expect(collected).toMatchObject({ removedManifests: 0, removedLayers: 2, removedBlobs: 3, unreadable: [] })
+  const again = await startDistribution(program, dataDir)
+  cleanups.push(again.stop)
+  expect(
+    await seeAll(
+      again.url,
+      pushed.map(({ path }) => path),
+    ),
+  ).toEqual(pushed)
 })

@@ -14,6 +14,7 @@ import { catalogRoutes, tagRoutes } from '../../src/routes/tags.ts'
 import { uploadRoutes, uploadsRoutes } from '../../src/routes/uploads.ts'
 import { RegistryServer } from '../../src/server.ts'
 import { BlobStore } from '../../src/storage/blobs.ts'
+import { ContentUses } from '../../src/storage/content-uses.ts'
 import { FilesystemDriver } from '../../src/storage/filesystem.ts'
 import { ManifestStore } from '../../src/storage/manifests.ts'
 import { Turns } from '../../src/storage/turns.ts'
@@ -28,8 +29,8 @@ beforeEach(async () => {
   folder = await temporaryFolder()
   told = []
   const driver = new FilesystemDriver(folder)
-  const blobs = new BlobStore(driver)
-  const manifests = new ManifestStore(driver)
+  const blobs = new BlobStore(driver, new ContentUses())
+  const manifests = new ManifestStore(driver, new ContentUses())
   const uploads = new UploadStore(driver, blobs, { received: () => {} })
   const turns = new Turns()
   const metrics = createRegistryMetrics(createMetricsRegistry())

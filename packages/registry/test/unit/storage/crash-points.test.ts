@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { digestOf, isDigest, parseDigest } from '@shoal/core'
 import { expect, it } from 'vitest'
 import { BlobStore } from '../../../src/storage/blobs.ts'
+import { ContentUses } from '../../../src/storage/content-uses.ts'
 import type { Appender, StorageDriver } from '../../../src/storage/driver.ts'
 import { FilesystemDriver } from '../../../src/storage/filesystem.ts'
 import { ManifestStore } from '../../../src/storage/manifests.ts'
@@ -66,9 +67,9 @@ async function* once(bytes: Uint8Array) {
 
 /** One push of an image; says what was confirmed. */
 async function push(driver: StorageDriver, confirm: (what: string) => void): Promise<void> {
-  const blobs = new BlobStore(driver)
+  const blobs = new BlobStore(driver, new ContentUses())
   const uploads = new UploadStore(driver, blobs, { received: () => {} })
-  const manifests = new ManifestStore(driver)
+  const manifests = new ManifestStore(driver, new ContentUses())
   for (const digest of [layerDigest, sha512]) {
     const id = await uploads.start('app', digest.algorithm)
     await uploads.commit('app', id, digest, { body: once(layer) })
@@ -107,8 +108,8 @@ it('leaves, at whichever change it dies, what was confirmed and nothing half-mad
       },
     )
     await expectSound(folder)
-    const blobs = new BlobStore(driver)
-    const manifests = new ManifestStore(driver)
+    const blobs = new BlobStore(driver, new ContentUses())
+    const manifests = new ManifestStore(driver, new ContentUses())
     if (confirmed.has('sha256')) expect(await blobs.sizeOf('app', layerDigest)).toBe(layer.length)
     if (confirmed.has('sha512')) expect(await blobs.sizeOf('app', sha512)).toBe(layer.length)
     for (const tag of await manifests.tags('app', 10)) {

@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { digestOf, parseDigest } from '@shoal/core'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { BlobStore } from '../../../src/storage/blobs.ts'
+import { ContentUses } from '../../../src/storage/content-uses.ts'
 import { FilesystemDriver } from '../../../src/storage/filesystem.ts'
 import { uploadStartedAtPath, uploadsPath } from '../../../src/storage/paths.ts'
 import { UploadStore } from '../../../src/storage/uploads.ts'
@@ -12,7 +13,7 @@ let folder: string
 let blobs: BlobStore
 const openStore = () => {
   const driver = new FilesystemDriver(folder)
-  blobs = new BlobStore(driver)
+  blobs = new BlobStore(driver, new ContentUses())
   return new UploadStore(driver, blobs, { received: () => {} })
 }
 beforeEach(async () => {
