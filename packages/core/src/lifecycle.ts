@@ -44,6 +44,35 @@ export class Lifecycle implements Startable {
   }
 }
 
+/** Work that goes on in the background until it is stopped; `stop` waits for its end. */
+export class BackgroundLoop implements Startable {
+  readonly #work: (signal: AbortSignal) => Promise<void>
+  #running: { readonly abort: AbortController; readonly done: Promise<void> } | undefined
+
+  /** @param work ends soon after its signal aborts, and does not reject */
+  constructor(work: (signal: AbortSignal) => Promise<void>) {
+    this.#work = work
+  }
+
+  get isRunning(): boolean {
+    return this.#running !== undefined
+  }
+
+  async start(): Promise<void> {
+    if (this.#running !== undefined) return
+    const abort = new AbortController()
+    this.#running = { abort, done: this.#work(abort.signal) }
+  }
+
+  /** The signal aborts at once. */
+  async stop(): Promise<void> {
+    const running = this.#running
+    this.#running = undefined
+    running?.abort.abort()
+    await running?.done
+  }
+}
+
 /** `signal` or a deadline of `timeoutMs`, whichever comes first. */
 export function withDeadline(timeoutMs: number, signal?: AbortSignal): AbortSignal {
   const deadline = AbortSignal.timeout(timeoutMs)

@@ -1,4 +1,4 @@
-import { errorChain, type Logger, pause, type Startable } from '@shoal/core'
+import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import type { RegistryMetrics } from './metrics.ts'
 import type { UploadStore } from './storage/uploads.ts'
 
@@ -16,7 +16,7 @@ interface UploadPurgeDependencies {
 export class UploadPurge implements Startable {
   readonly #maxAgeMs: number
   readonly #dependencies: UploadPurgeDependencies
-  #running: { readonly abort: AbortController; readonly done: Promise<void> } | undefined
+  readonly #loop = new BackgroundLoop((signal) => this.#purge(signal))
 
   /** @param expireAfterHours age of an upload from which it is thrown away */
   constructor(expireAfterHours: number, dependencies: UploadPurgeDependencies) {
@@ -24,20 +24,15 @@ export class UploadPurge implements Startable {
     this.#dependencies = dependencies
   }
 
-  async start(): Promise<void> {
-    if (this.#running !== undefined) return
-    const abort = new AbortController()
-    this.#running = { abort, done: this.#loop(abort.signal) }
+  start(): Promise<void> {
+    return this.#loop.start()
   }
 
-  async stop(): Promise<void> {
-    const running = this.#running
-    this.#running = undefined
-    running?.abort.abort()
-    await running?.done
+  stop(): Promise<void> {
+    return this.#loop.stop()
   }
 
-  async #loop(signal: AbortSignal): Promise<void> {
+  async #purge(signal: AbortSignal): Promise<void> {
     const { uploads, metrics, log } = this.#dependencies
     while (!signal.aborted) {
       try {

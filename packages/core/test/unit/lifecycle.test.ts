@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { Lifecycle } from '../../src/index.ts'
+import { BackgroundLoop, Lifecycle, pause } from '../../src/index.ts'
 
 const part = (name: string, log: string[], fails = false) => ({
   start: async () => {
@@ -27,5 +27,26 @@ describe('Lifecycle', () => {
     const lifecycle = new Lifecycle([part('a', log), part('b', log, true), part('c', log)])
     await expect(lifecycle.start()).rejects.toThrow('b can not start')
     expect(log).toEqual(['start a', 'start b', 'stop a'])
+  })
+})
+
+describe('BackgroundLoop', () => {
+  it('works from start to stop, once each however often it is told, and can be started again', async () => {
+    const events: string[] = []
+    const loop = new BackgroundLoop(async (signal) => {
+      events.push('begun')
+      await pause(3_600_000, signal)
+      events.push('ended')
+    })
+    expect(loop.isRunning).toBe(false)
+    for (let round = 0; round < 2; round++) {
+      await loop.start()
+      await loop.start()
+      expect(loop.isRunning).toBe(true)
+      await Promise.all([loop.stop(), loop.stop()])
+      await loop.stop()
+      expect(loop.isRunning).toBe(false)
+    }
+    expect(events).toEqual(['begun', 'ended', 'begun', 'ended'])
   })
 })

@@ -1,4 +1,4 @@
-import { errorChain, type Logger, pause, type Startable } from '@shoal/core'
+import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import type { ContentUses } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import type { Turns } from '../storage/turns.ts'
@@ -42,26 +42,22 @@ export class GarbageCollector implements Startable {
   readonly #options: GcOptions
   readonly #dependencies: GarbageCollectorDependencies
   #last: Run | undefined
-  #running: { readonly abort: AbortController; readonly done: Promise<void> } | undefined
+  readonly #loop = new BackgroundLoop((signal) => this.#collectAgainAndAgain(signal))
 
   constructor(options: GcOptions, dependencies: GarbageCollectorDependencies) {
     this.#options = options
     this.#dependencies = dependencies
   }
 
-  async start(): Promise<void> {
-    if (this.#running !== undefined) return
-    const abort = new AbortController()
-    this.#running = { abort, done: this.#loop(abort.signal) }
+  start(): Promise<void> {
+    return this.#loop.start()
   }
 
   /** Breaks a collection off: what it did not get to stays. */
   async stop(): Promise<void> {
-    const running = this.#running
-    this.#running = undefined
-    running?.abort.abort()
+    const stopped = this.#loop.stop()
     this.#last?.abort.abort()
-    await running?.done
+    await stopped
     await this.#last?.done
   }
 
@@ -82,7 +78,7 @@ export class GarbageCollector implements Startable {
 
   /** Begins a collection; false when one runs already, or the registry is not running. */
   begin(isDryRun: boolean): boolean {
-    if (this.#running === undefined || this.#last?.state === 'running') return false
+    if (!this.#loop.isRunning || this.#last?.state === 'running') return false
     const { driver, uses, turns } = this.#dependencies
     const { graceHours, untagged } = this.#options
     const options = { graceMs: graceHours * HOUR_MS, untagged, isDryRun }
@@ -118,7 +114,7 @@ export class GarbageCollector implements Startable {
     if (run.state === 'done') metrics.lastSeconds.set(run.endedAtMs / 1000)
   }
 
-  async #loop(signal: AbortSignal): Promise<void> {
+  async #collectAgainAndAgain(signal: AbortSignal): Promise<void> {
     const { everyHours } = this.#options
     if (everyHours === 0) return
     while (!signal.aborted) {

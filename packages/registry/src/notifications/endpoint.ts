@@ -1,4 +1,4 @@
-import { errorChain, type Logger, pause, type Startable } from '@shoal/core'
+import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import { Turns } from '../storage/turns.ts'
 import { retryDelayMs } from './backoff.ts'
 import { type DistributionEvent, envelopeOf } from './envelope.ts'
@@ -24,7 +24,7 @@ export class Endpoint implements Startable {
   readonly #dependencies: EndpointDependencies
   readonly #target: Target
   readonly #ignored: ReadonlySet<string>
-  #running: { readonly abort: AbortController; readonly done: Promise<void> } | undefined
+  readonly #loop = new BackgroundLoop((signal) => this.#deliver(signal))
   readonly #turns = new Turns()
   #wake: () => void = () => {}
   #hasNews = false
@@ -56,22 +56,19 @@ export class Endpoint implements Startable {
 
   /** Needs the database open. */
   async start(): Promise<void> {
-    if (this.#running !== undefined) return
+    if (this.#loop.isRunning) return
     const { db } = this.#dependencies
     this.#pending = await db.count('pending', this.name)
     this.#dead = await db.count('dead', this.name)
     this.#measure()
-    const abort = new AbortController()
-    this.#running = { abort, done: this.#loop(abort.signal) }
+    await this.#loop.start()
   }
 
   /** Breaks off an attempt under way: its event stays. */
   async stop(): Promise<void> {
-    const running = this.#running
-    this.#running = undefined
-    running?.abort.abort()
+    const stopped = this.#loop.stop()
     this.#wake()
-    await running?.done
+    await stopped
   }
 
   wants(action: string, mediaType: string | undefined): boolean {
@@ -130,7 +127,7 @@ export class Endpoint implements Startable {
     })
   }
 
-  async #loop(signal: AbortSignal): Promise<void> {
+  async #deliver(signal: AbortSignal): Promise<void> {
     const { db, metrics, log } = this.#dependencies
     let after = ''
     let attempts = 0
