@@ -1,9 +1,8 @@
-import { access } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
-import { type Collected, collectOffline, FilesystemDriver, registryService } from '@shoal/registry'
+import { type Collected, collectOffline, type RegistryOptions, registryService } from '@shoal/registry'
 import { type ConfigSources, loadServiceConfig } from './configure.ts'
-import { CliError } from './errors.ts'
 import { mebibytes } from './pull/progress.ts'
+import { storageOf } from './registry-storage.ts'
 
 const HOUR_MS = 3_600_000
 
@@ -16,15 +15,9 @@ export async function collectGarbage(
   { stdout }: { stdout: Writable },
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
-  const { dataDir, gc } = values as { dataDir: string; gc: { graceHours: number; untagged: 'keep' | 'remove' } }
-  await access(dataDir).catch((cause) => {
-    throw new CliError('USAGE', `there is no folder ${dataDir}: name the registry's with --config or --set dataDir=…`, {
-      cause,
-    })
-  })
-  const { graceHours, untagged } = gc
+  const { graceHours, untagged } = (values as RegistryOptions).gc
   const collection = { graceMs: graceHours * HOUR_MS, untagged, isDryRun: options.dryRun }
-  const collected = await collectOffline(new FilesystemDriver(dataDir), collection)
+  const collected = await collectOffline(await storageOf(values), collection)
   stdout.write(options.json ? `${JSON.stringify(collected)}\n` : describe(collected, options.dryRun))
 }
 

@@ -1,9 +1,9 @@
-import { access } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
-import { FilesystemDriver, type Finding, registryService, type Verified, verifyStorage } from '@shoal/registry'
+import { type Finding, registryService, type Verified, verifyStorage } from '@shoal/registry'
 import { type ConfigSources, loadServiceConfig } from './configure.ts'
 import { CliError } from './errors.ts'
 import { mebibytes } from './pull/progress.ts'
+import { storageOf } from './registry-storage.ts'
 
 const SHOW_EVERY_MS = 1000
 /** Findings that the JSON line holds; all are counted. */
@@ -18,19 +18,14 @@ export async function verifyRegistry(
   { stdout, now = () => performance.now() }: { stdout: Writable; now?: () => number },
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
-  const dataDir = String(values.dataDir)
-  await access(dataDir).catch((cause) => {
-    throw new CliError('USAGE', `there is no folder ${dataDir}: name the registry's with --config or --set dataDir=…`, {
-      cause,
-    })
-  })
+  const driver = await storageOf(values)
   const say = (line: string) => {
     if (!options.json) stdout.write(`${line}\n`)
   }
   const findings: Finding[] = []
   let count = 0
   let shownMs = now()
-  const verified = await verifyStorage(new FilesystemDriver(dataDir), {
+  const verified = await verifyStorage(driver, {
     found: (finding) => {
       if (count++ < MOST_FINDINGS) findings.push(finding)
       say(`${finding.kind}: ${finding.where}: ${finding.why}`)

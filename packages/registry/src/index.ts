@@ -3,7 +3,9 @@ import { registryOptions } from './options.ts'
 import { createRegistryService } from './service.ts'
 
 export { type Collected, collectOffline } from './gc/offline.ts'
-export { FilesystemDriver } from './storage/filesystem.ts'
+export type { RegistryOptions } from './options.ts'
+export type { StorageDriver } from './storage/driver.ts'
+export { openStorage } from './storage/open-storage.ts'
 export { type Finding, type Verified, verifyStorage } from './verify.ts'
 
 /** The origin registry, for the command that runs it. */

@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox'
 import { auditOptions } from './audit/options.ts'
 import { gcOptions } from './gc/options.ts'
 import { notificationOptions } from './notifications/options.ts'
+import { storageOptions } from './storage/options.ts'
 
 /** Options of the registry. */
 export const registryOptions = Type.Object(
@@ -12,8 +13,10 @@ export const registryOptions = Type.Object(
     dataDir: Type.String({
       minLength: 1,
       default: './data/registry',
-      description: "where the content is kept, in Distribution's layout (its `rootdirectory`)",
+      description:
+        "where the content is kept, in Distribution's layout (its `rootdirectory`), and what waits to be sent",
     }),
+    storage: storageOptions,
     metrics: adminOptions(5001),
     log: logOptions,
     delete: Type.Object(

@@ -23,16 +23,16 @@ import { uploadRoutes, uploadsRoutes } from './routes/uploads.ts'
 import { RegistryServer } from './server.ts'
 import { BlobStore } from './storage/blobs.ts'
 import { ContentUses } from './storage/content-uses.ts'
-import { FilesystemDriver } from './storage/filesystem.ts'
 import { ManifestStore } from './storage/manifests.ts'
+import { openStorage } from './storage/open-storage.ts'
 import { Turns } from './storage/turns.ts'
 import { UploadStore } from './storage/uploads.ts'
 
 /** The registry, wired: storage below, routes above it, one server for clients and one for operators. */
-export function createRegistryService(options: RegistryOptions, log: Logger): Service {
+export async function createRegistryService(options: RegistryOptions, log: Logger): Promise<Service> {
   const registry = createMetricsRegistry()
   const metrics = createRegistryMetrics(registry)
-  const driver = new FilesystemDriver(options.dataDir)
+  const driver = await openStorage(options)
   const uses = new ContentUses()
   const blobs = new BlobStore(driver, uses)
   const manifests = new ManifestStore(driver, uses)

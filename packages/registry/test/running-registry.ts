@@ -3,13 +3,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger, digestOf, MEDIA_TYPES } from '@shoal/core'
 import { resolveConfig, type Service } from '@shoal/core/service'
-import { registryService } from '../src/index.ts'
+import { type RegistryOptions, registryService } from '../src/index.ts'
 
 /** A registry that listens on free ports and keeps its data in a folder of its own. */
 export interface RunningRegistry {
   readonly url: string
   readonly metricsUrl: string
   readonly dataDir: string
+  /** As its configuration says, with the defaults. */
+  readonly options: RegistryOptions
   readonly service: Service
   /** Stops it; keeps the data. */
   stop(): Promise<void>
@@ -33,7 +35,7 @@ export async function startRegistry(values: Record<string, unknown> = {}): Promi
     await stop()
     await rm(dataDir, { recursive: true, force: true })
   }
-  return { url, metricsUrl, dataDir, service, stop, dispose }
+  return { url, metricsUrl, dataDir, options, service, stop, dispose }
 }
 
 export interface Answer {

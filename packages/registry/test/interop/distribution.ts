@@ -10,21 +10,30 @@ interface RunningDistribution {
   stop(): Promise<void>
 }
 
-/**
- * Distribution on `dataDir`; resolves to its URL once it listens.
- * @param more of its configuration, as YAML
- */
-export async function startDistribution(program: string, dataDir: string, more = ''): Promise<RunningDistribution> {
+interface DistributionOptions {
+  /** The driver and its parameters, as a YAML flow; the filesystem's on `dataDir` when undefined. */
+  readonly storage?: string
+  /** More of its configuration, as YAML. */
+  readonly more?: string
+}
+
+/** Distribution, with its configuration in `dataDir`; resolves to its URL once it listens. */
+export async function startDistribution(
+  program: string,
+  dataDir: string,
+  { storage = `filesystem: { rootdirectory: ${dataDir} }`, more = '' }: DistributionOptions = {},
+): Promise<RunningDistribution> {
   const config = join(dataDir, 'config.yml')
   await writeFile(
     config,
     `version: 0.1
 log: { level: info }
-storage: { filesystem: { rootdirectory: ${dataDir} }, delete: { enabled: true } }
+storage: { ${storage}, delete: { enabled: true }, redirect: { disable: true } }
 http: { addr: "127.0.0.1:0" }
 ${more}`,
   )
-  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'] })
+  // What its clients of object stores read from the environment is not for them.
+  const child = spawn(program, ['serve', config], { stdio: ['ignore', 'ignore', 'pipe'], env: {} })
   const gone = once(child, 'exit')
   const stop = async () => {
     child.kill('SIGKILL')

@@ -1,9 +1,11 @@
 import { rm } from 'node:fs/promises'
 import { MEDIA_TYPES } from '@shoal/core'
 import { afterEach, expect, it } from 'vitest'
-import { collectOffline, FilesystemDriver } from '../../src/index.ts'
-import { ask, descriptor, pushImageBlobs, pushManifest, startRegistry, temporaryFolder } from '../running-registry.ts'
+import { collectOffline } from '../../src/index.ts'
+import { FilesystemDriver } from '../../src/storage/filesystem.ts'
+import { ask, pushImageBlobs, pushManifest, startRegistry, temporaryFolder } from '../running-registry.ts'
 import { startDistribution } from './distribution.ts'
+import { expectSeen, pushAll } from './images.ts'
 import { requireTool } from './tool.ts'
 
 const cleanups: (() => Promise<unknown>)[] = []
@@ -17,74 +19,6 @@ async function folder(): Promise<string> {
   return path
 }
 
-interface Pushed {
-  readonly path: string
-  readonly type: string | null
-  readonly bytes: Buffer
-}
-
-/** Pushes an OCI image, a Docker image and a list of it; returns what a client sees of them. */
-async function pushAll(url: string): Promise<Pushed[]> {
-  const oci = await pushImageBlobs(url, 'lib/app', 'oci')
-  const docker: Record<string, unknown> = {
-    ...(await pushImageBlobs(url, 'lib/app', 'docker')),
-    mediaType: MEDIA_TYPES.dockerManifest,
-  }
-  const references = ['oci', 'docker', 'list', 'index']
-  const pushed = await pushManifest(url, 'lib/app', 'oci', oci)
-  expect(pushed.answer.status).toBe(201)
-  const child = await pushManifest(url, 'lib/app', 'docker', docker)
-  expect(child.answer.status).toBe(201)
-  const listOf = (mediaType: string, childType: string, { bytes }: { bytes: Buffer }) => ({
-    schemaVersion: 2,
-    mediaType,
-    manifests: [{ ...descriptor(childType, bytes), platform: { os: 'linux', architecture: 'amd64' } }],
-  })
-  const list = await pushManifest(
-    url,
-    'lib/app',
-    'list',
-    listOf(MEDIA_TYPES.dockerList, MEDIA_TYPES.dockerManifest, child),
-  )
-  expect(list.answer.status).toBe(201)
-  const index = await pushManifest(
-    url,
-    'lib/app',
-    'index',
-    listOf(MEDIA_TYPES.ociIndex, MEDIA_TYPES.ociManifest, pushed),
-  )
-  expect(index.answer.status).toBe(201)
-  const digests = [pushed.digest, child.digest, list.digest, index.digest]
-  const blobs = [oci, docker].flatMap(({ config, layers }) => [config, ...(layers as unknown[])]) as {
-    digest: string
-  }[]
-  return seeAll(url, [
-    ...[...references, ...digests].map((reference) => `/v2/lib/app/manifests/${reference}`),
-    ...blobs.map(({ digest }) => `/v2/lib/app/blobs/${digest}`),
-    '/v2/lib/app/tags/list',
-    '/v2/_catalog',
-  ])
-}
-
-async function seeAll(url: string, paths: readonly string[]): Promise<Pushed[]> {
-  const accept = [MEDIA_TYPES.ociManifest, MEDIA_TYPES.ociIndex, MEDIA_TYPES.dockerManifest, MEDIA_TYPES.dockerList]
-  return Promise.all(
-    paths.map(async (path) => {
-      const { status, headers, bytes } = await ask(url + path, { headers: { accept: accept.join(', ') } })
-      expect([path, status]).toEqual([path, 200])
-      const isList = path.endsWith('list') || path.endsWith('catalog')
-      const type = headers.get('content-type')
-      return isList ? { path, type: null, bytes: normal(bytes) } : { path, type, bytes }
-    }),
-  )
-}
-
-/** JSON with its lists in order: Distribution 2 does not order tags. */
-function normal(json: Buffer): Buffer {
-  const sorted = (_key: string, value: unknown) => (Array.isArray(value) ? [...value].sort() : value)
-  return Buffer.from(JSON.stringify(JSON.parse(json.toString()), sorted))
-}
-
 it('a data folder that docker-registry wrote is served by ours', async (context) => {
   const program = requireTool('docker-registry', context)
   const dataDir = await folder()
@@ -94,12 +28,7 @@ it('a data folder that docker-registry wrote is served by ours', async (context)
   await theirs.stop()
   const ours = await startRegistry({ dataDir })
   cleanups.push(ours.stop)
-  expect(
-    await seeAll(
-      ours.url,
-      pushed.map(({ path }) => path),
-    ),
-  ).toEqual(pushed)
+  await expectSeen(ours.url, pushed)
 })
 
 it('a data folder that ours wrote is served by docker-registry, which can delete in it', async (context) => {
@@ -111,12 +40,7 @@ it('a data folder that ours wrote is served by docker-registry, which can delete
   await ours.stop()
   const theirs = await startDistribution(program, dataDir)
   cleanups.push(theirs.stop)
-  expect(
-    await seeAll(
-      theirs.url,
-      pushed.map(({ path }) => path),
-    ),
-  ).toEqual(pushed)
+  await expectSeen(theirs.url, pushed)
   const digest = (await ask(`${theirs.url}/v2/lib/app/manifests/index`, { headers: { accept: MEDIA_TYPES.ociIndex } }))
     .headers
   const path = `/v2/lib/app/manifests/${digest.get('docker-content-digest')}`
@@ -143,10 +67,5 @@ it('what docker-registry wrote and deleted is collected by ours, after which it 
   expect(collected).toMatchObject({ removedManifests: 0, removedLayers: 2, removedBlobs: 3, unreadable: [] })
   const again = await startDistribution(program, dataDir)
   cleanups.push(again.stop)
-  expect(
-    await seeAll(
-      again.url,
-      pushed.map(({ path }) => path),
-    ),
-  ).toEqual(pushed)
+  await expectSeen(again.url, pushed)
 })

@@ -48,7 +48,7 @@ it('sends the very bytes that docker-registry sends for the same requests', asyn
   const dataDir = await temporaryFolder()
   cleanups.push(() => rm(dataDir, { recursive: true, force: true }))
   const endpoint = `{ name: test, url: "${toldByTheirs.url}", timeout: 30s, threshold: 3, backoff: 1s }`
-  const theirs = await startDistribution(program, dataDir, `notifications: { endpoints: [ ${endpoint} ] }\n`)
+  const theirs = await startDistribution(program, dataDir, { more: `notifications: { endpoints: [ ${endpoint} ] }\n` })
   cleanups.push(theirs.stop)
   const hook = { url: told.url, timeoutMs: 30_000 }
   const ours = await startRegistry({ notifications: { endpoints: { hook } } })

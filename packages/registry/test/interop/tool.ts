@@ -22,3 +22,13 @@ export function requireTool(name: string, context: { skip(note: string): never }
   if (process.env.CI === 'true') throw new Error(`${name} is not installed: this test needs it, and CI must run it`)
   return context.skip(`${name} is not installed`)
 }
+
+/** Whether all programs are there, for tests that share what they start. Where one is missing in CI, this throws. */
+export function areInstalled(names: readonly string[]): boolean {
+  const missing = names.filter((name) => find(name) === undefined)
+  if (missing.length === 0) return true
+  const why = `not installed: ${missing.join(', ')}`
+  if (process.env.CI === 'true') throw new Error(`${why}; these tests need it, and CI must run them`)
+  process.stderr.write(`skipped, since ${why}\n`)
+  return false
+}

@@ -34,6 +34,7 @@ describe('options', () => {
       host: '127.0.0.1',
       port: 5000,
       dataDir: './data/registry',
+      storage: { driver: 'filesystem', prefix: '', partMiB: 10, memoryMiB: 1024 },
       metrics: { host: '127.0.0.1', port: 5001 },
       log: { level: 'info' },
       delete: { enabled: true },

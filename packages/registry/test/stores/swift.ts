@@ -1,0 +1,122 @@
+import { execFile } from 'node:child_process'
+import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import { freePort, type ServerProcess, startProgram, untilAnswers } from './server.ts'
+
+const run = promisify(execFile)
+const STORAGE = ['account', 'container', 'object'] as const
+const DEVICES = ['d1', 'd2', 'd3'] as const
+const FILTERS = [
+  'catch_errors',
+  'gatekeeper',
+  'healthcheck',
+  'listing_formats',
+  'tempurl',
+  's3api',
+  'copy',
+  'slo',
+  'dlo',
+]
+
+/** What must be installed for it. */
+export const SWIFT_PROGRAMS = [
+  'memcached',
+  'swift-ring-builder',
+  'swift-proxy-server',
+  ...STORAGE.map((name) => `swift-${name}-server`),
+]
+
+/** An OpenStack Swift of one node, which also speaks S3's protocol. */
+export interface Swift extends ServerProcess {
+  readonly url: string
+  readonly authUrl: string
+  readonly username: string
+  readonly password: string
+  /** Makes an empty container, which is also a bucket of S3. */
+  makeContainer(name: string): Promise<void>
+}
+
+/** Starts Debian's Swift with its data in a folder of its own, which must be able to hold extended attributes. */
+export async function startSwift(): Promise<Swift> {
+  const folder = await mkdtemp(join(tmpdir(), 'shoal-swift-'))
+  const [username, password] = ['test:tester', 'testing']
+  const [proxyPort, cachePort] = [await freePort(), await freePort()]
+  // As many as in use: where there is but one copy, Swift says 404 while it is being replaced.
+  for (const device of DEVICES) await mkdir(join(folder, 'devices', device), { recursive: true })
+  await writeFile(
+    join(folder, 'swift.conf'),
+    ini({
+      'swift-hash': { swift_hash_path_suffix: 'shoal', swift_hash_path_prefix: 'shoal' },
+      'storage-policy:0': { name: 'default', default: 'yes' },
+    }),
+  )
+  const programs = [startProgram('memcached', ['-u', 'root', '-l', '127.0.0.1', '-p', String(cachePort)])]
+  for (const name of STORAGE) {
+    const port = await freePort()
+    const builder = join(folder, `${name}.builder`)
+    await run('swift-ring-builder', [builder, 'create', '2', String(DEVICES.length), '0'])
+    for (const device of DEVICES)
+      await run('swift-ring-builder', [builder, 'add', `r1z1-127.0.0.1:${port}/${device}`, '1'])
+    await run('swift-ring-builder', [builder, 'rebalance'])
+    const config = join(folder, `${name}-server.conf`)
+    const settings = { devices: join(folder, 'devices'), mount_check: 'false', disable_fallocate: 'true' }
+    await writeFile(
+      config,
+      ini({
+        DEFAULT: { ...listening(folder, port), ...settings },
+        'pipeline:main': { pipeline: `${name}-server` },
+        [`app:${name}-server`]: { use: `egg:swift#${name}` },
+      }),
+    )
+    programs.push(startProgram(`swift-${name}-server`, [config], { SWIFT_DIR: folder }))
+  }
+  const config = join(folder, 'proxy-server.conf')
+  const filters = Object.fromEntries(FILTERS.map((name) => [`filter:${name}`, { use: `egg:swift#${name}` }]))
+  await writeFile(
+    config,
+    ini({
+      DEFAULT: listening(folder, proxyPort),
+      'pipeline:main': {
+        pipeline: `catch_errors gatekeeper healthcheck cache listing_formats tempurl s3api tempauth copy slo dlo proxy-server`,
+      },
+      ...filters,
+      'filter:cache': { use: 'egg:swift#memcache', memcache_servers: `127.0.0.1:${cachePort}` },
+      'filter:tempauth': { use: 'egg:swift#tempauth', user_test_tester: `${password} .admin` },
+      'app:proxy-server': { use: 'egg:swift#proxy', account_autocreate: 'true' },
+    }),
+  )
+  programs.push(startProgram('swift-proxy-server', [config], { SWIFT_DIR: folder }))
+  const url = `http://127.0.0.1:${proxyPort}`
+  const authUrl = `${url}/auth/v1.0`
+  const login = await untilAnswers(authUrl, { 'x-auth-user': username, 'x-auth-key': password })
+  const storageUrl = login.headers.get('x-storage-url') ?? ''
+  const token = login.headers.get('x-auth-token') ?? ''
+  return {
+    url,
+    authUrl,
+    username,
+    password,
+    makeContainer: async (name) => {
+      const { status } = await fetch(`${storageUrl}/${name}`, { method: 'PUT', headers: { 'x-auth-token': token } })
+      if (status !== 201) throw new Error(`Swift answered ${status} to a new container`)
+    },
+    stop: async () => {
+      await Promise.all(programs.map((program) => program.stop()))
+      await rm(folder, { recursive: true })
+    },
+  }
+}
+
+function listening(folder: string, port: number): Record<string, string> {
+  return { bind_ip: '127.0.0.1', bind_port: String(port), swift_dir: folder, user: 'root', workers: '0' }
+}
+
+function ini(sections: Record<string, Record<string, string>>): string {
+  const lines = Object.entries(sections).flatMap(([name, settings]) => [
+    `[${name}]`,
+    ...Object.entries(settings).map(([key, value]) => `${key} = ${value}`),
+  ])
+  return `${lines.join('\n')}\n`
+}
