@@ -15,18 +15,21 @@ export async function collectGarbage(
   { stdout }: { stdout: Writable },
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
-  const { graceHours, untagged } = (values as RegistryOptions).gc
+  const { dataDir, gc, retention } = values as RegistryOptions
+  const { graceHours, untagged } = gc
   const collection = { graceMs: graceHours * HOUR_MS, untagged, isDryRun: options.dryRun }
-  const collected = await collectOffline(await storageOf(values), collection)
+  const collected = await collectOffline(await storageOf(values), collection, { ...retention, dataDir })
   stdout.write(options.json ? `${JSON.stringify(collected)}\n` : describe(collected, options.dryRun))
 }
 
 function describe(collected: Collected, isDryRun: boolean): string {
-  const { repositories, manifests, removedManifests, layers, removedLayers, blobs, removedBlobs } = collected
+  const { repositories, removedTags, manifests, removedManifests, layers, removedLayers, blobs, removedBlobs } =
+    collected
   const removed = isDryRun ? 'would remove' : 'removed'
   const lines = [
     ...collected.unreadable.map((where) => `can not be read, so its repository keeps all: ${where}`),
     `looked at ${repositories} repositories`,
+    `${removed} ${removedTags} tags that no retention policy keeps`,
     `${removed} ${removedManifests} of ${manifests} manifests, ${removedLayers} of ${layers} blobs of repositories`,
     `${removed} ${removedBlobs} of ${blobs} stored files, ${mebibytes(collected.removedBytes)}`,
   ]

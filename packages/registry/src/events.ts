@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import type { Exchange } from './routes/exchange.ts'
 
@@ -54,8 +55,16 @@ export class Events {
 
   /** Resolves when all listeners have taken the event in. */
   async tell({ request }: Exchange, happening: Happening): Promise<void> {
-    if (this.#listeners.length === 0) return
-    const event: RegistryEvent = { ...happening, atMs: Date.now(), request: requesterOf(request) }
+    if (this.#listeners.length > 0) await this.#tellAll(happening, requesterOf(request))
+  }
+
+  /** As `tell`, of what the registry has done by itself. @param by what of it; takes the place of a user agent */
+  async tellOwn(by: string, happening: Happening): Promise<void> {
+    await this.#tellAll(happening, { id: randomUUID(), address: '', host: '', method: '', userAgent: by })
+  }
+
+  async #tellAll(happening: Happening, request: Requester): Promise<void> {
+    const event: RegistryEvent = { ...happening, atMs: Date.now(), request }
     await Promise.all(this.#listeners.map((listen) => listen(event)))
   }
 }

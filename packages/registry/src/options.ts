@@ -3,6 +3,7 @@ import { type Static, Type } from 'typebox'
 import { auditOptions } from './audit/options.ts'
 import { gcOptions } from './gc/options.ts'
 import { notificationOptions } from './notifications/options.ts'
+import { retentionOptions } from './retention/options.ts'
 import { storageOptions } from './storage/options.ts'
 
 /** Options of the registry. */
@@ -35,6 +36,7 @@ export const registryOptions = Type.Object(
       { additionalProperties: false, default: {} },
     ),
     gc: gcOptions,
+    retention: retentionOptions,
     notifications: notificationOptions,
     audit: auditOptions,
   },

@@ -3,7 +3,7 @@ import { AdminServer, createMetricsRegistry, type Service } from '@shoal/core/se
 import type { Registry } from 'prom-client'
 import { AuditLog } from './audit/audit-log.ts'
 import { doneLine, type Refusal, refusedLine } from './audit/line.ts'
-import { type EventListener, Events } from './events.ts'
+import { type EventListener, Events, type RegistryEvent } from './events.ts'
 import { addGcRoutes } from './gc/admin.ts'
 import { GarbageCollector } from './gc/garbage-collector.ts'
 import { createGcMetrics } from './gc/metrics.ts'
@@ -14,6 +14,9 @@ import { Notifications } from './notifications/notifications.ts'
 import type { RegistryOptions } from './options.ts'
 import { UploadPurge } from './purge.ts'
 import { Referrers } from './referrers.ts'
+import { TagExpiry } from './retention/expiry.ts'
+import { Policies } from './retention/policies.ts'
+import { PullTimes } from './retention/pull-times.ts'
 import { baseRoutes } from './routes/base.ts'
 import { blobRoutes } from './routes/blobs.ts'
 import { manifestRoutes } from './routes/manifests.ts'
@@ -38,8 +41,6 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const manifests = new ManifestStore(driver, uses)
   const uploads = new UploadStore(driver, blobs, { received: (bytes) => metrics.uploadBytesReceived.inc(bytes) })
   const turns = new Turns()
-  const gcMetrics = createGcMetrics(registry)
-  const collector = new GarbageCollector(options.gc, { driver, uses, turns, metrics: gcMetrics, log })
   const notifications = createNotifications(options, { registry, log, port: () => server.port })
   const audit = options.audit.enabled
     ? new AuditLog(options.audit, { lines: metrics.auditLines, log, now: Date.now })
@@ -52,6 +53,23 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     if (line !== undefined) audit?.add(line)
   }
   const events = new Events(listeners)
+  const policies = new Policies(options.retention.policies)
+  const pulls = policies.isEmpty ? undefined : new PullTimes(options.dataDir, { log })
+  if (pulls !== undefined) listeners.push(async (event) => notePull(pulls, event))
+  const retention = pulls && {
+    policies,
+    expiry: new TagExpiry({
+      driver,
+      manifests,
+      turns,
+      pulls,
+      removed: (repository, tag) =>
+        events.tellOwn('shoal-retention', { action: 'delete', kind: 'manifest', repository, tag }),
+    }),
+    forget: (repository: string, digest: string) => pulls.forget(repository, digest),
+  }
+  const gcMetrics = createGcMetrics(registry)
+  const collector = new GarbageCollector(options.gc, { driver, uses, turns, retention, metrics: gcMetrics, log })
   const mayDelete = options.delete.enabled
   const server: RegistryServer = new RegistryServer(options, {
     routes: {
@@ -81,7 +99,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const listening = [notifications, audit].filter((each) => each !== undefined)
+  const listening = [notifications, audit, pulls].filter((each) => each !== undefined)
   const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, purge, collector])
   return {
     start: () => lifecycle.start(),
@@ -91,6 +109,10 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
       metrics: httpUrl(options.metrics.host, admin.port),
     }),
   }
+}
+
+function notePull(pulls: PullTimes, { action, kind, repository, digest }: RegistryEvent): void {
+  if (action === 'pull' && kind === 'manifest' && digest !== undefined) pulls.note(repository, digest)
 }
 
 /** Undefined when nobody is to be told. */

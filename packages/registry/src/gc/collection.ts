@@ -1,4 +1,6 @@
 import { type Digest, formatDigest, isRepositoryName, parseDigest } from '@shoal/core'
+import type { TagExpiry } from '../retention/expiry.ts'
+import type { Policies, RepositoryPolicy } from '../retention/policies.ts'
 import { foldersWithContent, storedContents } from '../storage/catalog.ts'
 import type { ContentUses } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
@@ -21,7 +23,7 @@ import { readReferences } from './references.ts'
 export interface CollectionOptions {
   /** Nothing that was stored or used so short a time ago is removed; milliseconds. */
   readonly graceMs: number
-  /** What becomes of manifests that no tag, no live index and no live subject leads to. */
+  /** What becomes of manifests that no tag, no live index and no live subject leads to, where no policy says it. */
   readonly untagged: 'keep' | 'remove'
   /** Only counts what would be removed. */
   readonly isDryRun: boolean
@@ -35,11 +37,23 @@ interface CollectionDependencies {
   readonly turns: Turns
   /** Milliseconds since 1970. */
   readonly now: () => number
+  /** What is kept in which repositories; all is when undefined. */
+  readonly retention?: Retention | undefined
+}
+
+/** The retention policies, and who carries them out. */
+export interface Retention {
+  readonly policies: Policies
+  readonly expiry: TagExpiry
+  /** Told of manifests that are gone. */
+  readonly forget: (repository: string, digest: string) => Promise<void>
 }
 
 /** What a collection saw and did, so far or in all. In a dry run "removed" is what would be. */
 export interface Collected {
   readonly repositories: number
+  /** Tags that no retention policy keeps. */
+  readonly removedTags: number
   readonly manifests: number
   readonly removedManifests: number
   /** Blobs of repositories: one that two repositories hold counts twice. */
@@ -59,8 +73,8 @@ const MOST_NAMED = 100
 /**
  * One mark and sweep over all repositories, while clients push, mount and delete.
  *
- * 1. In each repository the manifests that are not live are removed, then the links of blobs that no manifest left
- *    names. What is left is marked.
+ * 1. In each repository the tags that no policy keeps are removed, then the manifests that are not live, then the links
+ *    of blobs that no manifest left names. What is left is marked.
  * 2. Contents in the store that were not marked are removed.
  *
  * Why nothing is lost that a client was told is there: whatever a client asks for, pushes, mounts or names in a manifest
@@ -78,6 +92,7 @@ export class Collection {
   readonly #marked = new DigestSet()
   readonly #seen = {
     repositories: 0,
+    removedTags: 0,
     manifests: 0,
     removedManifests: 0,
     layers: 0,
@@ -112,8 +127,10 @@ export class Collection {
   }
 
   async #collectRepository(repository: string, signal: AbortSignal): Promise<void> {
-    const { driver } = this.#dependencies
-    const tagged = await this.#taggedManifests(repository)
+    const { driver, retention } = this.#dependencies
+    const policy = retention?.policies.of(repository)
+    const expired = await this.#expireTags(repository, policy)
+    const tagged = await this.#taggedManifests(repository, expired)
     const manifests = new Map<string, References>()
     const named = new Set<string>()
     let isUnreadable = !isRepositoryName(repository)
@@ -131,9 +148,8 @@ export class Collection {
       if (this.#unreadable.length < MOST_NAMED) this.#unreadable.push(`${repository}@${formatDigest(digest)}`)
     }
     this.#seen.manifests += manifests.size
-    const removed = isUnreadable
-      ? new Set<string>()
-      : await this.#removeManifests(repository, manifests, tagged, signal)
+    const isKept = isUnreadable || (policy?.untagged ?? this.#options.untagged) === 'keep'
+    const removed = isKept ? new Set<string>() : await this.#removeManifests(repository, manifests, tagged, signal)
     for (const [digest, { blobs }] of manifests) {
       if (removed.has(digest)) continue
       this.#marked.add(parseDigest(digest))
@@ -142,9 +158,20 @@ export class Collection {
     await this.#collectLayers(repository, isUnreadable ? undefined : named, signal)
   }
 
-  async #taggedManifests(repository: string): Promise<Set<string>> {
+  async #expireTags(repository: string, policy: RepositoryPolicy | undefined): Promise<ReadonlySet<string>> {
+    const { retention, now } = this.#dependencies
+    if (retention === undefined || policy === undefined || !policy.removesTags) return new Set()
+    const options = { nowMs: now(), sinceMs: this.#sinceMs, isDryRun: this.#options.isDryRun }
+    const expired = await retention.expiry.expire(repository, policy, options)
+    this.#seen.removedTags += expired.size
+    return expired
+  }
+
+  /** @param expired tags that are gone, or count as gone */
+  async #taggedManifests(repository: string, expired: ReadonlySet<string>): Promise<Set<string>> {
     const tagged = new Set<string>()
     for (const tag of await this.#manifests.tags(repository, Number.POSITIVE_INFINITY)) {
+      if (expired.has(tag)) continue
       const digest = await this.#manifests.resolve(repository, { tag })
       if (digest !== undefined) tagged.add(formatDigest(digest))
     }
@@ -158,7 +185,6 @@ export class Collection {
     signal: AbortSignal,
   ): Promise<Set<string>> {
     const removed = new Set<string>()
-    if (this.#options.untagged === 'keep') return removed
     const liveness = new Liveness(manifests)
     for (const digest of tagged) liveness.keep(digest)
     for (const text of liveness.dead()) {
@@ -174,7 +200,9 @@ export class Collection {
       else liveness.keep(text)
     }
     this.#seen.removedManifests += removed.size
-    if (removed.size > 0 && !this.#options.isDryRun) await this.#removeTagHistory(repository, removed)
+    if (this.#options.isDryRun || removed.size === 0) return removed
+    await this.#removeTagHistory(repository, removed)
+    for (const digest of removed) await this.#dependencies.retention?.forget(repository, digest)
     return removed
   }
 

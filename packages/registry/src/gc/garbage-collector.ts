@@ -2,7 +2,7 @@ import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '
 import type { ContentUses } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import type { Turns } from '../storage/turns.ts'
-import { type Collected, Collection } from './collection.ts'
+import { type Collected, Collection, type Retention } from './collection.ts'
 import type { GcMetrics } from './metrics.ts'
 import type { GcOptions } from './options.ts'
 
@@ -12,6 +12,7 @@ interface GarbageCollectorDependencies {
   readonly driver: StorageDriver
   readonly uses: ContentUses
   readonly turns: Turns
+  readonly retention?: Retention | undefined
   readonly metrics: GcMetrics
   readonly log: Logger
 }
@@ -79,10 +80,10 @@ export class GarbageCollector implements Startable {
   /** Begins a collection; false when one runs already, or the registry is not running. */
   begin(isDryRun: boolean): boolean {
     if (!this.#loop.isRunning || this.#last?.state === 'running') return false
-    const { driver, uses, turns } = this.#dependencies
+    const { driver, uses, turns, retention } = this.#dependencies
     const { graceHours, untagged } = this.#options
     const options = { graceMs: graceHours * HOUR_MS, untagged, isDryRun }
-    const collection = new Collection(options, { driver, uses, turns, now: Date.now })
+    const collection = new Collection(options, { driver, uses, turns, retention, now: Date.now })
     const abort = new AbortController()
     const run: Run = { collection, isDryRun, startedAtMs: Date.now(), abort, state: 'running', done: Promise.resolve() }
     this.#last = run
@@ -110,6 +111,7 @@ export class GarbageCollector implements Startable {
     run.endedAtMs = Date.now()
     if (run.isDryRun) return
     metrics.collections.inc({ outcome: run.state })
+    metrics.removedTags.inc(run.collection.collected.removedTags)
     metrics.removedBytes.inc(run.collection.collected.removedBytes)
     if (run.state === 'done') metrics.lastSeconds.set(run.endedAtMs / 1000)
   }

@@ -12,6 +12,11 @@ export function createGcMetrics(registry: Registry) {
       labelNames: ['outcome'],
       registers,
     }),
+    removedTags: new Counter({
+      name: 'shoal_registry_retention_removed_tags_total',
+      help: 'Tags that were removed because no retention policy keeps them',
+      registers,
+    }),
     removedBytes: new Counter({
       name: 'shoal_registry_gc_removed_bytes_total',
       help: 'Bytes of blobs and manifests that were removed from the store',

@@ -40,6 +40,7 @@ describe('options', () => {
       delete: { enabled: true },
       uploads: { expireAfterHours: 168 },
       gc: { everyHours: 24, graceHours: 24, untagged: 'keep' },
+      retention: { policies: [] },
       notifications: { endpoints: {} },
       audit: { enabled: false, folder: './data/registry-audit', maxFileBytes: 134_217_728, keepDays: 90 },
     })

@@ -1,0 +1,114 @@
+import { matchesGlob } from 'node:path'
+import { CoreError } from '@shoal/core'
+import type { KeepRule, RetentionPolicy } from './options.ts'
+
+const HOUR_MS = 3_600_000
+
+/** What retention goes by. */
+export interface TagFacts {
+  readonly tag: string
+  /** Milliseconds since 1970. */
+  readonly pushedAtMs: number
+  /** When a client last pulled what the tag points at, milliseconds since 1970; undefined when none did. */
+  readonly pulledAtMs: number | undefined
+}
+
+interface CompiledRule extends Omit<KeepRule, 'patterns'> {
+  readonly patterns: readonly RegExp[]
+}
+
+interface CompiledPolicy {
+  readonly repositories: readonly string[]
+  readonly keepTags: readonly CompiledRule[] | undefined
+  readonly untagged: 'keep' | 'remove' | undefined
+}
+
+/** What the policies say about one repository. */
+export interface RepositoryPolicy {
+  /** What becomes of untagged manifests; undefined when the policy does not say. */
+  readonly untagged: 'keep' | 'remove' | undefined
+  /** Whether there are tags to go: if not, nobody need look at them. */
+  readonly removesTags: boolean
+  /** The tags that are to go. @param nowMs milliseconds since 1970 */
+  expired(tags: readonly TagFacts[], nowMs: number): string[]
+}
+
+/** The retention policies, checked. */
+export class Policies {
+  readonly #policies: readonly CompiledPolicy[]
+
+  /** Throws CoreError `CONFIG_INVALID` when a pattern is no regular expression. */
+  constructor(policies: readonly RetentionPolicy[]) {
+    this.#policies = policies.map(({ repositories, keepTags, untagged }, at) => ({
+      repositories,
+      keepTags: keepTags?.map((rule, of) => compile(rule, `retention.policies[${at}].keepTags[${of}]`)),
+      untagged,
+    }))
+  }
+
+  get isEmpty(): boolean {
+    return this.#policies.length === 0
+  }
+
+  /** Of the first policy that matches; undefined when none does. */
+  of(repository: string): RepositoryPolicy | undefined {
+    const matches = (glob: string) => matchesGlob(repository, glob)
+    const found = this.#policies.find(({ repositories }) => repositories.some(matches))
+    if (found === undefined) return undefined
+    const { untagged, keepTags } = found
+    return {
+      untagged,
+      removesTags: keepTags !== undefined,
+      expired: (tags, nowMs) => {
+        if (keepTags === undefined) return []
+        const kept = new Set(keepTags.flatMap((rule) => keptBy(rule, tags, nowMs)))
+        return tags.map(({ tag }) => tag).filter((tag) => !kept.has(tag))
+      },
+    }
+  }
+}
+
+function compile({ patterns = [], ...conditions }: KeepRule, where: string): CompiledRule {
+  const compiled = patterns.map((pattern) => {
+    try {
+      return new RegExp(`^(?:${pattern})$`, 'u')
+    } catch (cause) {
+      throw new CoreError('CONFIG_INVALID', `${where}: "${pattern}" is not a regular expression`, { cause })
+    }
+  })
+  return { ...conditions, patterns: compiled }
+}
+
+function keptBy(rule: CompiledRule, tags: readonly TagFacts[], nowMs: number): string[] {
+  const { patterns, mostRecentlyPushedCount, mostRecentlyPulledCount, pushedWithinHours, pulledWithinHours } = rule
+  const matching = patterns.length === 0 ? tags : tags.filter(({ tag }) => patterns.some((each) => each.test(tag)))
+  const pulledAt = ({ pulledAtMs = Number.NEGATIVE_INFINITY }: TagFacts) => pulledAtMs
+  const pushedAt = ({ pushedAtMs }: TagFacts) => pushedAtMs
+  const isWithin = (hours: number, at: (tag: TagFacts) => number) =>
+    matching.filter((tag) => at(tag) >= nowMs - hours * HOUR_MS)
+  const kept: (readonly TagFacts[])[] = []
+  if (mostRecentlyPushedCount !== undefined) kept.push(latest(matching, mostRecentlyPushedCount, pushedAt, pushedAt))
+  if (mostRecentlyPulledCount !== undefined) {
+    const pulled = matching.filter(({ pulledAtMs }) => pulledAtMs !== undefined)
+    kept.push(latest(pulled, mostRecentlyPulledCount, pulledAt, pushedAt))
+  }
+  if (pushedWithinHours !== undefined) kept.push(isWithin(pushedWithinHours, pushedAt))
+  if (pulledWithinHours !== undefined) kept.push(isWithin(pulledWithinHours, pulledAt))
+  return (kept.length === 0 ? matching : kept.flat()).map(({ tag }) => tag)
+}
+
+/** The `count` tags with the latest time; of those with the same one, by the second time, then the name. */
+function latest(
+  tags: readonly TagFacts[],
+  count: number,
+  first: (tag: TagFacts) => number,
+  second: (tag: TagFacts) => number,
+): readonly TagFacts[] {
+  const later = (a: TagFacts, b: TagFacts) =>
+    compare(first(b), first(a)) || compare(second(b), second(a)) || compare(b.tag, a.tag)
+  return [...tags].sort(later).slice(0, count)
+}
+
+function compare<T extends number | string>(a: T, b: T): number {
+  return a < b ? -1 : Number(a > b)
+}
