@@ -2,6 +2,7 @@ import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/se
 import { type Static, Type } from 'typebox'
 import { auditOptions } from './audit/options.ts'
 import { gcOptions } from './gc/options.ts'
+import { healthOptions, rateLimitOptions, readOnlyOption } from './guards/options.ts'
 import { notificationOptions } from './notifications/options.ts'
 import { retentionOptions } from './retention/options.ts'
 import { storageOptions } from './storage/options.ts'
@@ -24,6 +25,9 @@ export const registryOptions = Type.Object(
       { enabled: Type.Boolean({ default: true, description: 'whether clients may delete manifests, tags and blobs' }) },
       { additionalProperties: false, default: {} },
     ),
+    readOnly: readOnlyOption,
+    rateLimit: rateLimitOptions,
+    health: healthOptions,
     uploads: Type.Object(
       {
         expireAfterHours: Type.Number({

@@ -5,6 +5,8 @@ import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest }
 import type { Refusal } from './audit/line.ts'
 import { RegistryError, toRegistryError } from './errors.ts'
 import { requesterOf } from './events.ts'
+import type { Guard } from './guards/guard.ts'
+import type { RateLimit } from './guards/rate-limit.ts'
 import type { RegistryMetrics } from './metrics.ts'
 import type { Exchange, Handler, Handlers, Method } from './routes/exchange.ts'
 import { parsePath, type RouteKind } from './routes/path.ts'
@@ -14,6 +16,9 @@ type RouteTable = { readonly [K in RouteKind]: Handlers<K> }
 
 interface RegistryServerDependencies {
   readonly routes: RouteTable
+  /** Asked in turn before a request is looked at. */
+  readonly guards: readonly Guard[]
+  readonly rateLimit: RateLimit
   readonly metrics: RegistryMetrics
   readonly log: Logger
   /** Told of each request that was answered with an error. */
@@ -54,7 +59,10 @@ export class RegistryServer implements Startable {
     this.#server.addHook('onRequest', async (_request, reply) => void reply.headers(ALWAYS))
     this.#server.setErrorHandler((error, request, reply) => this.#answerError(error, request, reply))
     const handler = (request: FastifyRequest, reply: FastifyReply) => this.#track(this.#dispatch(request, reply))
-    this.#server.route({ method: METHODS, url: '/v2/*', handler })
+    this.#server.register(async (server) => {
+      await dependencies.rateLimit.addTo(server)
+      server.route({ method: METHODS, url: '/v2/*', handler })
+    })
     this.#server.setNotFoundHandler(handler)
   }
 
@@ -96,6 +104,7 @@ export class RegistryServer implements Startable {
   async #dispatch(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const [path = '', ...query] = (request.raw.url ?? '').split('?')
     const measured = this.#measure(request, reply)
+    for (const guard of this.#dependencies.guards) guard(request)
     const route = parsePath(path)
     measured.route = route.kind
     // The table pairs each kind of route with handlers for that kind, which TypeScript can not follow through a lookup.

@@ -7,6 +7,9 @@ import { type EventListener, Events, type RegistryEvent } from './events.ts'
 import { addGcRoutes } from './gc/admin.ts'
 import { GarbageCollector } from './gc/garbage-collector.ts'
 import { createGcMetrics } from './gc/metrics.ts'
+import { RateLimit } from './guards/rate-limit.ts'
+import { addReadOnlyRoutes, ReadOnlyMode } from './guards/read-only.ts'
+import { StorageHealth } from './guards/storage-health.ts'
 import { createRegistryMetrics } from './metrics.ts'
 import { addNotificationRoutes } from './notifications/admin.ts'
 import { createNotificationMetrics } from './notifications/metrics.ts'
@@ -71,6 +74,8 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const gcMetrics = createGcMetrics(registry)
   const collector = new GarbageCollector(options.gc, { driver, uses, turns, retention, metrics: gcMetrics, log })
   const mayDelete = options.delete.enabled
+  const readOnly = new ReadOnlyMode(options.readOnly)
+  const health = new StorageHealth(options.health, { driver, log })
   const server: RegistryServer = new RegistryServer(options, {
     routes: {
       base: baseRoutes,
@@ -82,6 +87,8 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
       tags: tagRoutes(manifests),
       referrers: referrerRoutes(new Referrers(manifests)),
     },
+    guards: [health.guard, readOnly.guard],
+    rateLimit: new RateLimit(options.rateLimit),
     metrics,
     log,
     ...(audit === undefined ? {} : { refused }),
@@ -90,9 +97,10 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     { name: 'registry metrics', ...options.metrics },
     {
       metrics: registry,
-      notReady: () => (server.port === 0 ? 'the registry does not listen yet, or no more' : undefined),
+      notReady: () => (server.port === 0 ? 'the registry does not listen yet, or no more' : health.failure),
       routes: (admin) => {
         addGcRoutes(admin, collector)
+        addReadOnlyRoutes(admin, readOnly)
         if (notifications !== undefined) addNotificationRoutes(admin, notifications)
       },
     },
@@ -100,7 +108,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
   const listening = [notifications, audit, pulls].filter((each) => each !== undefined)
-  const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, purge, collector])
+  const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, health, purge, collector])
   return {
     start: () => lifecycle.start(),
     stop: () => lifecycle.stop(),

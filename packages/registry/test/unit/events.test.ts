@@ -4,6 +4,7 @@ import { createLogger, digestOf } from '@shoal/core'
 import { createMetricsRegistry } from '@shoal/core/service'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Events, type RegistryEvent } from '../../src/events.ts'
+import { RateLimit } from '../../src/guards/rate-limit.ts'
 import { createRegistryMetrics } from '../../src/metrics.ts'
 import { Referrers } from '../../src/referrers.ts'
 import { baseRoutes } from '../../src/routes/base.ts'
@@ -46,7 +47,8 @@ beforeEach(async () => {
     tags: tagRoutes(manifests),
     referrers: referrerRoutes(new Referrers(manifests)),
   }
-  server = new RegistryServer({ host: '127.0.0.1', port: 0 }, { routes, metrics, log })
+  const rateLimit = new RateLimit({ readsPerMinute: 0, writesPerMinute: 0, exempt: [] })
+  server = new RegistryServer({ host: '127.0.0.1', port: 0 }, { routes, guards: [], rateLimit, metrics, log })
   await server.start()
   base = `http://127.0.0.1:${server.port}`
 })
