@@ -4,6 +4,7 @@ import { auditOptions } from './audit/options.ts'
 import { gcOptions } from './gc/options.ts'
 import { healthOptions, rateLimitOptions, readOnlyOption } from './guards/options.ts'
 import { notificationOptions } from './notifications/options.ts'
+import { quotasOption } from './quotas/options.ts'
 import { retentionOptions } from './retention/options.ts'
 import { storageOptions } from './storage/options.ts'
 
@@ -41,6 +42,7 @@ export const registryOptions = Type.Object(
     ),
     gc: gcOptions,
     retention: retentionOptions,
+    quotas: quotasOption,
     notifications: notificationOptions,
     audit: auditOptions,
   },

@@ -16,6 +16,7 @@ import { createNotificationMetrics } from './notifications/metrics.ts'
 import { Notifications } from './notifications/notifications.ts'
 import type { RegistryOptions } from './options.ts'
 import { UploadPurge } from './purge.ts'
+import { Quotas } from './quotas/quotas.ts'
 import { Referrers } from './referrers.ts'
 import { TagExpiry } from './retention/expiry.ts'
 import { Policies } from './retention/policies.ts'
@@ -40,9 +41,13 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const metrics = createRegistryMetrics(registry)
   const driver = await openStorage(options)
   const uses = new ContentUses()
-  const blobs = new BlobStore(driver, uses)
+  const quotas = new Quotas(options.quotas, driver)
+  const blobs = new BlobStore(driver, uses, quotas)
   const manifests = new ManifestStore(driver, uses)
-  const uploads = new UploadStore(driver, blobs, { received: (bytes) => metrics.uploadBytesReceived.inc(bytes) })
+  const uploads = new UploadStore(driver, blobs, {
+    received: (bytes) => metrics.uploadBytesReceived.inc(bytes),
+    limitOf: (repository) => quotas.limitOf(repository),
+  })
   const turns = new Turns()
   const notifications = createNotifications(options, { registry, log, port: () => server.port })
   const audit = options.audit.enabled
@@ -72,7 +77,15 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     forget: (repository: string, digest: string) => pulls.forget(repository, digest),
   }
   const gcMetrics = createGcMetrics(registry)
-  const collector = new GarbageCollector(options.gc, { driver, uses, turns, retention, metrics: gcMetrics, log })
+  const collector = new GarbageCollector(options.gc, {
+    driver,
+    uses,
+    turns,
+    retention,
+    unlinked: (repository) => quotas.forget(repository),
+    metrics: gcMetrics,
+    log,
+  })
   const mayDelete = options.delete.enabled
   const readOnly = new ReadOnlyMode(options.readOnly)
   const health = new StorageHealth(options.health, { driver, log })
@@ -83,7 +96,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
       blob: blobRoutes({ blobs, turns, metrics, events, log, mayDelete }),
       uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
       upload: uploadRoutes({ blobs, uploads, metrics, events }),
-      manifest: manifestRoutes({ blobs, manifests, turns, events, mayDelete }),
+      manifest: manifestRoutes({ blobs, manifests, turns, events, quotas, mayDelete }),
       tags: tagRoutes(manifests),
       referrers: referrerRoutes(new Referrers(manifests)),
     },

@@ -39,6 +39,8 @@ interface CollectionDependencies {
   readonly now: () => number
   /** What is kept in which repositories; all is when undefined. */
   readonly retention?: Retention | undefined
+  /** Told of repositories that lose a blob. */
+  readonly unlinked?: ((repository: string) => void) | undefined
 }
 
 /** The retention policies, and who carries them out. */
@@ -240,6 +242,7 @@ export class Collection {
         (await this.#removeLink(repository, digest, target, path))
       ) {
         this.#seen.removedLayers++
+        this.#dependencies.unlinked?.(repository)
         continue
       }
       targets.add(target)

@@ -13,6 +13,8 @@ interface GarbageCollectorDependencies {
   readonly uses: ContentUses
   readonly turns: Turns
   readonly retention?: Retention | undefined
+  /** Told of repositories that lose a blob. */
+  readonly unlinked: (repository: string) => void
   readonly metrics: GcMetrics
   readonly log: Logger
 }
@@ -80,10 +82,10 @@ export class GarbageCollector implements Startable {
   /** Begins a collection; false when one runs already, or the registry is not running. */
   begin(isDryRun: boolean): boolean {
     if (!this.#loop.isRunning || this.#last?.state === 'running') return false
-    const { driver, uses, turns, retention } = this.#dependencies
+    const { driver, uses, turns, retention, unlinked } = this.#dependencies
     const { graceHours, untagged } = this.#options
     const options = { graceMs: graceHours * HOUR_MS, untagged, isDryRun }
-    const collection = new Collection(options, { driver, uses, turns, retention, now: Date.now })
+    const collection = new Collection(options, { driver, uses, turns, retention, unlinked, now: Date.now })
     const abort = new AbortController()
     const run: Run = { collection, isDryRun, startedAtMs: Date.now(), abort, state: 'running', done: Promise.resolve() }
     this.#last = run

@@ -13,6 +13,7 @@ import {
 } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
 import type { Events, Happening } from '../events.ts'
+import type { Quotas } from '../quotas/quotas.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 import type { Turns } from '../storage/turns.ts'
@@ -25,6 +26,7 @@ interface ManifestRouteDependencies {
   readonly manifests: ManifestStore
   readonly turns: Turns
   readonly events: Events
+  readonly quotas: Pick<Quotas, 'refuseTags'>
   readonly mayDelete: boolean
 }
 
@@ -38,7 +40,7 @@ const NONDISTRIBUTABLE = /\.layer\.nondistributable\.|\.rootfs\.foreign\./
 
 /** `/v2/<name>/manifests/<reference>` */
 export function manifestRoutes(dependencies: ManifestRouteDependencies): Handlers<'manifest'> {
-  const { manifests, turns, events, mayDelete } = dependencies
+  const { manifests, turns, events, quotas, mayDelete } = dependencies
   const get: Handler<'manifest'> = async (exchange, route) => {
     const { reply } = exchange
     const digest = await find(manifests, route)
@@ -69,6 +71,7 @@ export function manifestRoutes(dependencies: ManifestRouteDependencies): Handler
       if (claimed !== undefined && claimed.hex !== digest.hex) throw wrongDigest(claimed, digest)
       const manifest = parsePushed(bytes, headerOf(exchange, 'content-type'))
       await turns.take(repository, async () => {
+        await quotas.refuseTags(manifests, repository, tags)
         await refuseMissing(dependencies, repository, manifest)
         await manifests.put(repository, digest, bytes)
         for (const tag of tags) await manifests.tag(repository, tag, digest)

@@ -1,17 +1,24 @@
 import type { Digest } from '@shoal/core'
+import { Quotas } from '../quotas/quotas.ts'
 import type { ContentUses } from './content-uses.ts'
 import type { StorageDriver, StoredFile } from './driver.ts'
 import { readLink, writeLink } from './links.ts'
 import { blobPath, layerLinkPath } from './paths.ts'
 
+/** Who bounds what repositories hold. */
+export type BlobQuotas = Pick<Quotas, 'take' | 'forget'>
+
 /** The blobs of repositories. A repository holds a blob when its link and the blob itself exist. */
 export class BlobStore {
   readonly #driver: StorageDriver
   readonly #uses: ContentUses
+  readonly #quotas: BlobQuotas
 
-  constructor(driver: StorageDriver, uses: ContentUses) {
+  /** @param quotas no bounds when left out */
+  constructor(driver: StorageDriver, uses: ContentUses, quotas: BlobQuotas = new Quotas([], driver)) {
     this.#driver = driver
     this.#uses = uses
+    this.#quotas = quotas
   }
 
   /** Bytes of a blob; undefined when the repository does not hold it. To have asked for it is a use. */
@@ -37,6 +44,7 @@ export class BlobStore {
    * Makes a file, whose digest is proven and whose bytes are on disk, a blob of a repository.
    * @param path where it is; it is gone afterwards, or stays when the store has the blob already
    * @param target the digest that the content is stored under: as in Distribution the sha256, whatever `digest` is
+   * @throws RegistryError `DENIED` when the repository has no room for it
    */
   async adopt(
     repository: string,
@@ -46,11 +54,24 @@ export class BlobStore {
   ): Promise<void> {
     this.#uses.note(digest)
     await this.#uses.link(target, async () => {
-      const stored = await this.#driver.stat(blobPath(target))
-      // A blob of another size is what a crash of another registry left: it is replaced.
-      if (stored?.sizeBytes !== sizeBytes) await this.#driver.move(path, blobPath(target))
-      await this.#link(repository, digest, target)
+      await this.#counted(repository, target, sizeBytes, async () => {
+        const stored = await this.#driver.stat(blobPath(target))
+        // A blob of another size is what a crash of another registry left: it is replaced.
+        if (stored?.sizeBytes !== sizeBytes) await this.#driver.move(path, blobPath(target))
+        await this.#link(repository, digest, target)
+      })
     })
+  }
+
+  /** Does `link`, which makes a blob the repository's, when there is room for it. */
+  async #counted(repository: string, target: Digest, sizeBytes: number, link: () => Promise<void>): Promise<void> {
+    await this.#quotas.take(repository, target, sizeBytes)
+    try {
+      await link()
+    } catch (error) {
+      this.#quotas.forget(repository)
+      throw error
+    }
   }
 
   async #link(repository: string, digest: Digest, target: Digest): Promise<void> {
@@ -60,15 +81,19 @@ export class BlobStore {
     }
   }
 
-  /** Makes a blob of `from` visible in `to`; false when `from` does not hold it. */
+  /**
+   * Makes a blob of `from` visible in `to`; false when `from` does not hold it.
+   * @throws RegistryError `DENIED` when `to` has no room for it
+   */
   async mount(digest: Digest, from: string, to: string): Promise<boolean> {
     this.#uses.note(digest)
     const named = await readLink(this.#driver, layerLinkPath(from, digest))
     if (named === undefined) return false
     return this.#uses.link(named, async () => {
       const target = await readLink(this.#driver, layerLinkPath(from, digest))
-      if (target === undefined || (await this.#driver.stat(blobPath(target))) === undefined) return false
-      await this.#link(to, digest, target)
+      const stored = target === undefined ? undefined : await this.#driver.stat(blobPath(target))
+      if (target === undefined || stored === undefined) return false
+      await this.#counted(to, target, stored.sizeBytes, () => this.#link(to, digest, target))
       return true
     })
   }
@@ -77,6 +102,7 @@ export class BlobStore {
   async unlink(repository: string, digest: Digest): Promise<boolean> {
     if ((await this.#sizeOf(repository, digest)) === undefined) return false
     await this.#driver.remove(layerLinkPath(repository, digest))
+    this.#quotas.forget(repository)
     return true
   }
 }

@@ -20,9 +20,11 @@ export interface UploadChunk {
   readonly range?: { readonly start: number; readonly end: number } | undefined
 }
 
-/** What an upload store tells of its work. */
+/** Who is asked and told about uploads. */
 export interface UploadObserver {
   readonly received: (bytes: number) => void
+  /** Gives what throws when an upload to the repository has more bytes than it may; the upload is gone then. */
+  readonly limitOf?: (repository: string) => Promise<(sizeBytes: number) => void>
 }
 
 /**
@@ -73,7 +75,7 @@ export class UploadStore {
     return this.#alone(repository, id, async (key) => {
       const appender = await this.#driver.append(uploadDataPath(repository, id))
       try {
-        await this.#receive(key, appender, chunk)
+        await this.#receive(repository, key, appender, chunk)
         return appender.offset
       } finally {
         await appender.close()
@@ -94,7 +96,7 @@ export class UploadStore {
       try {
         // Now the client has said which digest it means: what has not begun to arrive need not be read twice.
         if (appender.offset === 0) this.#keepHash(key, new UploadHash(digest.algorithm))
-        if (chunk !== undefined) await this.#receive(key, appender, chunk)
+        if (chunk !== undefined) await this.#receive(repository, key, appender, chunk)
         await appender.commit()
         const hash = await this.#hashOf(key, path, appender.offset, digest.algorithm)
         const received = hash.digest(digest.algorithm)
@@ -141,13 +143,15 @@ export class UploadStore {
     return (await this.#driver.stat(uploadPath(repository, id)))?.modifiedAtMs ?? Number.POSITIVE_INFINITY
   }
 
-  async #receive(key: string, appender: Appender, { body, range }: UploadChunk): Promise<void> {
+  async #receive(repository: string, key: string, appender: Appender, { body, range }: UploadChunk): Promise<void> {
+    const limit = await this.#observer.limitOf?.(repository)
     if (range !== undefined && range.start !== appender.offset) throw outOfOrder(range.start, appender.offset)
     const known = this.#hashes.get(key)
     const hash =
       known?.offset === appender.offset ? known : appender.offset === 0 ? new UploadHash('sha256') : undefined
     // Taken out until all is written: a failed write leaves no digest that runs ahead of the file.
     this.#hashes.delete(key)
+    let sizeBytes = appender.offset
     let room = range === undefined ? Number.POSITIVE_INFINITY : range.end - range.start + 1
     let batch: Uint8Array[] = []
     let batchBytes = 0
@@ -165,6 +169,8 @@ export class UploadStore {
     try {
       for await (const bytes of body) {
         this.#observer.received(bytes.byteLength)
+        sizeBytes += bytes.byteLength
+        limit?.(sizeBytes)
         if (bytes.byteLength > room) throw wrongSize('more')
         room -= bytes.byteLength
         batch.push(bytes)
@@ -208,6 +214,10 @@ export class UploadStore {
     try {
       await this.#mustExist(repository, id)
       return await work(key)
+    } catch (error) {
+      // What may not become a blob is not kept for a week.
+      if (error instanceof RegistryError && error.code === 'DENIED') await this.#forget(key).catch(() => {})
+      throw error
     } finally {
       this.#busy.delete(key)
     }

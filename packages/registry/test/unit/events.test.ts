@@ -6,6 +6,7 @@ import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Events, type RegistryEvent } from '../../src/events.ts'
 import { RateLimit } from '../../src/guards/rate-limit.ts'
 import { createRegistryMetrics } from '../../src/metrics.ts'
+import { Quotas } from '../../src/quotas/quotas.ts'
 import { Referrers } from '../../src/referrers.ts'
 import { baseRoutes } from '../../src/routes/base.ts'
 import { blobRoutes } from '../../src/routes/blobs.ts'
@@ -43,7 +44,7 @@ beforeEach(async () => {
     blob: blobRoutes({ blobs, turns, metrics, events, log, mayDelete: true }),
     uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
     upload: uploadRoutes({ blobs, uploads, metrics, events }),
-    manifest: manifestRoutes({ blobs, manifests, turns, events, mayDelete: true }),
+    manifest: manifestRoutes({ blobs, manifests, turns, events, quotas: new Quotas([], driver), mayDelete: true }),
     tags: tagRoutes(manifests),
     referrers: referrerRoutes(new Referrers(manifests)),
   }
