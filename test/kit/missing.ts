@@ -15,12 +15,13 @@ const REQUIREMENTS = {
   docker: { commands: ['dockerd', 'docker', 'containerd', 'runc'], packages: 'docker.io containerd runc' },
   podman: { commands: ['podman', 'conmon', 'runc'], packages: 'podman conmon runc' },
   skopeo: { commands: ['skopeo'], packages: 'skopeo' },
+  buildah: { commands: ['buildah'], packages: 'buildah' },
   'docker-registry': { commands: ['docker-registry'], packages: 'docker-registry' },
   namespaces: { commands: ['ip', 'tc', 'unshare'], packages: 'iproute2 util-linux', alsoMissing: noNamespaces },
   busybox: { commands: ['busybox'], packages: 'busybox-static', alsoMissing: dynamicBusybox },
 } satisfies Record<string, Requirement>
 
-const NEED_ROOT: ReadonlySet<string> = new Set(['containerd', 'docker', 'podman', 'namespaces'])
+const NEED_ROOT: ReadonlySet<string> = new Set(['containerd', 'docker', 'podman', 'buildah', 'namespaces'])
 
 /** A program that tests drive. */
 export type Runtime = keyof typeof REQUIREMENTS
