@@ -1,5 +1,5 @@
 /** What people push and pull with, against the registry alone: each client's push is pulled and run by another one. */
-import { writeFile } from 'node:fs/promises'
+import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { digestOf, MEDIA_TYPES } from '@shoal/core'
 import { beforeAll, expect, test } from 'vitest'
@@ -29,14 +29,19 @@ describeWith(CLIENTS, 'clients of the registry', () => {
   let registry: string
   let url: string
 
-  beforeAll(async () => {
+  /** Starts a registry; returns its URL. */
+  const start = async (options: object = {}): Promise<string> => {
     const folder = await bed.folder('registry')
     const config = join(folder, 'registry.yaml')
-    await writeFile(config, stringify({ port: 0, dataDir: join(folder, 'data'), metrics: { port: 0 } }))
+    await writeFile(config, stringify({ port: 0, dataDir: join(folder, 'data'), metrics: { port: 0 }, ...options }))
     const service = bed.use(await launch('registry', process.execPath, [SHOAL_PROGRAM, 'registry', '--config', config]))
-    const [, host = ''] = await service.waitForLine(/"registry":"http:\/\/(127\.0\.0\.1:\d+)"/)
-    registry = host
-    url = `http://${registry}`
+    const [, address = ''] = await service.waitForLine(/"registry":"(https?:[^"]+)"/)
+    return address
+  }
+
+  beforeAll(async () => {
+    url = await start()
+    registry = new URL(url).host
     const extraLayers = [{ sizeBytes: 3 * MIB }]
     const image = await buildImage(await bed.folder('image'), { line: LINE, extraLayers })
     await skopeoCopy(image.ociReference, `docker://${registry}/from/skopeo:1`)
@@ -162,5 +167,31 @@ describeWith(CLIENTS, 'clients of the registry', () => {
     const tag = `${artifact.root.digest.replace(':', '-')}.sig`
     await pushLayout(url, 'from/oras', tag, layout)
     expect((await pullImage(url, 'from/oras', tag)).digest).toBe(layout.root.digest)
+  })
+
+  test.each([true, false])('skopeo and containerd push and pull over TLS, with HTTP/2: %s', async (http2) => {
+    const folder = await bed.folder('tls')
+    const [certFile, keyFile] = [join(folder, 'ca.crt'), join(folder, 'server.pem')]
+    const kind = ['-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '2']
+    const name = ['-subj', '/CN=registry', '-addext', 'subjectAltName=IP:127.0.0.1']
+    await run('openssl', ['req', ...kind, ...name, '-keyout', keyFile, '-out', certFile])
+    const { host } = new URL(await start({ tls: { certFile, keyFile, http2 } }))
+    const image = await buildImage(await bed.folder('image'), { line: LINE, extraLayers: [{ sizeBytes: 20 * MIB }] })
+    const options = { verifyTls: true, certFolder: folder }
+    await skopeoCopy(image.ociReference, `docker://${host}/by/skopeo:1`, options)
+    expect(digestOf(await skopeoInspectRaw(`docker://${host}/by/skopeo:1`, options))).toBe(image.root.digest)
+    const containerd = await startContainerd(bed)
+    // Of addresses of this machine ctr thinks that they speak no TLS.
+    const hosts = join(folder, 'hosts', host)
+    await mkdir(hosts, { recursive: true })
+    const server = `https://${host}`
+    const toml = `server = "${server}"\n[host."${server}"]\ncapabilities = ["pull", "resolve", "push"]\nca = "${certFile}"\n`
+    await writeFile(join(hosts, 'hosts.toml'), toml)
+    const trust = ['--hosts-dir', join(folder, 'hosts')]
+    await containerd.ctr(['images', 'pull', ...trust, `${host}/by/skopeo:1`])
+    await containerd.ctr(['images', 'tag', `${host}/by/skopeo:1`, `${host}/by/containerd:1`])
+    await containerd.ctr(['images', 'push', ...trust, `${host}/by/containerd:1`])
+    expect(await containerd.run(`${host}/by/skopeo:1`)).toBe(`${LINE}\n`)
+    expect(digestOf(await skopeoInspectRaw(`docker://${host}/by/containerd:1`, options))).toBe(image.root.digest)
   })
 })

@@ -74,7 +74,7 @@ export function requesterOf(request: FastifyRequest): Requester {
   return {
     id: request.id,
     address: `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`,
-    host: request.headers.host ?? '',
+    host: request.host,
     method: request.method,
     userAgent: request.headers['user-agent'] ?? '',
   }

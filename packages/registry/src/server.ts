@@ -1,12 +1,15 @@
 import { randomUUID } from 'node:crypto'
 import type { Server } from 'node:http'
+import type { Server as TlsServer } from 'node:tls'
 import { errorChain, type Logger, listen, ociErrorBody, type Startable } from '@shoal/core'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import Fastify, { type FastifyHttpOptions, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Refusal } from './audit/line.ts'
 import { RegistryError, toRegistryError } from './errors.ts'
 import { requesterOf } from './events.ts'
 import type { Guard } from './guards/guard.ts'
 import type { RateLimit } from './guards/rate-limit.ts'
+import type { Certificate } from './http/certificate.ts'
+import { Connections } from './http/connections.ts'
 import type { RegistryMetrics } from './metrics.ts'
 import type { Exchange, Handler, Handlers, Method } from './routes/exchange.ts'
 import { parsePath, type RouteKind } from './routes/path.ts'
@@ -19,32 +22,49 @@ interface RegistryServerDependencies {
   /** Asked in turn before a request is looked at. */
   readonly guards: readonly Guard[]
   readonly rateLimit: RateLimit
+  /** Plain HTTP when undefined. */
+  readonly tls?: ServerTls | undefined
   readonly metrics: RegistryMetrics
   readonly log: Logger
   /** Told of each request that was answered with an error. */
   readonly refused?: (refusal: Refusal) => void
 }
 
+interface ServerAddress {
+  readonly host: string
+  readonly port: number
+}
+
+/** How a server speaks TLS. */
+interface ServerTls {
+  readonly certificate: Certificate
+  /** Whether clients that want HTTP/2 get it. */
+  readonly http2: boolean
+}
+
 const METHODS: Method[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 /** A connection on which nothing moves in either direction for so long is dead, or hostile. */
 const IDLE_MS = 5 * 60_000
+/** What a client may send ahead in one HTTP/2 stream, and streams that it may have open. */
+const WINDOW_BYTES = 1024 * 1024
+const MAX_STREAMS = 128
 /** How long requests may go on after `stop`. */
 const DRAIN_MS = 10_000
 
 /** The registry's HTTP server: finds what a request is about, hands it to its handler, and turns errors into OCI's. */
 export class RegistryServer implements Startable {
-  readonly #address: { readonly host: string; readonly port: number }
+  readonly #address: ServerAddress
   readonly #dependencies: RegistryServerDependencies
   readonly #server: FastifyInstance
+  readonly #connections: Connections
   readonly #active = new Set<Promise<unknown>>()
   #port = 0
-  #isStopping = false
 
-  constructor(address: { readonly host: string; readonly port: number }, dependencies: RegistryServerDependencies) {
+  constructor(address: ServerAddress, dependencies: RegistryServerDependencies) {
+    const { tls } = dependencies
     this.#address = address
     this.#dependencies = dependencies
-    this.#server = Fastify({
-      forceCloseConnections: 'idle',
+    this.#server = fastifyWith(tls, {
       connectionTimeout: IDLE_MS,
       exposeHeadRoutes: false,
       // Events and audit lines outlive the process, so its own count would not tell requests apart.
@@ -53,6 +73,9 @@ export class RegistryServer implements Startable {
       // What fastify can not route: a path that does not decode.
       frameworkErrors: (cause, request, reply) => this.#answerError(badPath(cause), request, reply),
     })
+    const { server } = this.#server
+    this.#connections = new Connections(server, tls !== undefined)
+    tls?.certificate.onChange((context) => (server as unknown as TlsServer).setSecureContext(context))
     this.#server.removeAllContentTypeParsers()
     // Bodies are read by the handlers, as streams; whatever their type is.
     this.#server.addContentTypeParser('*', (_request, _body, done) => done(null))
@@ -81,11 +104,11 @@ export class RegistryServer implements Startable {
   async stop(): Promise<void> {
     if (this.#port === 0) return
     this.#port = 0
-    this.#isStopping = true
-    const server: Server = this.#server.server
-    const deadline = setTimeout(() => server.closeAllConnections(), DRAIN_MS)
+    const deadline = setTimeout(() => this.#connections.closeAll(), DRAIN_MS)
     try {
-      await this.#server.close()
+      const closed = this.#server.close()
+      this.#connections.closeGently()
+      await closed
       await Promise.allSettled(this.#active)
     } finally {
       clearTimeout(deadline)
@@ -120,13 +143,12 @@ export class RegistryServer implements Startable {
     const measured: { route: RouteKind | 'none' } = { route: 'none' }
     const stopTimer = metrics.requestSeconds.startTimer()
     metrics.requestsInFlight.inc()
+    this.#connections.began(request.raw, reply.raw)
     reply.raw.once('close', () => {
       const labels = { route: measured.route, method: request.method }
       metrics.requestsInFlight.dec()
       stopTimer(labels)
       metrics.requests.inc({ ...labels, status: String(reply.raw.statusCode) })
-      // A connection that was busy when the server closed is idle now, and would hold the stop up for its keep-alive.
-      if (this.#isStopping) setImmediate(() => this.#server.server.closeIdleConnections())
     })
     return measured
   }
@@ -145,6 +167,24 @@ export class RegistryServer implements Startable {
     const body = ociErrorBody(error.code, error.message, detail)
     void reply.code(error.status).headers(ALWAYS).headers(error.headers).type('application/json').send(body)
   }
+}
+
+/** @param options of Fastify that do not depend on how clients reach it */
+function fastifyWith(tls: ServerTls | undefined, options: FastifyHttpOptions<Server>): FastifyInstance {
+  if (tls === undefined) return Fastify(options)
+  const { certificate, http2 } = tls
+  const mustKnowClient = certificate.context.ca !== undefined
+  const secure = { ...certificate.context, requestCert: mustKnowClient, rejectUnauthorized: mustKnowClient }
+  // All are HTTP servers to what is built on them; Fastify has a type of its own for each.
+  if (!http2) return Fastify({ ...options, https: secure } as object) as unknown as FastifyInstance
+  const settings = { initialWindowSize: WINDOW_BYTES, maxConcurrentStreams: MAX_STREAMS }
+  const https = { ...secure, allowHTTP1: true, settings }
+  return Fastify({
+    ...options,
+    http2: true,
+    http2SessionTimeout: IDLE_MS,
+    https,
+  } as object) as unknown as FastifyInstance
 }
 
 /** Headers that a handler may have set for the content that an error then takes the place of. */

@@ -10,6 +10,7 @@ import { createGcMetrics } from './gc/metrics.ts'
 import { RateLimit } from './guards/rate-limit.ts'
 import { addReadOnlyRoutes, ReadOnlyMode } from './guards/read-only.ts'
 import { StorageHealth } from './guards/storage-health.ts'
+import { Certificate } from './http/certificate.ts'
 import { createRegistryMetrics } from './metrics.ts'
 import { addNotificationRoutes } from './notifications/admin.ts'
 import { createNotificationMetrics } from './notifications/metrics.ts'
@@ -87,6 +88,8 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     log,
   })
   const mayDelete = options.delete.enabled
+  const certificate = options.tls && (await Certificate.read(options.tls, { log }))
+  const tls = certificate && { certificate, http2: options.tls?.http2 ?? false }
   const readOnly = new ReadOnlyMode(options.readOnly)
   const health = new StorageHealth(options.health, { driver, log })
   const server: RegistryServer = new RegistryServer(options, {
@@ -102,6 +105,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     },
     guards: [health.guard, readOnly.guard],
     rateLimit: new RateLimit(options.rateLimit),
+    tls,
     metrics,
     log,
     ...(audit === undefined ? {} : { refused }),
@@ -120,13 +124,13 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const listening = [notifications, audit, pulls].filter((each) => each !== undefined)
+  const listening = [notifications, audit, pulls, certificate].filter((each) => each !== undefined)
   const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, health, purge, collector])
   return {
     start: () => lifecycle.start(),
     stop: () => lifecycle.stop(),
     addresses: () => ({
-      registry: httpUrl(options.host, server.port),
+      registry: httpUrl(options.host, server.port, options.tls !== undefined),
       metrics: httpUrl(options.metrics.host, admin.port),
     }),
   }
@@ -145,6 +149,6 @@ function createNotifications(
   return new Notifications({ dataDir, endpoints }, { port, metrics: createNotificationMetrics(registry), log })
 }
 
-function httpUrl(host: string, port: number): string {
-  return `http://${host.includes(':') ? `[${host}]` : host}:${port}`
+function httpUrl(host: string, port: number, isTls = false): string {
+  return `${isTls ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}:${port}`
 }

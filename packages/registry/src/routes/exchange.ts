@@ -1,3 +1,4 @@
+import type { Http2ServerRequest } from 'node:http2'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RegistryError } from '../errors.ts'
 import type { Route, RouteKind } from './path.ts'
@@ -31,6 +32,9 @@ export function headerOf({ request }: Exchange, name: string): string | undefine
 export function contentLengthOf(exchange: Exchange): number | undefined {
   const text = headerOf(exchange, 'content-length')
   if (text !== undefined) return Number(text)
+  const raw: object = exchange.request.raw
+  // HTTP/2 needs no header for a body: the request ends with its head, or it does not.
+  if ('stream' in raw) return (raw as Http2ServerRequest).stream.endAfterHeaders ? 0 : undefined
   return headerOf(exchange, 'transfer-encoding') === undefined ? 0 : undefined
 }
 
