@@ -6,6 +6,7 @@ import { healthOptions, rateLimitOptions, readOnlyOption } from './guards/option
 import { tlsOption } from './http/options.ts'
 import { notificationOptions } from './notifications/options.ts'
 import { quotasOption } from './quotas/options.ts'
+import { redirectOptions } from './redirect/options.ts'
 import { retentionOptions } from './retention/options.ts'
 import { storageOptions } from './storage/options.ts'
 
@@ -22,6 +23,7 @@ export const registryOptions = Type.Object(
         "where the content is kept, in Distribution's layout (its `rootdirectory`), and what waits to be sent",
     }),
     storage: storageOptions,
+    redirect: redirectOptions,
     metrics: adminOptions(5001),
     log: logOptions,
     delete: Type.Object(

@@ -18,6 +18,7 @@ import { Notifications } from './notifications/notifications.ts'
 import type { RegistryOptions } from './options.ts'
 import { UploadPurge } from './purge.ts'
 import { Quotas } from './quotas/quotas.ts'
+import { createRedirects } from './redirect/redirects.ts'
 import { Referrers } from './referrers.ts'
 import { TagExpiry } from './retention/expiry.ts'
 import { Policies } from './retention/policies.ts'
@@ -88,6 +89,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     log,
   })
   const mayDelete = options.delete.enabled
+  const redirects = await createRedirects(options.redirect, driver, options.storage.prefix)
   const certificate = options.tls && (await Certificate.read(options.tls, { log }))
   const tls = certificate && { certificate, http2: options.tls?.http2 ?? false }
   const readOnly = new ReadOnlyMode(options.readOnly)
@@ -96,7 +98,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     routes: {
       base: baseRoutes,
       catalog: catalogRoutes(driver),
-      blob: blobRoutes({ blobs, turns, metrics, events, log, mayDelete }),
+      blob: blobRoutes({ blobs, turns, metrics, events, log, redirects, mayDelete }),
       uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
       upload: uploadRoutes({ blobs, uploads, metrics, events }),
       manifest: manifestRoutes({ blobs, manifests, turns, events, quotas, mayDelete }),

@@ -1,12 +1,13 @@
-import { type ByteRange, formatDigest, type Logger, parseRange } from '@shoal/core'
+import { type ByteRange, type Digest, formatDigest, type Logger, parseRange } from '@shoal/core'
 import type { FastifyReply } from 'fastify'
 import { RegistryError } from '../errors.ts'
 import type { Events } from '../events.ts'
 import type { RegistryMetrics } from '../metrics.ts'
+import type { Redirects } from '../redirect/redirects.ts'
 import type { BlobStore } from '../storage/blobs.ts'
 import type { StoredFile } from '../storage/driver.ts'
 import type { Turns } from '../storage/turns.ts'
-import { type Handlers, headerOf, matchesEtag } from './exchange.ts'
+import { type Exchange, type Handlers, headerOf, matchesEtag } from './exchange.ts'
 import { sendFile } from './send-file.ts'
 
 interface BlobRouteDependencies {
@@ -15,6 +16,8 @@ interface BlobRouteDependencies {
   readonly metrics: RegistryMetrics
   readonly events: Events
   readonly log: Logger
+  /** Where clients are sent for blobs; the registry sends them itself when undefined. */
+  readonly redirects?: Redirects | undefined
   readonly mayDelete: boolean
 }
 
@@ -23,7 +26,22 @@ export const BLOB = 'application/octet-stream'
 
 /** `/v2/<name>/blobs/<digest>` */
 export function blobRoutes(dependencies: BlobRouteDependencies): Handlers<'blob'> {
-  const { blobs, turns, metrics, events, log, mayDelete } = dependencies
+  const { blobs, turns, metrics, events, log, redirects, mayDelete } = dependencies
+  /** Answers with where the storage, or a CDN, has the blob; false when the registry is to answer itself. */
+  const isSentElsewhere = async (exchange: Exchange, repository: string, blob: Digest): Promise<boolean> => {
+    const digest = formatDigest(blob)
+    if (redirects === undefined || matchesEtag(headerOf(exchange, 'if-none-match'), digest)) return false
+    const stored = await blobs.pathOf(repository, blob)
+    const url = stored && (await redirects.urlOf(stored.path))
+    if (stored === undefined || url === undefined) return false
+    const { sizeBytes } = stored
+    await events.tell(exchange, { action: 'pull', kind: 'blob', repository, digest, mediaType: BLOB, sizeBytes })
+    const { reply } = exchange
+    // The URL is good for a while only.
+    reply.code(307).header('location', url).header('cache-control', 'no-store')
+    reply.header('docker-content-digest', digest).header('content-length', 0).send()
+    return true
+  }
   return {
     HEAD: async ({ reply }, { repository, digest }) => {
       const sizeBytes = await blobs.sizeOf(repository, digest)
@@ -33,6 +51,7 @@ export function blobRoutes(dependencies: BlobRouteDependencies): Handlers<'blob'
     GET: async (exchange, { repository, digest: { algorithm, hex } }) => {
       const { reply } = exchange
       const digest = `${algorithm}:${hex}`
+      if (await isSentElsewhere(exchange, repository, { algorithm, hex })) return reply
       const file = await blobs.open(repository, { algorithm, hex })
       if (file === undefined) throw unknownBlob(repository, digest)
       try {

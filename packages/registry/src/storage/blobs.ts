@@ -24,20 +24,21 @@ export class BlobStore {
   /** Bytes of a blob; undefined when the repository does not hold it. To have asked for it is a use. */
   async sizeOf(repository: string, digest: Digest): Promise<number | undefined> {
     this.#uses.note(digest)
-    return this.#sizeOf(repository, digest)
-  }
-
-  async #sizeOf(repository: string, digest: Digest): Promise<number | undefined> {
-    const target = await readLink(this.#driver, layerLinkPath(repository, digest))
-    if (target === undefined) return undefined
-    const found = await this.#driver.stat(blobPath(target))
-    return found === undefined || found.isFolder ? undefined : found.sizeBytes
+    return (await this.pathOf(repository, digest))?.sizeBytes
   }
 
   /** A blob for reading; undefined when the repository does not hold it. */
   async open(repository: string, digest: Digest): Promise<StoredFile | undefined> {
     const target = await readLink(this.#driver, layerLinkPath(repository, digest))
     return target === undefined ? undefined : this.#driver.open(blobPath(target))
+  }
+
+  /** Where a blob is stored; undefined when the repository does not hold it. */
+  async pathOf(repository: string, digest: Digest): Promise<{ path: string; sizeBytes: number } | undefined> {
+    const target = await readLink(this.#driver, layerLinkPath(repository, digest))
+    const stored = target === undefined ? undefined : await this.#driver.stat(blobPath(target))
+    if (target === undefined || stored === undefined || stored.isFolder) return undefined
+    return { path: blobPath(target), sizeBytes: stored.sizeBytes }
   }
 
   /**
@@ -100,7 +101,7 @@ export class BlobStore {
 
   /** Makes a blob invisible in a repository; false when it was not visible. The content stays. */
   async unlink(repository: string, digest: Digest): Promise<boolean> {
-    if ((await this.#sizeOf(repository, digest)) === undefined) return false
+    if ((await this.pathOf(repository, digest)) === undefined) return false
     await this.#driver.remove(layerLinkPath(repository, digest))
     this.#quotas.forget(repository)
     return true

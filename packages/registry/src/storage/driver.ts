@@ -51,4 +51,6 @@ export interface StorageDriver {
   list(path: string): Promise<string[]>
   /** Removes a file, or a folder and all in it. No error when there is nothing. */
   remove(path: string): Promise<void>
+  /** A URL by which anybody can read a file for `seconds`; undefined when there is none. Not all storages give such. */
+  presign?(path: string, seconds: number): Promise<string | undefined>
 }

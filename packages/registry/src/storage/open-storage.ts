@@ -3,6 +3,7 @@ import { CoreError, errorChain } from '@shoal/core'
 import type { StorageDriver } from './driver.ts'
 import { FilesystemDriver } from './filesystem.ts'
 import { MemoryDriver } from './memory.ts'
+import type { GcsKey } from './objects/gcs.ts'
 import { ObjectDriver } from './objects/object-driver.ts'
 import type { StorageOptions } from './options.ts'
 
@@ -45,15 +46,18 @@ async function openObjects(options: StorageOptions, prefix: string): Promise<Obj
       return new ObjectDriver(new AzureStore({ ...azure, accountKey, partMiB }), prefix)
     }
     case 'gcs': {
+      const { keyFile, ...gcs } = sectionOf(options, 'gcs')
+      const key = keyFile === undefined ? undefined : keyOf(await secretIn('gcs.keyFile', keyFile))
       const { GcsStore } = await import('./objects/gcs.ts')
-      return new ObjectDriver(new GcsStore({ ...sectionOf(options, 'gcs'), partMiB }), prefix)
+      return new ObjectDriver(new GcsStore({ ...gcs, key, partMiB }), prefix)
     }
     case 'swift': {
-      const { passwordFile, ...swift } = sectionOf(options, 'swift')
+      const { passwordFile, tempUrlKeyFile, ...swift } = sectionOf(options, 'swift')
       const password = await secretIn('swift.passwordFile', passwordFile)
+      const tempUrlKey = tempUrlKeyFile && (await secretIn('swift.tempUrlKeyFile', tempUrlKeyFile))
       const { SwiftStore } = await import('./objects/swift.ts')
       // Swift's driver in Distribution has a folder of its own for files.
-      return new ObjectDriver(new SwiftStore({ ...swift, password, prefix }), '')
+      return new ObjectDriver(new SwiftStore({ ...swift, password, prefix, tempUrlKey }), '')
     }
     default:
       throw new Error(`${options.driver} is not an object store`)
@@ -67,6 +71,19 @@ function sectionOf<K extends 's3' | 'azure' | 'gcs' | 'swift'>(
   const section = options[name]
   if (section === undefined) throw invalid(name, `the driver ${name} needs it: say where the content is`)
   return section
+}
+
+function keyOf(json: string): GcsKey {
+  let key: Partial<Record<keyof GcsKey, unknown>> | null
+  try {
+    key = JSON.parse(json)
+  } catch {
+    // What is wrong with the JSON would be told with a part of it.
+    throw invalid('gcs.keyFile', 'it is not JSON: name the key file of a service account')
+  }
+  const { client_email, private_key } = key ?? {}
+  if (typeof client_email === 'string' && typeof private_key === 'string') return { client_email, private_key }
+  throw invalid('gcs.keyFile', 'it has no client_email and private_key: name the key file of a service account')
 }
 
 async function secretIn(name: string, path: string): Promise<string> {

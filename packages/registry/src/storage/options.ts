@@ -55,6 +55,9 @@ const swift = Type.Object(
     project: Type.Optional(text("Keystone's project; the user's default one without it")),
     projectDomain: Type.String({ default: 'Default', description: "Keystone's domain of the project" }),
     region: Type.Optional(text("which of the object stores in Keystone's catalog; the first without it")),
+    tempUrlKeyFile: Type.Optional(
+      text("file that holds the account's or container's key for temporary URLs, which `redirect` needs"),
+    ),
   },
   strict,
 )

@@ -1,3 +1,4 @@
+import { generateKeyPairSync } from 'node:crypto'
 import { afterAll, beforeAll, describe } from 'vitest'
 import { GcsStore } from '../../src/storage/objects/gcs.ts'
 import { ObjectDriver } from '../../src/storage/objects/object-driver.ts'
@@ -6,6 +7,13 @@ import { describeDriver } from '../unit/storage/driver-compliance.ts'
 import { freePort, type ServerProcess, startProgram, untilAnswers } from './server.ts'
 
 const PROGRAM = 'gcp-storage-emulator'
+/** The emulator lets everybody do everything, but URLs are signed with a key. */
+const key = {
+  client_email: 'registry@example.org',
+  private_key: String(
+    generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey.export({ type: 'pkcs8', format: 'pem' }),
+  ),
+}
 
 // Google gives out no server of its own: this is the one that speaks most of its protocol.
 describe.runIf(areInstalled([PROGRAM]))("Google's object store", () => {
@@ -30,7 +38,7 @@ describe.runIf(areInstalled([PROGRAM]))("Google's object store", () => {
         body: JSON.stringify({ name: bucket }),
       })
       if (!response.ok) throw new Error(`the emulator answered ${response.status} to a new bucket`)
-      const store = new GcsStore({ bucket, endpoint, partMiB: 5 })
+      const store = new GcsStore({ bucket, endpoint, key, partMiB: 5 })
       return { driver: new ObjectDriver(store, 'root/'), dispose: async () => {} }
     },
     { isRemote: true },

@@ -31,8 +31,16 @@ describe.runIf(areInstalled(SWIFT_PROGRAMS))("OpenStack's object store", () => {
     'a container of Swift',
     async () => {
       const container = await newContainer()
-      const { authUrl, username, password } = swift
-      const login = { authUrl, authVersion: 1, username, password, userDomain: '', projectDomain: '' } as const
+      const { authUrl, username, password, tempUrlKey } = swift
+      const login = {
+        authUrl,
+        authVersion: 1,
+        username,
+        password,
+        userDomain: '',
+        projectDomain: '',
+        tempUrlKey,
+      } as const
       return { driver: new ObjectDriver(new SwiftStore({ container, prefix: 'root/', ...login }), ''), dispose }
     },
     { isRemote: true },

@@ -34,6 +34,8 @@ export interface Swift extends ServerProcess {
   readonly authUrl: string
   readonly username: string
   readonly password: string
+  /** Of its containers, for temporary URLs. */
+  readonly tempUrlKey: string
   /** Makes an empty container, which is also a bucket of S3. */
   makeContainer(name: string): Promise<void>
 }
@@ -41,7 +43,7 @@ export interface Swift extends ServerProcess {
 /** Starts Debian's Swift with its data in a folder of its own, which must be able to hold extended attributes. */
 export async function startSwift(): Promise<Swift> {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-swift-'))
-  const [username, password] = ['test:tester', 'testing']
+  const [username, password, tempUrlKey] = ['test:tester', 'testing', 'temporary']
   const [proxyPort, cachePort] = [await freePort(), await freePort()]
   // As many as in use: where there is but one copy, Swift says 404 while it is being replaced.
   for (const device of DEVICES) await mkdir(join(folder, 'devices', device), { recursive: true })
@@ -98,8 +100,10 @@ export async function startSwift(): Promise<Swift> {
     authUrl,
     username,
     password,
+    tempUrlKey,
     makeContainer: async (name) => {
-      const { status } = await fetch(`${storageUrl}/${name}`, { method: 'PUT', headers: { 'x-auth-token': token } })
+      const headers = { 'x-auth-token': token, 'x-container-meta-temp-url-key': tempUrlKey }
+      const { status } = await fetch(`${storageUrl}/${name}`, { method: 'PUT', headers })
       if (status !== 201) throw new Error(`Swift answered ${status} to a new container`)
     },
     stop: async () => {

@@ -35,6 +35,7 @@ describe('options', () => {
       port: 5000,
       dataDir: './data/registry',
       storage: { driver: 'filesystem', prefix: '', partMiB: 10, memoryMiB: 1024 },
+      redirect: { enabled: false, expiresSeconds: 1200 },
       metrics: { host: '127.0.0.1', port: 5001 },
       log: { level: 'info' },
       delete: { enabled: true },

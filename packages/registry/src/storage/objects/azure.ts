@@ -1,4 +1,5 @@
 import {
+  BlobSASPermissions,
   BlobServiceClient,
   type BlockBlobClient,
   type ContainerClient,
@@ -109,6 +110,13 @@ export class AzureStore implements ObjectStore {
     const ids = blocks.map(({ name }) => name)
     const state = { sizeBytes, exists: found !== undefined }
     return new PartAppender(new BlockFile(blob, ids), state, this.#partBytes)
+  }
+
+  presign(key: string, seconds: number): Promise<string> {
+    const permissions = BlobSASPermissions.parse('r')
+    return attempt(() =>
+      this.#blob(key).generateSasUrl({ permissions, expiresOn: new Date(Date.now() + seconds * 1000) }),
+    )
   }
 
   #blob(key: string): BlockBlobClient {

@@ -1,6 +1,7 @@
 import { EventEmitter } from 'node:events'
 import { ApiError, type Bucket, type File, IdempotencyStrategy, Storage } from '@google-cloud/storage'
 import type { ByteRange } from '@shoal/core'
+import { GoogleAuth, JWT } from 'google-auth-library'
 import { RegistryError } from '../../errors.ts'
 import type { Appender } from '../driver.ts'
 import { attempt, attemptEach, unlessAbsent } from './failure.ts'
@@ -8,20 +9,42 @@ import type { Listed, Listing, ObjectContent, ObjectStore, StoredObject } from '
 import { PartAppender, type PartedFile, type PartedFileState } from './part-appender.ts'
 
 const MIB = 1024 * 1024
+/** May read, write and delete objects. */
+const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
 /** Google composes 32 objects at a time: these and what they are added to. */
 const MAX_COMPOSED = 31
 
 // Each stream of Google's client has eleven listeners, of which Node would warn as of a leak.
 EventEmitter.defaultMaxListeners = Math.max(EventEmitter.defaultMaxListeners, 16)
 
+/** What signs for a service account. */
+export interface GcsKey {
+  readonly client_email: string
+  readonly private_key: string
+}
+
 /** A bucket of Google Cloud Storage. */
 export interface GcsOptions {
   readonly bucket: string
-  /** File with the key of a service account; the machine's own account when undefined. */
-  readonly keyFile?: string | undefined
+  /** A service account's, by the names of Google's key files; the machine's own account is used when undefined. */
+  readonly key?: GcsKey | undefined
   /** URL of the API, where it is not Google's. */
   readonly endpoint?: string | undefined
   readonly partMiB: number
+}
+
+/** Signs by a key at hand; Google's own class asks a server who it signs for, unless it has read the key itself. */
+class KeyAuth extends GoogleAuth<JWT> {
+  readonly #email: string
+
+  constructor({ client_email, private_key }: GcsKey) {
+    super({ authClient: new JWT({ email: client_email, key: private_key, scopes: [SCOPE] }) })
+    this.#email = client_email
+  }
+
+  override async getCredentials(): Promise<{ client_email: string }> {
+    return { client_email: this.#email }
+  }
 }
 
 /** Objects in a bucket of Google Cloud Storage. */
@@ -29,11 +52,11 @@ export class GcsStore implements ObjectStore {
   readonly #bucket: Bucket
   readonly #partBytes: number
 
-  constructor({ bucket, keyFile, endpoint, partMiB }: GcsOptions) {
+  constructor({ bucket, key, endpoint, partMiB }: GcsOptions) {
     const storage = new Storage({
       // All requests may be made twice: what may not be done twice says so by a condition.
       retryOptions: { idempotencyStrategy: IdempotencyStrategy.RetryAlways },
-      ...(keyFile === undefined ? {} : { keyFilename: keyFile }),
+      ...(key === undefined ? {} : { authClient: new KeyAuth(key) }),
       ...(endpoint === undefined ? {} : { apiEndpoint: endpoint }),
     })
     this.#bucket = storage.bucket(bucket)
@@ -93,6 +116,12 @@ export class GcsStore implements ObjectStore {
     const moved = await unlessAbsent(() => source.copy(this.#bucket.file(to)), saysAbsent)
     if (moved === undefined) throw new RegistryError('UNKNOWN', `there is no stored file ${from} to be moved`)
     await this.remove(from)
+  }
+
+  async presign(key: string, seconds: number): Promise<string> {
+    const options = { version: 'v4', action: 'read', expires: Date.now() + seconds * 1000 } as const
+    const [url] = await attempt(() => this.#bucket.file(key).getSignedUrl(options))
+    return url
   }
 
   async append(key: string): Promise<Appender> {

@@ -84,6 +84,10 @@ export class ObjectDriver implements StorageDriver {
     await Promise.all(removals)
   }
 
+  presign(path: string, seconds: number): Promise<string | undefined> {
+    return this.#store.presign(this.#key(path), seconds)
+  }
+
   #key(path: string): string {
     return `${this.#prefix}${path}`
   }

@@ -49,4 +49,6 @@ export interface ObjectStore {
   move(from: string, to: string): Promise<void>
   /** As `StorageDriver.append`. */
   append(key: string): Promise<Appender>
+  /** As `StorageDriver.presign`; the object need not be there. */
+  presign(key: string, seconds: number): Promise<string | undefined>
 }

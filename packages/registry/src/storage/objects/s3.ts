@@ -15,6 +15,7 @@ import {
   UploadPartCommand,
   UploadPartCopyCommand,
 } from '@aws-sdk/client-s3'
+import { getSignedUrl } from '@aws-sdk/s3-request-presigner'
 import type { ByteRange } from '@shoal/core'
 import { RegistryError } from '../../errors.ts'
 import type { Appender } from '../driver.ts'
@@ -148,6 +149,10 @@ export class S3Store implements ObjectStore {
     }
     const state = { sizeBytes: offset, exists: segments.length > 0 }
     return new PartAppender(new ObjectRow(key, segments, this), state, this.#partBytes)
+  }
+
+  presign(key: string, seconds: number): Promise<string> {
+    return attempt(() => getSignedUrl(this.#client, new GetObjectCommand(this.#at(key)), { expiresIn: seconds }))
   }
 
   /** Begins an object that comes in parts. */

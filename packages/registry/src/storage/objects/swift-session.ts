@@ -71,9 +71,15 @@ export class SwiftSession {
     }
   }
 
+  /** Of an object, or a container; nobody but the owner can use it as it is. */
+  async urlOf(path: string): Promise<string> {
+    const { storageUrl } = await this.#accessNow()
+    return `${storageUrl}/${encodePath(path)}`
+  }
+
   async #sendOnce(request: SwiftRequest, token: string, storageUrl: string): Promise<Response> {
     const { method, path, query, headers, body } = request
-    const url = new URL(`${storageUrl}/${path.split('/').map(encodeURIComponent).join('/')}`)
+    const url = new URL(`${storageUrl}/${encodePath(path)}`)
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value)
     const silence = new AbortController()
     // A stream takes as long as its client does; what it must not do is to get no answer after its end.
@@ -130,6 +136,10 @@ export class SwiftSession {
     const token = response.headers.get('x-subject-token')
     return accessOf(response.status, token, response.ok ? endpointOf(text, region) : null)
   }
+}
+
+function encodePath(path: string): string {
+  return path.split('/').map(encodeURIComponent).join('/')
 }
 
 /** URL of the object store in the catalog that Keystone sends with a token; null when it has none. */

@@ -13,7 +13,7 @@ const text = async (driver: StorageDriver, path: string): Promise<string | undef
 
 /**
  * What every storage driver must do. Call it in a test file of the driver's own.
- * @param isRemote whether it is another program that keeps the files
+ * @param isRemote whether it is another program that keeps the files, which then gives out URLs of them too
  */
 export function describeDriver(
   name: string,
@@ -187,6 +187,16 @@ export function describeDriver(
         expect(Buffer.from(chunk).toString()).toBe('abc')
       }
       await file?.close()
+    })
+
+    it.runIf(isRemote)('gives URLs by which anybody can read a file', async () => {
+      const bytes = Buffer.from('read by anybody')
+      await driver.write('a/file', bytes)
+      const url = (await driver.presign?.('a/file', 60)) ?? ''
+      const whole = await fetch(url)
+      expect([whole.status, Buffer.from(await whole.arrayBuffer()).equals(bytes)]).toEqual([200, true])
+      const part = await fetch(url, { headers: { range: 'bytes=5-6' } })
+      expect([part.status, await part.text()]).toEqual([206, 'by'])
     })
 
     it('lists names in ASCII order', async () => {
