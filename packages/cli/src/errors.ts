@@ -8,6 +8,7 @@ export type CliErrorCode =
   | 'SCRUB_DAMAGED'
   | 'SCRUB_FAILED'
   | 'VERIFY_DAMAGED'
+  | 'BACKUP_INCOMPLETE'
 
 /** Errors of the commands. */
 export class CliError extends ShoalError<CliErrorCode> {}

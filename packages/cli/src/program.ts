@@ -119,6 +119,26 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
         const { verifyRegistry } = await import('./verify.ts')
         await verifyRegistry({ ...flags, environment }, { stdout })
       })
+    withConfig(registry.command('backup'))
+      .description('copy what the registry stores, which may run meanwhile, into a folder that a registry can serve')
+      .requiredOption(
+        '--to <folder>',
+        'where to; what an earlier backup left there is used, and only what is new copied',
+      )
+      .option('--json', 'print one line of JSON', false)
+      .action(async (flags: ConfigFlags & { json: boolean; to: string }) => {
+        const { backUpRegistry } = await import('./backup.ts')
+        await backUpRegistry({ ...flags, environment }, { stdout })
+      })
+    withConfig(registry.command('restore'))
+      .description('copy a backup into the storage of a registry that does not run, checking every file of it')
+      .requiredOption('--from <folder>', 'where the backup is')
+      .option('--merge', 'into a storage that is not empty: tags of the backup take the place of those there', false)
+      .option('--json', 'print one line of JSON', false)
+      .action(async (flags: ConfigFlags & { json: boolean; from: string; merge: boolean }) => {
+        const { restoreRegistry } = await import('./backup.ts')
+        await restoreRegistry({ ...flags, environment }, { stdout })
+      })
     withConfig(registry.command('gc'))
       .description('remove what no image needs from the storage of a registry that does not run, as its gc options say')
       .option('--dry-run', 'only count what would be removed', false)

@@ -2,9 +2,12 @@ import type { ServiceDefinition } from '@shoal/core/service'
 import { registryOptions } from './options.ts'
 import { createRegistryService } from './service.ts'
 
+export { type BackupProgress, backUp } from './backup/backup.ts'
+export { restore } from './backup/restore.ts'
 export { type Collected, collectOffline } from './gc/offline.ts'
 export type { RegistryOptions } from './options.ts'
 export type { StorageDriver } from './storage/driver.ts'
+export { FilesystemDriver } from './storage/filesystem.ts'
 export { openStorage } from './storage/open-storage.ts'
 export { type Finding, type Verified, verifyStorage } from './verify.ts'
 
