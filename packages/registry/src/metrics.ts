@@ -3,27 +3,37 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 /** What the registry counts. Names are API. */
 export type RegistryMetrics = ReturnType<typeof createRegistryMetrics>
 
-/** Labels are bounded: `route` is a kind of path, `method` one of HTTP's that fastify takes. */
+/**
+ * Names that begin with `registry_` are Distribution's, with its labels, so that its dashboards go on. Labels are bounded:
+ * `handler` is a kind of path, `method` one of HTTP's that fastify takes.
+ */
 export function createRegistryMetrics(registry: Registry) {
   const registers = [registry]
   return {
     requests: new Counter({
-      name: 'shoal_registry_http_requests_total',
+      name: 'registry_http_requests_total',
       help: 'Requests answered, by kind of path, method and status',
-      labelNames: ['route', 'method', 'status'],
+      labelNames: ['handler', 'method', 'code'],
       registers,
     }),
     requestSeconds: new Histogram({
-      name: 'shoal_registry_http_request_duration_seconds',
+      name: 'registry_http_request_duration_seconds',
       help: 'Time from a request to the end of its answer',
-      labelNames: ['route', 'method'],
+      labelNames: ['handler', 'method'],
       // From a link read out of the page cache to a layer of gigabytes over a slow link.
       buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300],
       registers,
     }),
     requestsInFlight: new Gauge({
-      name: 'shoal_registry_http_requests_in_flight',
+      name: 'registry_http_in_flight_requests',
       help: 'Requests that are being answered',
+      registers,
+    }),
+    storageSeconds: new Histogram({
+      name: 'registry_storage_action_seconds',
+      help: 'Time that the storage takes, by driver and action',
+      labelNames: ['driver', 'action'],
+      buckets: [0.0005, 0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60],
       registers,
     }),
     blobBytesSent: new Counter({

@@ -26,6 +26,7 @@ export const registryOptions = Type.Object(
     redirect: redirectOptions,
     metrics: adminOptions(5001),
     log: logOptions,
+    accessLog: Type.Boolean({ default: false, description: 'whether each request is logged, at the level info' }),
     delete: Type.Object(
       { enabled: Type.Boolean({ default: true, description: 'whether clients may delete manifests, tags and blobs' }) },
       { additionalProperties: false, default: {} },

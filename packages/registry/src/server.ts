@@ -26,8 +26,26 @@ interface RegistryServerDependencies {
   readonly tls?: ServerTls | undefined
   readonly metrics: RegistryMetrics
   readonly log: Logger
+  /** Told of each request, once its answer is out. */
+  readonly logAccess?: ((access: Access) => void) | undefined
   /** Told of each request that was answered with an error. */
   readonly refused?: (refusal: Refusal) => void
+}
+
+/** A request that was answered, for the log. */
+interface Access {
+  readonly id: string
+  readonly method: string
+  /** Without its query. */
+  readonly path: string
+  readonly status: number
+  /** Bytes that the answer's head promised. */
+  readonly sizeBytes: number
+  /** Whether the client left, or was left, before the answer's end. */
+  readonly isCutOff: boolean
+  readonly durationMs: number
+  readonly address: string
+  readonly userAgent: string
 }
 
 interface ServerAddress {
@@ -45,6 +63,20 @@ interface ServerTls {
 const METHODS: Method[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
 /** A connection on which nothing moves in either direction for so long is dead, or hostile. */
 const IDLE_MS = 5 * 60_000
+/** Kinds of path as Distribution's metrics call them. */
+const HANDLERS: Readonly<Record<RouteKind | 'none', string>> = {
+  base: 'base',
+  catalog: 'catalog',
+  blob: 'blob',
+  uploads: 'blob-upload',
+  upload: 'blob-upload-chunk',
+  manifest: 'manifest',
+  tags: 'tags',
+  referrers: 'referrers',
+  none: 'none',
+}
+/** Characters of what a client chose that go into the log. */
+const MAX_LOGGED = 512
 /** What a client may send ahead in one HTTP/2 stream, and streams that it may have open. */
 const WINDOW_BYTES = 1024 * 1024
 const MAX_STREAMS = 128
@@ -144,11 +176,14 @@ export class RegistryServer implements Startable {
     const stopTimer = metrics.requestSeconds.startTimer()
     metrics.requestsInFlight.inc()
     this.#connections.began(request.raw, reply.raw)
+    const { logAccess } = this.#dependencies
+    const beganMs = logAccess === undefined ? 0 : performance.now()
     reply.raw.once('close', () => {
-      const labels = { route: measured.route, method: request.method }
+      logAccess?.(accessOf(request, reply, beganMs))
+      const labels = { handler: HANDLERS[measured.route], method: request.method.toLowerCase() }
       metrics.requestsInFlight.dec()
       stopTimer(labels)
-      metrics.requests.inc({ ...labels, status: String(reply.raw.statusCode) })
+      metrics.requests.inc({ ...labels, code: String(reply.raw.statusCode) })
     })
     return measured
   }
@@ -158,7 +193,12 @@ export class RegistryServer implements Startable {
     const error = toRegistryError(thrown)
     const [path = ''] = (request.raw.url ?? '').split('?')
     refused?.({ request: requesterOf(request), path, status: error.status, code: error.code })
-    const fields = { id: request.id, method: request.method, url: request.raw.url?.slice(0, 512), code: error.code }
+    const fields = {
+      id: request.id,
+      method: request.method,
+      url: request.raw.url?.slice(0, MAX_LOGGED),
+      code: error.code,
+    }
     if (error.status < 500) log.debug(fields, 'a request was refused')
     else if (reply.raw.destroyed) log.debug(fields, 'a client left before its request was done')
     else log.error({ ...fields, error: errorChain(error.cause ?? error) }, 'a request failed')
@@ -185,6 +225,22 @@ function fastifyWith(tls: ServerTls | undefined, options: FastifyHttpOptions<Ser
     http2SessionTimeout: IDLE_MS,
     https,
   } as object) as unknown as FastifyInstance
+}
+
+function accessOf(request: FastifyRequest, reply: FastifyReply, beganMs: number): Access {
+  const { id, method, address, userAgent } = requesterOf(request)
+  const [path = ''] = (request.raw.url ?? '').split('?')
+  return {
+    id,
+    method,
+    path: path.slice(0, MAX_LOGGED),
+    status: reply.raw.statusCode,
+    sizeBytes: Number(reply.getHeader('content-length') ?? 0),
+    isCutOff: !reply.raw.writableFinished,
+    durationMs: Math.round((performance.now() - beganMs) * 10) / 10,
+    address,
+    userAgent: userAgent.slice(0, MAX_LOGGED),
+  }
 }
 
 /** Headers that a handler may have set for the content that an error then takes the place of. */

@@ -33,6 +33,7 @@ import { RegistryServer } from './server.ts'
 import { BlobStore } from './storage/blobs.ts'
 import { ContentUses } from './storage/content-uses.ts'
 import { ManifestStore } from './storage/manifests.ts'
+import { MeteredDriver } from './storage/metered.ts'
 import { openStorage } from './storage/open-storage.ts'
 import { Turns } from './storage/turns.ts'
 import { UploadStore } from './storage/uploads.ts'
@@ -41,7 +42,7 @@ import { UploadStore } from './storage/uploads.ts'
 export async function createRegistryService(options: RegistryOptions, log: Logger): Promise<Service> {
   const registry = createMetricsRegistry()
   const metrics = createRegistryMetrics(registry)
-  const driver = await openStorage(options)
+  const driver = new MeteredDriver(await openStorage(options), options.storage.driver, metrics.storageSeconds)
   const uses = new ContentUses()
   const quotas = new Quotas(options.quotas, driver)
   const blobs = new BlobStore(driver, uses, quotas)
@@ -108,6 +109,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     guards: [health.guard, readOnly.guard],
     rateLimit: new RateLimit(options.rateLimit),
     tls,
+    logAccess: options.accessLog ? (access) => log.info(access, 'request') : undefined,
     metrics,
     log,
     ...(audit === undefined ? {} : { refused }),

@@ -190,9 +190,7 @@ describe('what is counted and kept open', () => {
     const sent = (await metric(registry.metricsUrl, NAME)) - before
     expect(sent).toBeGreaterThanOrEqual(received)
     expect(sent).toBeLessThan(size)
-    await expect
-      .poll(() => metric(registry.metricsUrl, 'shoal_registry_http_requests_in_flight'), { timeout: 5000 })
-      .toBe(0)
+    await expect.poll(() => metric(registry.metricsUrl, 'registry_http_in_flight_requests'), { timeout: 5000 }).toBe(0)
   })
 })
 

@@ -38,6 +38,7 @@ describe('options', () => {
       redirect: { enabled: false, expiresSeconds: 1200 },
       metrics: { host: '127.0.0.1', port: 5001 },
       log: { level: 'info' },
+      accessLog: false,
       delete: { enabled: true },
       readOnly: false,
       rateLimit: { readsPerMinute: 0, writesPerMinute: 0, exempt: [] },
@@ -134,11 +135,13 @@ describe('service', () => {
     const { url, metricsUrl } = await start()
     await pushBlob(url, 'app', Buffer.alloc(1000))
     await ask(`${url}/v2/app/blobs/${digestOf('none')}`)
-    const total = (labels: string) => metric(metricsUrl, `shoal_registry_http_requests_total{${labels}}`)
-    await expect.poll(() => total('route="upload",method="PUT",status="201"')).toBe(1)
-    await expect.poll(() => total('route="blob",method="GET",status="404"')).toBe(1)
+    const total = (labels: string) => metric(metricsUrl, `registry_http_requests_total{${labels}}`)
+    await expect.poll(() => total('handler="blob-upload-chunk",method="put",code="201"')).toBe(1)
+    await expect.poll(() => total('handler="blob",method="get",code="404"')).toBe(1)
     expect(await metric(metricsUrl, 'shoal_registry_upload_bytes_received_total')).toBe(1000)
     expect(await metric(metricsUrl, 'shoal_registry_uploads_total{outcome="committed"}')).toBe(1)
+    const moves = 'registry_storage_action_seconds_count{driver="filesystem",action="Move"}'
+    expect(await metric(metricsUrl, moves)).toBe(1)
   })
 
   it('says that it failed, and not why, when the disk fails it', async () => {
