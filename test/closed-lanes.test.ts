@@ -32,10 +32,13 @@ describe('nodes that do not reach each other’s lanes', () => {
     expect(await originBytes(shoal)).toBeLessThanOrEqual(content.length + MIB)
     for (const peer of shoal.peers) {
       const { origin, peer: fromPeers, seed } = await receivedBytes(peer)
-      expect([origin, fromPeers + seed]).toEqual([0, content.length])
+      // Of a piece that comes late the origin is asked too.
+      expect(origin).toBeLessThanOrEqual(MIB)
+      expect(origin + fromPeers + seed).toBe(content.length)
       const bytes = (transport: string) =>
         nodeMetric(peer, 'shoal_lane_bytes_total', { direction: 'received', transport })
-      expect([await bytes('tls'), await bytes('libp2p')]).toEqual([0, content.length])
+      expect(await bytes('tls')).toBe(0)
+      expect(await bytes('libp2p')).toBeGreaterThanOrEqual(content.length - MIB)
       expect(await nodeMetric(peer, 'shoal_lane_unreachable_nodes')).toBeGreaterThan(0)
     }
   })

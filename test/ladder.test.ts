@@ -135,8 +135,9 @@ describeWith(['docker-registry'], 'nodes without a scheduler', () => {
     for (const pull of pulls) expect(pull.blobBytes).toBe(blobBytes)
     const copies = ((await originBytes(shoal)) - before) / blobBytes
     expect(copies).toBeGreaterThanOrEqual(1)
-    // One, unless the node that fetches was so slow to answer that the next one was asked too.
-    expect(copies).toBeLessThanOrEqual(2)
+    // One, unless the node that fetches was so slow to answer that the next one was asked too. The config is a blob of two
+    // bytes, which more of them may have fetched.
+    expect(copies).toBeLessThanOrEqual(2.001)
     const fromPeers = (await Promise.all(peers.map(receivedBytes))).reduce((sum, { peer }) => sum + peer, 0)
     expect(fromPeers).toBeGreaterThanOrEqual(6 * blobBytes)
   })
