@@ -9,6 +9,7 @@ import { quotasOption } from './quotas/options.ts'
 import { redirectOptions } from './redirect/options.ts'
 import { retentionOptions } from './retention/options.ts'
 import { storageOptions } from './storage/options.ts'
+import { tracingOption } from './tracing/options.ts'
 
 /** Options of the registry. */
 export const registryOptions = Type.Object(
@@ -26,6 +27,7 @@ export const registryOptions = Type.Object(
     redirect: redirectOptions,
     metrics: adminOptions(5001),
     log: logOptions,
+    tracing: tracingOption,
     accessLog: Type.Boolean({ default: false, description: 'whether each request is logged, at the level info' }),
     delete: Type.Object(
       { enabled: Type.Boolean({ default: true, description: 'whether clients may delete manifests, tags and blobs' }) },

@@ -26,6 +26,8 @@ interface RegistryServerDependencies {
   readonly tls?: ServerTls | undefined
   readonly metrics: RegistryMetrics
   readonly log: Logger
+  /** Does the work of a request in a trace. */
+  readonly trace?: (<T>(traced: TracedRequest, work: () => Promise<T>) => Promise<T>) | undefined
   /** Told of each request, once its answer is out. */
   readonly logAccess?: ((access: Access) => void) | undefined
   /** Told of each request that was answered with an error. */
@@ -46,6 +48,13 @@ interface Access {
   readonly durationMs: number
   readonly address: string
   readonly userAgent: string
+}
+
+/** A request that is traced, and the kind of its path as metrics have it. */
+interface TracedRequest {
+  readonly request: FastifyRequest
+  readonly reply: FastifyReply
+  readonly handler: string
 }
 
 interface ServerAddress {
@@ -167,7 +176,9 @@ export class RegistryServer implements Startable {
     const handle = handlers[request.method as Method] as Handler<RouteKind> | undefined
     if (handle === undefined) throw wrongMethod(request.method, Object.keys(handlers))
     const exchange: Exchange = { request, reply, query: new URLSearchParams(query.join('?')) }
-    return handle(exchange, route)
+    const { trace } = this.#dependencies
+    if (trace === undefined) return handle(exchange, route)
+    return trace({ request, reply, handler: HANDLERS[route.kind] }, () => handle(exchange, route))
   }
 
   #measure(request: FastifyRequest, reply: FastifyReply): { route: RouteKind | 'none' } {

@@ -42,7 +42,11 @@ import { UploadStore } from './storage/uploads.ts'
 export async function createRegistryService(options: RegistryOptions, log: Logger): Promise<Service> {
   const registry = createMetricsRegistry()
   const metrics = createRegistryMetrics(registry)
-  const driver = new MeteredDriver(await openStorage(options), options.storage.driver, metrics.storageSeconds)
+  const tracing = options.tracing && new (await import('./tracing/tracing.ts')).Tracing(options.tracing)
+  const driver = new MeteredDriver(await openStorage(options), options.storage.driver, {
+    seconds: metrics.storageSeconds,
+    span: tracing && ((name, work) => tracing.action(name, work)),
+  })
   const uses = new ContentUses()
   const quotas = new Quotas(options.quotas, driver)
   const blobs = new BlobStore(driver, uses, quotas)
@@ -109,6 +113,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     guards: [health.guard, readOnly.guard],
     rateLimit: new RateLimit(options.rateLimit),
     tls,
+    trace: tracing && ((exchange, work) => tracing.request(exchange, work)),
     logAccess: options.accessLog ? (access) => log.info(access, 'request') : undefined,
     metrics,
     log,
@@ -128,7 +133,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const listening = [notifications, audit, pulls, certificate].filter((each) => each !== undefined)
+  const listening = [tracing, notifications, audit, pulls, certificate].filter((each) => each !== undefined)
   const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, health, purge, collector])
   return {
     start: () => lifecycle.start(),

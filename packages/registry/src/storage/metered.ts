@@ -4,18 +4,23 @@ import type { Appender, StorageDriver, StoredFile, StoredStat } from './driver.t
 /** Labels of `registry_storage_action_seconds`; actions have Distribution's names. */
 type ActionSeconds = Pick<Histogram<'driver' | 'action'>, 'startTimer'>
 
+/** Who takes part in each operation, such as a trace. */
+export type ActionSpan = <T>(name: string, work: () => Promise<T>) => Promise<T>
+
 /** Measures how long the operations of a storage driver take; of opened files only how long it takes to open them. */
 export class MeteredDriver implements StorageDriver {
   readonly #driver: StorageDriver
   readonly #name: string
   readonly #seconds: ActionSeconds
+  readonly #span: ActionSpan | undefined
   readonly presign?: (path: string, seconds: number) => Promise<string | undefined>
 
   /** @param name of the driver, for the label */
-  constructor(driver: StorageDriver, name: string, seconds: ActionSeconds) {
+  constructor(driver: StorageDriver, name: string, { seconds, span }: MeteredDriverDependencies) {
     this.#driver = driver
     this.#name = name
     this.#seconds = seconds
+    this.#span = span
     const { presign } = driver
     if (presign !== undefined) {
       this.presign = (path, expires) => this.#timed('URLFor', () => presign.call(driver, path, expires))
@@ -57,9 +62,14 @@ export class MeteredDriver implements StorageDriver {
   async #timed<T>(action: string, work: () => Promise<T>): Promise<T> {
     const stop = this.#seconds.startTimer({ driver: this.#name, action })
     try {
-      return await work()
+      return await (this.#span === undefined ? work() : this.#span(`storage ${action}`, work))
     } finally {
       stop()
     }
   }
+}
+
+interface MeteredDriverDependencies {
+  readonly seconds: ActionSeconds
+  readonly span?: ActionSpan | undefined
 }
