@@ -12,6 +12,8 @@ interface Reference {
 }
 
 const CACHE_BYTES = 32 * 1024 * 1024
+/** An object store takes as long for one manifest as for many at once; each may have 4 MiB. */
+const LOOKED_AT_TOGETHER = 16
 
 /**
  * Finds the manifests of a repository that name a subject, by looking at each. What a manifest says never changes, so
@@ -30,12 +32,20 @@ export class Referrers {
   async of(repository: string, subject: Digest): Promise<Descriptor[]> {
     const wanted = formatDigest(subject)
     const found: Descriptor[] = []
-    for (const revision of await this.#manifests.revisions(repository)) {
-      const { subject: named, descriptor } = (await this.#reference(repository, revision)) ?? {}
-      if (named !== wanted || descriptor === undefined) continue
-      if (await this.#manifests.has(repository, revision)) found.push(descriptor)
+    const revisions = await this.#manifests.revisions(repository)
+    for (let i = 0; i < revisions.length; i += LOOKED_AT_TOGETHER) {
+      const some = revisions.slice(i, i + LOOKED_AT_TOGETHER)
+      const referring = await Promise.all(some.map((revision) => this.#referring(repository, revision, wanted)))
+      found.push(...referring.filter((descriptor) => descriptor !== undefined))
     }
     return found
+  }
+
+  /** What a manifest is called if it is there and its subject is `wanted`. */
+  async #referring(repository: string, revision: Digest, wanted: string): Promise<Descriptor | undefined> {
+    const { subject, descriptor } = (await this.#reference(repository, revision)) ?? {}
+    if (subject !== wanted || descriptor === undefined) return undefined
+    return (await this.#manifests.has(repository, revision)) ? descriptor : undefined
   }
 
   async #reference(repository: string, revision: Digest): Promise<Reference | undefined> {

@@ -5,6 +5,9 @@ import { BLOBS, REPOSITORIES, repositoryPath } from './paths.ts'
 /** Names of a repository's folders for its own use; other folders are parts of longer names. */
 const INTERNAL = '_'
 
+/** Folders that are listed before their turn. */
+const LISTED_AHEAD = 16
+
 /** Repositories that hold, or held, content: name by name, ordered part by part (`a`, `a/b`, `a-b`). */
 export function repositories(driver: StorageDriver, after?: string): AsyncGenerator<string> {
   return walk(driver, '', after?.split('/'), holdsContent)
@@ -39,6 +42,7 @@ function holdsContent(children: readonly string[]): boolean {
 /**
  * @param after the parts below `name` of the name to continue after; undefined once past it. Folders that sort before
  * it are not read, so that a page of a large catalog costs what the page holds.
+ * @param listing what is in the folder `name`
  */
 async function* walk(
   driver: StorageDriver,
@@ -46,13 +50,25 @@ async function* walk(
   after: readonly string[] | undefined,
   isWanted: (children: readonly string[]) => boolean,
   isName: (path: string) => boolean = isRepositoryName,
+  listing: Promise<readonly string[]> = driver.list(REPOSITORIES),
 ): AsyncGenerator<string> {
-  const children = await driver.list(name === '' ? REPOSITORIES : repositoryPath(name))
+  const children = await listing
   if (name !== '' && after === undefined && isWanted(children)) yield name
   const first = after?.[0]
-  for (const child of children) {
-    if (child.startsWith(INTERNAL) || (first !== undefined && child < first)) continue
-    const path = name === '' ? child : `${name}/${child}`
-    if (isName(path)) yield* walk(driver, path, child === first ? after?.slice(1) : undefined, isWanted, isName)
+  const below = children
+    .filter((child) => !child.startsWith(INTERNAL) && (first === undefined || child >= first))
+    .map((child) => ({ child, path: name === '' ? child : `${name}/${child}` }))
+    .filter(({ path }) => isName(path))
+  // An object store takes as long for one listing as for many at once.
+  const ahead: Promise<readonly string[]>[] = []
+  for (const [at, { child, path }] of below.entries()) {
+    for (const { path: later } of below.slice(at + ahead.length, at + LISTED_AHEAD)) {
+      const listed = driver.list(repositoryPath(later))
+      // Told when its turn comes, if it comes.
+      listed.catch(() => {})
+      ahead.push(listed)
+    }
+    const rest = child === first ? after?.slice(1) : undefined
+    yield* walk(driver, path, rest, isWanted, isName, ahead.shift())
   }
 }

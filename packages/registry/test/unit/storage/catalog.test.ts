@@ -36,6 +36,30 @@ it('continues after any name, held or not, with exactly those that come later', 
   )
 })
 
+it('lists folders before their turn, a few at a time, and no more than a page needs', async () => {
+  const names = Array.from({ length: 100 }, (_, i) => `repo-${String(i).padStart(3, '0')}`)
+  for (const name of names) await driver.write(`${repositoryPath(name)}/_layers/x`, '')
+  let [lists, open, most] = [0, 0, 0]
+  const slow = new Proxy(driver, {
+    get: (target, name: 'list') => async (path: string) => {
+      lists++
+      most = Math.max(most, ++open)
+      await new Promise((resolve) => setTimeout(resolve, 1))
+      open--
+      return target[name](path)
+    },
+  })
+  const page: string[] = []
+  for await (const name of repositories(slow)) {
+    page.push(name)
+    if (page.length === 40) break
+  }
+  expect(page).toEqual(names.slice(0, 40))
+  expect(most).toBeGreaterThan(8)
+  expect(most).toBeLessThanOrEqual(17)
+  expect(lists).toBeLessThanOrEqual(1 + 40 + 16)
+})
+
 function isLater(name: readonly string[], after: readonly string[]): boolean {
   for (let i = 0; i < Math.min(name.length, after.length); i++) {
     const [mine = '', other = ''] = [name[i], after[i]]
