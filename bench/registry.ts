@@ -2,10 +2,12 @@
  * Pushes and pulls of blobs, from our registry and from Debian's docker-registry (Distribution) side by side, both on a
  * folder; and the first pages of a catalog of many repositories and of a list of tags.
  */
+import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { blobUrl } from './kit/blobs.ts'
 import { read } from './kit/client.ts'
 import { readCommandLine } from './kit/command-line.ts'
@@ -17,6 +19,7 @@ import { layOutTags, nameOf } from './registry/catalog.ts'
 import { type Content, PushConnection } from './registry/push.ts'
 
 const MIB = 1024 * 1024
+const sync = () => promisify(execFile)('sync')
 const SIZES_MIB = [1, 10, 100] as const
 const CLIENT_COUNTS = [1, 16] as const
 /** Moved at least in a sample, and with fewer than four blobs a client would be measured that has just begun. */
@@ -174,7 +177,10 @@ try {
         const count = Math.max(clients, Math.ceil(SAMPLE_BYTES / (sizeMib * MIB)))
         const blobs = Array.from({ length: count }, () => newContent(sizeMib))
         for (const server of round % 2 === 0 ? servers : [...servers].reverse()) {
-          const [pushed, pulled] = [await push(server, blobs, clients), await pull(server, blobs, clients)]
+          const pushed = await push(server, blobs, clients)
+          // What one pushed is not to be on its way to the disk while the other is measured.
+          await sync()
+          const pulled = await pull(server, blobs, clients)
           if (round === 0) continue
           pushes.samples[server.name].push(pushed)
           pulls.samples[server.name].push(pulled)

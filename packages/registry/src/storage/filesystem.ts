@@ -5,7 +5,7 @@ import { RegistryError } from '../errors.ts'
 import type { Appender, StorageDriver, StoredFile, StoredStat } from './driver.ts'
 
 /** Large reads: on the way to a socket they cost half of what the streams' usual 64 KiB do. */
-const READ_BYTES = 512 * 1024
+const READ_BYTES = 256 * 1024
 const MAX_TRIES = 8
 const ABSENT: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR'])
 
