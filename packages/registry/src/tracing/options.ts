@@ -8,6 +8,8 @@ export const tracingOption = Type.Optional(
         minLength: 1,
         maxLength: 2048,
         pattern: '^https?://',
+        // It may hold credentials.
+        writeOnly: true,
         description: 'URL that takes traces by OTLP over HTTP, such as http://collector:4318/v1/traces',
       }),
       sampleRatio: Type.Number({
