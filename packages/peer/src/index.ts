@@ -1,3 +1,4 @@
+export { createOriginMetrics } from '@shoal/origin/service'
 export { ClientConnection } from './lane/client-connection.ts'
 export { tlsLinks } from './lane/client-link.ts'
 export { LaneError } from './lane/errors.ts'
@@ -9,6 +10,5 @@ export { type LaneParent, PieceFetch, type PieceRequest } from './lane/piece-fet
 export { createCountsMemory, ThreadCounts } from './lane/shared-counts.ts'
 export { createNode } from './node.ts'
 export { nodeOptions } from './options.ts'
-export { createOriginMetrics } from './origin/metrics.ts'
 export { peerService } from './service.ts'
 export { WorkerPool } from './workers/pool.ts'

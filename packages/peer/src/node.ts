@@ -8,6 +8,9 @@ import {
   loadOrCreateIdentity,
   type Service,
 } from '@shoal/core/service'
+import { OriginClient } from '@shoal/origin'
+import type { OriginClientOptions } from '@shoal/origin/service'
+import { createOriginMetrics, readOriginSettings } from '@shoal/origin/service'
 import { type Hello, NodeRole } from '@shoal/proto'
 import packageJson from '../package.json' with { type: 'json' }
 import { createCoordinatorMetrics } from './coordinator/metrics.ts'
@@ -23,10 +26,6 @@ import { addLimitsRoutes } from './limits/routes.ts'
 import { createMirrorMetrics } from './mirror/metrics.ts'
 import { Mirror } from './mirror/server.ts'
 import type { NodeOptions } from './options.ts'
-import { OriginClient } from './origin/client.ts'
-import { createOriginMetrics } from './origin/metrics.ts'
-import type { OriginClientOptions } from './origin/options.ts'
-import { readOriginSettings } from './origin/settings.ts'
 import { createRuntimeContentMetrics } from './runtime-content/metrics.ts'
 import { NodeBlobs } from './runtime-content/node-blobs.ts'
 import { RuntimeContent } from './runtime-content/runtime-content.ts'

@@ -1,10 +1,10 @@
 import { adminOptions, hostOption, logOptions, portOption } from '@shoal/core/service'
+import { originLimitsOptions, originsOptions } from '@shoal/origin/service'
 import { type Static, Type } from 'typebox'
 import { schedulersOption } from './coordinator/options.ts'
 import { downloadOptions } from './download/options.ts'
 import { limitsOptions } from './limits/options.ts'
 import { mirrorOptions } from './mirror/options.ts'
-import { originLimitsOptions, originsOptions } from './origin/options.ts'
 import { storeOptions } from './store/options.ts'
 import { swarmOptions } from './swarm/options.ts'
 

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream'
-import { Brake } from '../limits/brake.ts'
-import type { SharedBucket } from '../limits/shared-bucket.ts'
+import type { SharedBucket } from '@shoal/core'
+import { Brake } from '@shoal/core'
 import type { LinkListener, Links } from './client-link.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'

@@ -1,5 +1,5 @@
 import { createSecureContext } from 'node:tls'
-import type { SharedBucket } from '../limits/shared-bucket.ts'
+import type { SharedBucket } from '@shoal/core'
 import { ClientConnection, type ClientContext } from './client-connection.ts'
 import { type Links, tlsLinks } from './client-link.ts'
 import { LaneError } from './errors.ts'

@@ -1,6 +1,5 @@
-import { charged, debtNs } from '../limits/bucket.ts'
+import { charged, debtNs, monotonicNs, type SharedBucket } from '@shoal/core'
 import { transfersUnder } from '../limits/options.ts'
-import { monotonicNs, type SharedBucket } from '../limits/shared-bucket.ts'
 import type { UploadSlots } from './upload-slots.ts'
 
 /** Shared memory of what requesters had of the upload limit lately, to hand to worker threads. */

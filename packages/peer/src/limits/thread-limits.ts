@@ -1,5 +1,5 @@
+import { SharedBucket } from '@shoal/core'
 import type { Limits } from './options.ts'
-import { SharedBucket } from './shared-bucket.ts'
 
 const BUCKETS = 3
 

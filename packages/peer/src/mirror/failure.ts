@@ -1,5 +1,5 @@
 import { errorChain, OCI_ERROR_STATUS, type OciErrorCode, ShoalError } from '@shoal/core'
-import { OriginError, type OriginErrorCode } from '../origin/errors.ts'
+import { OriginError, type OriginErrorCode } from '@shoal/origin'
 
 /** An answer that is an error, as the OCI spec wants it. */
 export interface Failure {

@@ -1,5 +1,5 @@
 import type { Logger } from '@shoal/core'
-import { OriginError, originError } from '../origin/errors.ts'
+import { OriginError, originError } from '@shoal/origin'
 import type { BlobMirrorRequest } from './blobs.ts'
 
 /** What is to be done about a client that has not got a byte yet. */

@@ -1,5 +1,5 @@
 import { type Logger, parseManifest, tryParseDigest } from '@shoal/core'
-import type { OriginClient } from '../origin/client.ts'
+import type { OriginClient } from '@shoal/origin'
 import type { Access } from './access.ts'
 import { isOriginAway } from './failure.ts'
 import type { Upstream } from './upstream.ts'

@@ -1,7 +1,7 @@
 import { blobsOf, type Logger, listen, parseManifest, type Startable } from '@shoal/core'
+import type { OriginClient } from '@shoal/origin'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
-import type { OriginClient } from '../origin/client.ts'
 import { Access } from './access.ts'
 import { Blobs } from './blobs.ts'
 import { failure, failureOf, type Subject } from './failure.ts'

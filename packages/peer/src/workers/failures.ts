@@ -1,6 +1,6 @@
 import { errorChain } from '@shoal/core'
+import { OriginError, type OriginErrorCode } from '@shoal/origin'
 import { LaneError, type LaneErrorCode } from '../lane/errors.ts'
-import { OriginError, type OriginErrorCode } from '../origin/errors.ts'
 
 /** A failure on its way out of a worker thread: structured clone would lose what makes it an error of a room. */
 export type TaskFailure =

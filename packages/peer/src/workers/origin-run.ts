@@ -2,8 +2,8 @@ import { createHash } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
 import { PieceLayout } from '@shoal/core'
+import type { OriginClient } from '@shoal/origin'
 import { localError } from '../lane/piece-fetch.ts'
-import type { OriginClient } from '../origin/client.ts'
 
 /** Consecutive pieces to fetch from an origin into a file. */
 export interface OriginRun {

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises'
 import { digestOf } from '@shoal/core'
+import { OriginError } from '@shoal/origin'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { LaneError } from '../../../src/lane/errors.ts'
-import { OriginError } from '../../../src/origin/errors.ts'
 import { content, digest, layout, request, source, World } from './world.ts'
 
 const all = Array.from({ length: layout.count }, (_, piece) => piece)

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
+import { OriginError } from '@shoal/origin'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { OriginError } from '../../../src/origin/errors.ts'
 import type { Wanted } from '../../../src/swarm/holders.ts'
 import type { MemoryNetwork } from '../swarm/memory-network.ts'
 import { Other, wanted } from './other-node.ts'

@@ -1,7 +1,7 @@
+import { OriginError } from '@shoal/origin'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { PieceTurns } from '../../../src/download/piece-turns.ts'
 import { LaneError } from '../../../src/lane/errors.ts'
-import { OriginError } from '../../../src/origin/errors.ts'
 import { holdingsOf } from '../swarm/holdings-of.ts'
 import { MemoryNetwork } from '../swarm/memory-network.ts'
 import { Other, wanted } from './other-node.ts'

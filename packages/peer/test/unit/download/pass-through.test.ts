@@ -1,10 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
+import type { OriginClient } from '@shoal/origin'
 import { Registry } from 'prom-client'
 import { describe, expect, it } from 'vitest'
+import { clientOf, NEVER, rangeOf, sendBlob, serve } from '../../../../origin/test/unit/fixtures.ts'
 import { createDownloadMetrics } from '../../../src/download/metrics.ts'
 import { PassThroughReader } from '../../../src/download/pass-through.ts'
-import type { OriginClient } from '../../../src/origin/client.ts'
-import { clientOf, NEVER, rangeOf, sendBlob, serve } from '../origin/fixtures.ts'
 import { makeContent, metricOf } from '../store/kit.ts'
 
 const MIB = 1024 * 1024

@@ -4,6 +4,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { join } from 'node:path'
 import { type Duplex, duplexPair } from 'node:stream'
 import { connect as connectTls, createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import type { SharedBucket } from '@shoal/core'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { type Finding, LaneClient } from '../../../src/lane/client.ts'
 import type { Links } from '../../../src/lane/client-link.ts'
@@ -17,7 +18,6 @@ import { CountsReader, createCountsMemory, laneCounts } from '../../../src/lane/
 import { createSlotsMemory, SlotsReader, UploadSlots } from '../../../src/lane/upload-slots.ts'
 import { createSharesMemory, UploadTurns } from '../../../src/lane/upload-turns.ts'
 import { NodeLimits } from '../../../src/limits/node-limits.ts'
-import type { SharedBucket } from '../../../src/limits/shared-bucket.ts'
 import { newNode, TestBlob, temporaryFolder } from './world.ts'
 
 const MIB = 1024 * 1024

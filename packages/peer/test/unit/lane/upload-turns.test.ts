@@ -1,7 +1,7 @@
+import { SharedBucket } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { createSlotsMemory, UploadSlots } from '../../../src/lane/upload-slots.ts'
 import { createSharesMemory, UploadTurns } from '../../../src/lane/upload-turns.ts'
-import { SharedBucket } from '../../../src/limits/shared-bucket.ts'
 
 const MIB = 1024 * 1024
 const RATE = 4 * MIB

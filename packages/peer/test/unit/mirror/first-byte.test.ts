@@ -1,8 +1,8 @@
 import { createLogger } from '@shoal/core'
+import { OriginError } from '@shoal/origin'
 import fc from 'fast-check'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { FirstByte, firstByteStep } from '../../../src/mirror/first-byte.ts'
-import { OriginError } from '../../../src/origin/errors.ts'
 
 const T = 5000
 const wish = { upstream: { registry: 'r', repository: 'a' }, digest: 'sha256:d', authorization: undefined }

@@ -1,23 +1,27 @@
+import { SharedBucket } from '@shoal/core'
 import { describe, expect, it } from 'vitest'
-import { NodeLimits } from '../../../src/limits/node-limits.ts'
-import { NO_LIMITS } from '../../../src/limits/options.ts'
 import { clientOf, collect, makeBlob, NEVER, sendBlob, serve } from './fixtures.ts'
 
 const MIB = 1024 * 1024
 const BURST_SECONDS = 0.1
-/** What undici takes from a socket at once. */
+/** What Node takes from a socket at once. */
 const READ_BYTES = 64 * 1024
 const BLOB = makeBlob(2 * MIB)
 const REPOSITORY = 'library/test'
 const call = (host: string) => ({ registry: host, repository: REPOSITORY, digest: BLOB.digest, size: BLOB.size })
-const limitTo = (originBytesPerSecond: number) => new NodeLimits({ ...NO_LIMITS, originBytesPerSecond })
+
+function limitTo(bytesPerSecond: number): SharedBucket {
+  const limit = new SharedBucket({ cells: new BigInt64Array(new SharedArrayBuffer(8)), index: 0 })
+  limit.limitTo(bytesPerSecond)
+  return limit
+}
 
 describe('origin limit', () => {
   it('holds over all bodies of blobs, and is no stall', async () => {
     const rate = 3 * MIB
     const server = await serve((request, response) => sendBlob(request, response, BLOB.bytes))
     // Less than the whole takes: it would end the body if it ran while we do not read.
-    const client = clientOf(server, { limit: limitTo(rate).own.origin, limits: { progressTimeoutMs: 1000 } })
+    const client = clientOf(server, { limit: limitTo(rate), limits: { progressTimeoutMs: 1000 } })
     const beganMs = performance.now()
     const halves = await Promise.all([
       collect(client, { ...call(server.host), start: 0, end: MIB - 1 }),
@@ -29,38 +33,39 @@ describe('origin limit', () => {
   })
 
   it('is lifted while a body waits', async () => {
-    const limits = limitTo(64 * 1024)
+    const limit = limitTo(64 * 1024)
     const server = await serve((request, response) => sendBlob(request, response, BLOB.bytes))
-    const client = clientOf(server, { limit: limits.own.origin })
+    const client = clientOf(server, { limit })
     const fetching = collect(client, { ...call(server.host), start: 0, end: BLOB.size - 1 })
-    while (limits.own.origin.debtNs() === 0) await new Promise((resolve) => setImmediate(resolve))
-    limits.change(NO_LIMITS)
+    while (limit.debtNs() === 0) await new Promise((resolve) => setImmediate(resolve))
+    limit.limitTo(0)
+    limit.forgive()
     expect((await fetching).bytes.equals(BLOB.bytes)).toBe(true)
   })
 
   it('still finds an origin that stalls, and gives up when it is told to', async () => {
-    const limits = limitTo(8 * MIB)
+    const limit = limitTo(8 * MIB)
     const server = await serve((_request, response) => {
       response.writeHead(200, { 'content-length': BLOB.size })
       response.write(BLOB.bytes.subarray(0, MIB))
     })
-    const client = clientOf(server, { limit: limits.own.origin, limits: { progressTimeoutMs: 100 } })
+    const client = clientOf(server, { limit, limits: { progressTimeoutMs: 100 } })
     const stalling = collect(client, { ...call(server.host), start: 0, end: BLOB.size - 1 })
     await expect(stalling).rejects.toMatchObject({ code: 'STALLED' })
-    limits.change({ ...NO_LIMITS, originBytesPerSecond: 64 * 1024 })
+    limit.limitTo(64 * 1024)
     const abort = new AbortController()
     const leaving = collect(client, { ...call(server.host), start: 0, end: BLOB.size - 1, signal: abort.signal })
     leaving.catch(() => {})
-    while (limits.own.origin.debtNs() === 0) await new Promise((resolve) => setImmediate(resolve))
+    while (limit.debtNs() === 0) await new Promise((resolve) => setImmediate(resolve))
     abort.abort()
     await expect(leaving).rejects.toMatchObject({ code: 'ABORTED' })
   })
 
   it('does not hold manifests and HEAD requests back', async () => {
-    const limits = limitTo(64 * 1024)
+    const limit = limitTo(64 * 1024)
     const server = await serve((request, response) => sendBlob(request, response, BLOB.bytes))
-    const client = clientOf(server, { limit: limits.own.origin })
-    limits.own.origin.charge(1024 * MIB)
+    const client = clientOf(server, { limit })
+    limit.charge(1024 * MIB)
     expect(await client.headBlob({ ...call(server.host), signal: NEVER })).toEqual({ size: BLOB.size })
   })
 })

@@ -2,8 +2,8 @@ import { once } from 'node:events'
 import { createServer, get } from 'node:http'
 import type { AddressInfo, Socket } from 'node:net'
 import { expect, test } from 'vitest'
-import { ConnectionPools } from '../../../src/origin/connection-pools.ts'
-import { Endpoints } from '../../../src/origin/endpoint.ts'
+import { ConnectionPools } from '../../src/connection-pools.ts'
+import { Endpoints } from '../../src/endpoint.ts'
 
 test('a connection is kept for the next request, and closed by us when there is none', async () => {
   const sockets: Socket[] = []

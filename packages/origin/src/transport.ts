@@ -1,11 +1,11 @@
 import type { lookup as systemLookup } from 'node:dns'
 import type { Agent } from 'node:http'
-import type { SharedBucket } from '../limits/shared-bucket.ts'
+import type { SharedBucket } from '@shoal/core'
 import { ConnectionPools } from './connection-pools.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange, Receiver } from './exchange.ts'
 import { HttpExchange } from './http-exchange.ts'
-import type { OriginLimits } from './options.ts'
+import type { OriginLimits } from './service/options.ts'
 
 /** What a Transport may be given: by tests, to count, and to keep to a limit. */
 export interface TransportDependencies {

@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { OriginError } from '../../../src/origin/errors.ts'
-import { RangeReceiver } from '../../../src/origin/range-receiver.ts'
+import { OriginError } from '../../src/errors.ts'
+import { RangeReceiver } from '../../src/range-receiver.ts'
 import { clientOf, collect, makeBlob, NEVER, rangeOf, sendBlob, serve } from './fixtures.ts'
 
 const BLOB = makeBlob(300_000)

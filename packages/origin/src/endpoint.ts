@@ -1,7 +1,7 @@
 import { CoreError, isRegistryHost } from '@shoal/core'
 import { isInternalHost, isIpHost } from './address.ts'
 import { OriginError } from './errors.ts'
-import type { OriginSettings } from './options.ts'
+import type { OriginSettings } from './service/options.ts'
 
 /** A registry that may be asked: where it is and what it may be sent. */
 export interface Endpoint {

@@ -1,4 +1,5 @@
 import type { lookup } from 'node:dns'
+import type { SharedBucket } from '@shoal/core'
 import {
   CoreError,
   isRepositoryName,
@@ -8,7 +9,6 @@ import {
   parseDigest,
   tryParseManifestReference,
 } from '@shoal/core'
-import type { SharedBucket } from '../limits/shared-bucket.ts'
 import { Authorizer } from './authorizer.ts'
 import { type FetchedBlob, fetchBlobRange } from './blob.ts'
 import { blobSize } from './blob-size.ts'
@@ -18,10 +18,10 @@ import { outcomeOf, type Subject } from './errors.ts'
 import { headerOf } from './follow.ts'
 import { KnownRedirects } from './known-redirects.ts'
 import { type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
-import type { OriginMetrics, OriginOperation } from './metrics.ts'
-import type { OriginClientOptions } from './options.ts'
 import { type OriginRequest, Requester } from './requester.ts'
 import { REAL_RETRY, type RetryDependencies } from './retry.ts'
+import type { OriginMetrics, OriginOperation } from './service/metrics.ts'
+import type { OriginClientOptions } from './service/options.ts'
 import { Tokens } from './tokens.ts'
 import { Transport } from './transport.ts'
 

@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseChallenges } from '../../../src/origin/challenge.ts'
+import { parseChallenges } from '../../src/challenge.ts'
 
 const parse = (...values: string[]) =>
   parseChallenges(values).map(({ scheme, parameters }) => ({ scheme, ...Object.fromEntries(parameters) }))

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { describe, expect, it } from 'vitest'
-import type { OriginError } from '../../../src/origin/errors.ts'
+import type { OriginError } from '../../src/errors.ts'
 import { clientFor, clientOf, collect, makeBlob, NEVER, rangeOf, sendBlob, serve, type TestServer } from './fixtures.ts'
 
 const BLOB = makeBlob(100_000)

@@ -1,9 +1,8 @@
 import { type Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
-import { systemErrorCode } from '@shoal/core'
-import { Brake } from '../limits/brake.ts'
-import type { SharedBucket } from '../limits/shared-bucket.ts'
+import type { SharedBucket } from '@shoal/core'
+import { Brake, systemErrorCode } from '@shoal/core'
 import { unbracketed } from './address.ts'
 import {
   type Exchange,
@@ -13,7 +12,7 @@ import {
   ReceiverFault,
   type ResponseHead,
 } from './exchange.ts'
-import type { OriginLimits } from './options.ts'
+import type { OriginLimits } from './service/options.ts'
 
 /** What an exchange is sent with. */
 export interface HttpExchangeContext {

@@ -5,8 +5,8 @@ import { digestOf, MANIFEST_ACCEPT, MAX_MANIFEST_BYTES } from '@shoal/core'
 import { resolveConfig } from '@shoal/core/service'
 import { Type } from 'typebox'
 import { describe, expect, it, onTestFinished } from 'vitest'
-import { originLimitsOptions, originsOptions } from '../../../src/origin/options.ts'
-import { readOriginSettings } from '../../../src/origin/settings.ts'
+import { originLimitsOptions, originsOptions } from '../../src/service/options.ts'
+import { readOriginSettings } from '../../src/service/settings.ts'
 import { clientFor, clientOf, NEVER, serve } from './fixtures.ts'
 
 const BYTES = Buffer.from('{"schemaVersion":2}')

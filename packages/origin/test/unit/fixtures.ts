@@ -2,8 +2,8 @@ import { createServer, type IncomingMessage, type RequestListener, type Server, 
 import type { AddressInfo } from 'node:net'
 import { createLogger, digestOf } from '@shoal/core'
 import { onTestFinished } from 'vitest'
-import { OriginClient, type OriginClientDependencies } from '../../../src/origin/client.ts'
-import type { OriginLimits, OriginSettings } from '../../../src/origin/options.ts'
+import { OriginClient, type OriginClientDependencies } from '../../src/client.ts'
+import type { OriginLimits, OriginSettings } from '../../src/service/options.ts'
 
 /** A server of the test, closed when the test is over. */
 export interface TestServer {

@@ -1,7 +1,7 @@
 import { createServer } from 'node:net'
 import { Registry } from 'prom-client'
 import { describe, expect, it } from 'vitest'
-import { createOriginMetrics } from '../../../src/origin/metrics.ts'
+import { createOriginMetrics } from '../../src/service/metrics.ts'
 import { clientFor, clientOf, collect, makeBlob, NEVER, sendBlob, serve } from './fixtures.ts'
 
 const BLOB = makeBlob(1000)
