@@ -1,5 +1,5 @@
 import { OriginError, originError, type Subject } from './errors.ts'
-import { RangeReceiver, type WantedRange } from './range-receiver.ts'
+import { type ChunkTaker, RangeReceiver, type WantedRange } from './range-receiver.ts'
 import type { OriginRequest, Requester } from './requester.ts'
 
 /** What is known once a range has been fetched. */
@@ -21,7 +21,7 @@ export async function fetchBlobRange(
     readonly redirectKey: string
   },
   wanted: WantedRange,
-  onChunk: (chunk: Buffer) => void,
+  onChunk: ChunkTaker,
 ): Promise<FetchedBlob> {
   const receiver = new RangeReceiver(request.subject, wanted, onChunk)
   for (let resumes = 0; ; resumes++) {

@@ -18,6 +18,7 @@ import { outcomeOf, type Subject } from './errors.ts'
 import { headerOf } from './follow.ts'
 import { KnownRedirects } from './known-redirects.ts'
 import { type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
+import type { ChunkTaker } from './range-receiver.ts'
 import { type OriginRequest, Requester } from './requester.ts'
 import { REAL_RETRY, type RetryDependencies } from './retry.ts'
 import type { OriginMetrics, OriginOperation } from './service/metrics.ts'
@@ -157,9 +158,9 @@ export class OriginClient {
   /**
    * Streams bytes `start` to `end` of a blob, in order and each once; whole only if the promise resolves. Where all
    * connections to the host are in use it waits for one, as long as its signal lets it.
-   * @param onChunk must take the bytes before it returns; what it throws ends the request and is thrown here
+   * @param onChunk what it throws, or rejects with, ends the request and is thrown here
    */
-  fetchBlob(call: BlobRangeCall, onChunk: (chunk: Buffer) => void): Promise<FetchedBlob> {
+  fetchBlob(call: BlobRangeCall, onChunk: ChunkTaker): Promise<FetchedBlob> {
     return this.#measured('blob', () => {
       const { digest, start, end, size } = call
       parseDigest(digest)

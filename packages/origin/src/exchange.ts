@@ -7,8 +7,11 @@ export interface ResponseHead {
 /** Who takes an answer. Called in order; whatever it throws ends the exchange, and `send` rejects with a ReceiverFault. */
 export interface Receiver {
   onHead(head: ResponseHead): void
-  /** @returns false for "enough": the exchange ends well, and its connection is closed */
-  onData(chunk: Buffer): boolean
+  /**
+   * @returns false for "enough": the exchange ends well, and its connection is closed. Whoever answers later gets
+   *   nothing more before: TCP slows the sender
+   */
+  onData(chunk: Buffer): boolean | Promise<boolean>
 }
 
 /** One HTTP request, without redirects. */

@@ -95,7 +95,7 @@ class AcceptedOnly implements Receiver {
     if (this.#isAccepted) this.#receiver.onHead(head)
   }
 
-  onData(chunk: Buffer): boolean {
+  onData(chunk: Buffer): boolean | Promise<boolean> {
     if (this.#isAccepted) {
       this.hasPassedData = true
       return this.#receiver.onData(chunk)

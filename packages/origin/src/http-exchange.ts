@@ -43,6 +43,9 @@ export class HttpExchange {
   /** Of the step under way: connecting, then the head, then each part of the body. */
   #step: NodeJS.Timeout | undefined
   #isSettled = false
+  /** Whether the receiver has yet to say that it took a chunk. */
+  #isTaking = false
+  #hasEnded = false
 
   constructor(exchange: Exchange, receiver: Receiver, context: HttpExchangeContext) {
     this.#exchange = exchange
@@ -99,22 +102,46 @@ export class HttpExchange {
       return
     }
     response.on('data', (chunk: Buffer) => this.#received(chunk))
-    response.on('end', () => this.#succeed())
+    response.on('end', () => this.#ended())
   }
 
   #received(chunk: Buffer): void {
     if (this.#isSettled) return
     this.#step?.refresh()
     this.#context.onBytes(chunk.length)
+    let goesOn: boolean | Promise<boolean>
     try {
-      if (this.#receiver.onData(chunk)) {
-        if (this.#brake?.took(chunk.length) === false) this.#pause()
-        return
-      }
+      goesOn = this.#receiver.onData(chunk)
     } catch (error) {
       this.#fail(new ReceiverFault('the receiver failed', { cause: error }))
       return
     }
+    if (this.#brake?.took(chunk.length) === false) this.#pause()
+    if (typeof goesOn !== 'boolean') this.#awaitTaken(goesOn)
+    else if (!goesOn) this.#finishEarly()
+  }
+
+  /** The end is told as soon as the last chunk is out, also while it is being taken. */
+  #ended(): void {
+    this.#hasEnded = true
+    if (!this.#isTaking) this.#succeed()
+  }
+
+  #awaitTaken(taken: Promise<boolean>): void {
+    this.#isTaking = true
+    this.#pause()
+    taken.then(
+      (goesOn) => {
+        this.#isTaking = false
+        if (goesOn && this.#hasEnded) this.#succeed()
+        else if (goesOn) this.#readOn()
+        else this.#finishEarly()
+      },
+      (error) => this.#fail(new ReceiverFault('the receiver failed', { cause: error })),
+    )
+  }
+
+  #finishEarly(): void {
     this.#succeed()
     this.#request.destroy()
   }
@@ -126,6 +153,7 @@ export class HttpExchange {
   }
 
   #readOn(): void {
+    if (this.#isTaking || this.#brake?.isOn) return
     this.#awaitBody()
     this.#response?.resume()
   }

@@ -11,6 +11,9 @@ export interface WantedRange {
   readonly size: number
 }
 
+/** Takes bytes in. Where it gives a promise, nothing more comes before that resolves. */
+export type ChunkTaker = (chunk: Buffer) => unknown
+
 /**
  * Takes a blob's bytes off the wire and hands on exactly those that are wanted and not yet handed on, whether the
  * origin heeds `Range` or sends the whole. Refuses whatever contradicts the size.
@@ -18,7 +21,7 @@ export interface WantedRange {
 export class RangeReceiver implements Receiver {
   readonly #subject: Subject
   readonly #wanted: WantedRange
-  readonly #onChunk: (chunk: Buffer) => void
+  readonly #onChunk: ChunkTaker
   /** Offset in the blob of the next byte off the wire. */
   #position = 0
   /** First offset that must not come. */
@@ -27,7 +30,7 @@ export class RangeReceiver implements Receiver {
   next: number
   rangesIgnored = false
 
-  constructor(subject: Subject, wanted: WantedRange, onChunk: (chunk: Buffer) => void) {
+  constructor(subject: Subject, wanted: WantedRange, onChunk: ChunkTaker) {
     this.#subject = subject
     this.#wanted = wanted
     this.#onChunk = onChunk
@@ -47,21 +50,23 @@ export class RangeReceiver implements Receiver {
     else this.#wholeHead(head)
   }
 
-  onData(chunk: Buffer): boolean {
+  onData(chunk: Buffer): boolean | Promise<boolean> {
     const from = this.#position
     const to = from + chunk.length
     this.#position = to
     if (to > this.#limit) throw this.#tooLong()
     const last = this.#wanted.end + 1
     const first = Math.max(from, this.next)
+    let taken: unknown
     if (first < Math.min(to, last)) {
       const end = Math.min(to, last)
       this.next = end
-      this.#onChunk(first === from && end === to ? chunk : chunk.subarray(first - from, end - from))
+      taken = this.#onChunk(first === from && end === to ? chunk : chunk.subarray(first - from, end - from))
     }
     // The rest of a body that goes on after the wanted part is not worth its bytes; at the very end of the blob it
     // is, as a longer blob is to be noticed and the connection to be kept.
-    return this.next < last || this.#limit === last
+    const goesOn = this.next < last || this.#limit === last
+    return taken instanceof Promise ? taken.then(() => goesOn) : goesOn
   }
 
   #partHead(head: ResponseHead): void {

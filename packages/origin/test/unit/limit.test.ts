@@ -69,3 +69,67 @@ describe('origin limit', () => {
     expect(await client.headBlob({ ...call(server.host), signal: NEVER })).toEqual({ size: BLOB.size })
   })
 })
+
+describe('a receiver that takes its time', () => {
+  it('gets one chunk at a time, and is no stall however long it takes', async () => {
+    const server = await serve((request, response) => sendBlob(request, response, BLOB.bytes))
+    const client = clientOf(server, { limits: { progressTimeoutMs: 50 } })
+    const received: Buffer[] = []
+    let isBusy = false
+    const fetched = client.fetchBlob({ ...call(server.host), start: 0, end: BLOB.size - 1, signal: NEVER }, (chunk) => {
+      expect(isBusy).toBe(false)
+      isBusy = true
+      received.push(Buffer.from(chunk))
+      return new Promise<void>((resolve) =>
+        setTimeout(
+          () => {
+            isBusy = false
+            resolve()
+          },
+          received.length === 2 ? 150 : 0,
+        ),
+      )
+    })
+    await fetched
+    expect(isBusy).toBe(false)
+    expect(Buffer.concat(received).equals(BLOB.bytes)).toBe(true)
+  })
+
+  it('slows the origin down: what waits is bounded', async () => {
+    let sentBytes = 0
+    const server = await serve((_request, response) => {
+      response.writeHead(200, { 'content-length': 64 * MIB })
+      const send = () => {
+        while (sentBytes < 64 * MIB) {
+          sentBytes += READ_BYTES
+          if (!response.write(Buffer.alloc(READ_BYTES))) return
+        }
+      }
+      response.on('drain', send)
+      send()
+    })
+    const client = clientOf(server)
+    const abort = new AbortController()
+    const whole = { ...call(server.host), size: 64 * MIB, start: 0, end: 64 * MIB - 1, signal: abort.signal }
+    const fetching = client.fetchBlob(whole, () => new Promise(() => {}))
+    fetching.catch(() => {})
+    await new Promise((resolve) => setTimeout(resolve, 500))
+    // What the kernel's buffers of both ends hold.
+    expect(sentBytes).toBeLessThan(16 * MIB)
+    abort.abort()
+    await expect(fetching).rejects.toMatchObject({ code: 'ABORTED' })
+  })
+
+  it('ends the request by what it rejects with', async () => {
+    const server = await serve((request, response) => sendBlob(request, response, BLOB.bytes))
+    const client = clientOf(server)
+    const full = new Error('no room')
+    const fetching = client.fetchBlob(
+      { ...call(server.host), start: 0, end: BLOB.size - 1, signal: NEVER },
+      async () => {
+        throw full
+      },
+    )
+    await expect(fetching).rejects.toBe(full)
+  })
+})
