@@ -81,7 +81,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
       removed: (repository, tag) =>
         events.tellOwn('shoal-retention', { action: 'delete', kind: 'manifest', repository, tag }),
     }),
-    forget: (repository: string, digest: string) => pulls.forget(repository, digest),
+    pulls,
   }
   const gcMetrics = createGcMetrics(registry)
   const collector = new GarbageCollector(options.gc, {

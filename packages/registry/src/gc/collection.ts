@@ -1,6 +1,7 @@
 import { type Digest, formatDigest, isRepositoryName, parseDigest } from '@shoal/core'
 import type { TagExpiry } from '../retention/expiry.ts'
 import type { Policies, RepositoryPolicy } from '../retention/policies.ts'
+import type { PullTimes } from '../retention/pull-times.ts'
 import { foldersWithContent, storedContents } from '../storage/catalog.ts'
 import type { ContentUses } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
@@ -48,7 +49,7 @@ export interface Retention {
   readonly policies: Policies
   readonly expiry: TagExpiry
   /** Told of manifests that are gone. */
-  readonly forget: (repository: string, digest: string) => Promise<void>
+  readonly pulls: Pick<PullTimes, 'pulledAtMs' | 'forget'>
 }
 
 /** What a collection saw and did, so far or in all. In a dry run "removed" is what would be. */
@@ -151,7 +152,9 @@ export class Collection {
     }
     this.#seen.manifests += manifests.size
     const isKept = isUnreadable || (policy?.untagged ?? this.#options.untagged) === 'keep'
-    const removed = isKept ? new Set<string>() : await this.#removeManifests(repository, manifests, tagged, signal)
+    const removed = isKept
+      ? new Set<string>()
+      : await this.#removeManifests(repository, manifests, { tagged, policy }, signal)
     for (const [digest, { blobs }] of manifests) {
       if (removed.has(digest)) continue
       this.#marked.add(parseDigest(digest))
@@ -183,7 +186,7 @@ export class Collection {
   async #removeManifests(
     repository: string,
     manifests: ReadonlyMap<string, References>,
-    tagged: ReadonlySet<string>,
+    { tagged, policy }: { readonly tagged: ReadonlySet<string>; readonly policy: RepositoryPolicy | undefined },
     signal: AbortSignal,
   ): Promise<Set<string>> {
     const removed = new Set<string>()
@@ -192,6 +195,7 @@ export class Collection {
     for (const text of liveness.dead()) {
       const digest = parseDigest(text)
       if (await this.#isRecent(digest, revisionLinkPath(repository, digest))) liveness.keep(text)
+      else if (await this.#isKeptUntagged(repository, digest, policy)) liveness.keep(text)
     }
     for (const text of liveness.dead()) {
       signal.throwIfAborted()
@@ -204,8 +208,17 @@ export class Collection {
     this.#seen.removedManifests += removed.size
     if (this.#options.isDryRun || removed.size === 0) return removed
     await this.#removeTagHistory(repository, removed)
-    for (const digest of removed) await this.#dependencies.retention?.forget(repository, digest)
+    for (const digest of removed) await this.#dependencies.retention?.pulls.forget(repository, digest)
     return removed
+  }
+
+  async #isKeptUntagged(repository: string, digest: Digest, policy: RepositoryPolicy | undefined): Promise<boolean> {
+    const { driver, retention, now } = this.#dependencies
+    const link = await driver.stat(revisionLinkPath(repository, digest))
+    if (retention === undefined || policy === undefined || link === undefined) return false
+    const pushedAtMs = link.modifiedAtMs
+    const pulledAtMs = await retention.pulls.pulledAtMs(repository, formatDigest(digest), pushedAtMs)
+    return policy.keepsUntagged({ pushedAtMs, pulledAtMs }, now())
   }
 
   /** Tags say which manifests they once pointed at. */

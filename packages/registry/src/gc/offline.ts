@@ -38,7 +38,7 @@ export async function collectOffline(
   try {
     const manifests = new ManifestStore(driver, uses)
     const expiry = new TagExpiry({ driver, manifests, turns, pulls, removed: async () => {} })
-    return await collect({ policies, expiry, forget: (repository, digest) => pulls.forget(repository, digest) })
+    return await collect({ policies, expiry, pulls })
   } finally {
     await pulls.stop()
   }

@@ -2,12 +2,12 @@ import { type Static, Type } from 'typebox'
 
 const count = (what: string) =>
   Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000, description: `keeps as many tags: ${what}` }))
-const hours = (what: string) =>
+const hours = (what: string, of = 'tags') =>
   Type.Optional(
     Type.Number({
       exclusiveMinimum: 0,
       maximum: 876_000,
-      description: `keeps tags that were ${what} in so many hours`,
+      description: `keeps ${of} that were ${what} in so many hours`,
     }),
   )
 
@@ -26,6 +26,18 @@ const keepRule = Type.Object(
     pulledWithinHours: hours('pulled'),
   },
   { additionalProperties: false },
+)
+
+const keepUntagged = Type.Object(
+  {
+    pushedWithinHours: hours('pushed', 'manifests'),
+    pulledWithinHours: hours('pulled', 'manifests'),
+  },
+  {
+    additionalProperties: false,
+    minProperties: 1,
+    description: 'of the untagged manifests, those that stay where `untagged` is `remove`: one condition must hold',
+  },
 )
 
 const policy = Type.Object(
@@ -48,6 +60,7 @@ const policy = Type.Object(
         description: '`gc.untagged` for these repositories',
       }),
     ),
+    keepUntagged: Type.Optional(keepUntagged),
   },
   { additionalProperties: false },
 )
@@ -67,3 +80,4 @@ export const retentionOptions = Type.Object(
 
 export type RetentionPolicy = Static<typeof policy>
 export type KeepRule = Static<typeof keepRule>
+export type KeepUntagged = Static<typeof keepUntagged>

@@ -1,16 +1,20 @@
 import { matchesGlob } from 'node:path'
 import { CoreError } from '@shoal/core'
-import type { KeepRule, RetentionPolicy } from './options.ts'
+import type { KeepRule, KeepUntagged, RetentionPolicy } from './options.ts'
 
 const HOUR_MS = 3_600_000
 
 /** What retention goes by. */
-export interface TagFacts {
-  readonly tag: string
+export interface ContentFacts {
   /** Milliseconds since 1970. */
   readonly pushedAtMs: number
-  /** When a client last pulled what the tag points at, milliseconds since 1970; undefined when none did. */
+  /** When a client last pulled it, milliseconds since 1970; undefined when none did. */
   readonly pulledAtMs: number | undefined
+}
+
+/** A tag was pulled when what it points at was. */
+export interface TagFacts extends ContentFacts {
+  readonly tag: string
 }
 
 interface CompiledRule extends Omit<KeepRule, 'patterns'> {
@@ -21,6 +25,7 @@ interface CompiledPolicy {
   readonly repositories: readonly string[]
   readonly keepTags: readonly CompiledRule[] | undefined
   readonly untagged: 'keep' | 'remove' | undefined
+  readonly keepUntagged: KeepUntagged | undefined
 }
 
 /** What the policies say about one repository. */
@@ -31,6 +36,8 @@ export interface RepositoryPolicy {
   readonly removesTags: boolean
   /** The tags that are to go. @param nowMs milliseconds since 1970 */
   expired(tags: readonly TagFacts[], nowMs: number): string[]
+  /** Whether an untagged manifest stays all the same. @param nowMs milliseconds since 1970 */
+  keepsUntagged(manifest: ContentFacts, nowMs: number): boolean
 }
 
 /** The retention policies, checked. */
@@ -39,10 +46,11 @@ export class Policies {
 
   /** Throws CoreError `CONFIG_INVALID` when a pattern is no regular expression. */
   constructor(policies: readonly RetentionPolicy[]) {
-    this.#policies = policies.map(({ repositories, keepTags, untagged }, at) => ({
+    this.#policies = policies.map(({ repositories, keepTags, untagged, keepUntagged }, at) => ({
       repositories,
       keepTags: keepTags?.map((rule, of) => compile(rule, `retention.policies[${at}].keepTags[${of}]`)),
       untagged,
+      keepUntagged,
     }))
   }
 
@@ -55,7 +63,7 @@ export class Policies {
     const matches = (glob: string) => matchesGlob(repository, glob)
     const found = this.#policies.find(({ repositories }) => repositories.some(matches))
     if (found === undefined) return undefined
-    const { untagged, keepTags } = found
+    const { untagged, keepTags, keepUntagged } = found
     return {
       untagged,
       removesTags: keepTags !== undefined,
@@ -64,6 +72,9 @@ export class Policies {
         const kept = new Set(keepTags.flatMap((rule) => keptBy(rule, tags, nowMs)))
         return tags.map(({ tag }) => tag).filter((tag) => !kept.has(tag))
       },
+      keepsUntagged: ({ pushedAtMs, pulledAtMs }, nowMs) =>
+        isWithin(keepUntagged?.pushedWithinHours, pushedAtMs, nowMs) ||
+        isWithin(keepUntagged?.pulledWithinHours, pulledAtMs, nowMs),
     }
   }
 }
@@ -84,16 +95,18 @@ function keptBy(rule: CompiledRule, tags: readonly TagFacts[], nowMs: number): s
   const matching = patterns.length === 0 ? tags : tags.filter(({ tag }) => patterns.some((each) => each.test(tag)))
   const pulledAt = ({ pulledAtMs = Number.NEGATIVE_INFINITY }: TagFacts) => pulledAtMs
   const pushedAt = ({ pushedAtMs }: TagFacts) => pushedAtMs
-  const isWithin = (hours: number, at: (tag: TagFacts) => number) =>
-    matching.filter((tag) => at(tag) >= nowMs - hours * HOUR_MS)
   const kept: (readonly TagFacts[])[] = []
   if (mostRecentlyPushedCount !== undefined) kept.push(latest(matching, mostRecentlyPushedCount, pushedAt, pushedAt))
   if (mostRecentlyPulledCount !== undefined) {
     const pulled = matching.filter(({ pulledAtMs }) => pulledAtMs !== undefined)
     kept.push(latest(pulled, mostRecentlyPulledCount, pulledAt, pushedAt))
   }
-  if (pushedWithinHours !== undefined) kept.push(isWithin(pushedWithinHours, pushedAt))
-  if (pulledWithinHours !== undefined) kept.push(isWithin(pulledWithinHours, pulledAt))
+  if (pushedWithinHours !== undefined) {
+    kept.push(matching.filter((tag) => isWithin(pushedWithinHours, tag.pushedAtMs, nowMs)))
+  }
+  if (pulledWithinHours !== undefined) {
+    kept.push(matching.filter((tag) => isWithin(pulledWithinHours, tag.pulledAtMs, nowMs)))
+  }
   return (kept.length === 0 ? matching : kept.flat()).map(({ tag }) => tag)
 }
 
@@ -107,6 +120,10 @@ function latest(
   const later = (a: TagFacts, b: TagFacts) =>
     compare(first(b), first(a)) || compare(second(b), second(a)) || compare(b.tag, a.tag)
   return [...tags].sort(later).slice(0, count)
+}
+
+function isWithin(hours: number | undefined, atMs: number | undefined, nowMs: number): boolean {
+  return hours !== undefined && atMs !== undefined && atMs >= nowMs - hours * HOUR_MS
 }
 
 function compare<T extends number | string>(a: T, b: T): number {

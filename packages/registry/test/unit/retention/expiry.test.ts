@@ -1,4 +1,4 @@
-import { formatDigest } from '@shoal/core'
+import { formatDigest, MEDIA_TYPES } from '@shoal/core'
 import { beforeEach, expect, it } from 'vitest'
 import { Collection, type CollectionOptions } from '../../../src/gc/collection.ts'
 import { TagExpiry } from '../../../src/retention/expiry.ts'
@@ -12,23 +12,29 @@ const OPTIONS: CollectionOptions = { graceMs: HOUR_MS, untagged: 'remove', isDry
 let world: World
 let removed: string[]
 let forgotten: string[]
+/** By digest. */
+let pulledAtMs: Map<string, number>
 beforeEach(() => {
   world = new World()
   removed = []
   forgotten = []
+  pulledAtMs = new Map()
 })
 
 function collect(policies: readonly RetentionPolicy[], options = OPTIONS) {
   const { driver, manifests, turns, uses, now } = world
+  const pulls = {
+    pulledAtMs: async (_repository: string, digest: string) => pulledAtMs.get(digest),
+    forget: async (repository: string, digest: string) => void forgotten.push(`${repository}@${digest}`),
+  }
   const expiry = new TagExpiry({
     driver,
     manifests,
     turns,
-    pulls: { pulledAtMs: async () => undefined },
+    pulls,
     removed: async (repository, tag) => void removed.push(`${repository}:${tag}`),
   })
-  const forget = async (repository: string, digest: string) => void forgotten.push(`${repository}@${digest}`)
-  const retention = { policies: new Policies(policies), expiry, forget }
+  const retention = { policies: new Policies(policies), expiry, pulls }
   return new Collection(options, { driver, uses, turns, now, retention }).run(new AbortController().signal)
 }
 
@@ -70,6 +76,26 @@ it('lets a policy say what becomes of untagged manifests', async () => {
   world.aheadMs = 2 * HOUR_MS
   const policies: RetentionPolicy[] = [{ repositories: ['other'], untagged: 'keep' }]
   expect(await collect(policies)).toMatchObject({ removedTags: 0, removedManifests: 1 })
+})
+
+it('keeps untagged manifests, and all they need, that were pushed or pulled lately', async () => {
+  const pulled = await world.image('app', 'pulled')
+  const child = await world.image('app', 'child')
+  const listed = { mediaType: MEDIA_TYPES.ociManifest, digest: formatDigest(child), size: 100 }
+  const index = await world.manifest('app', { mediaType: MEDIA_TYPES.ociIndex, manifests: [listed] })
+  await world.image('app', 'idle')
+  const keepDay: RetentionPolicy[] = [
+    { repositories: ['app'], untagged: 'remove', keepUntagged: { pulledWithinHours: 24 } },
+  ]
+  world.aheadMs = 30 * HOUR_MS
+  for (const digest of [pulled, index]) pulledAtMs.set(formatDigest(digest), world.now() - 23 * HOUR_MS)
+  expect(await collect(keepDay)).toMatchObject({ removedManifests: 1, removedLayers: 2 })
+  world.aheadMs += 2 * HOUR_MS
+  const pushedLately: RetentionPolicy[] = [
+    { ...keepDay[0], repositories: ['app'], keepUntagged: { pushedWithinHours: 40 } },
+  ]
+  expect(await collect(pushedLately)).toMatchObject({ removedManifests: 0 })
+  expect(await collect(keepDay)).toMatchObject({ removedManifests: 3, removedLayers: 4 })
 })
 
 it('keeps the tags of signatures as long as what they are about', async () => {

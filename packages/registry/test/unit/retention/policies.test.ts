@@ -62,6 +62,21 @@ describe('a retention policy', () => {
   })
 })
 
+describe('untagged manifests', () => {
+  const of = (keepUntagged: NonNullable<RetentionPolicy['keepUntagged']>) =>
+    new Policies([{ repositories: ['**'], untagged: 'remove', keepUntagged }]).of('app')
+
+  it('stay by age of the push or of the pull', () => {
+    const policy = of({ pushedWithinHours: 2, pulledWithinHours: 10 })
+    const keeps = (pushed: number, pulled?: number) =>
+      policy?.keepsUntagged(
+        { pushedAtMs: hoursAgo(pushed), pulledAtMs: pulled === undefined ? undefined : hoursAgo(pulled) },
+        NOW_MS,
+      )
+    expect([keeps(2), keeps(3), keeps(3, 10), keeps(3, 11)]).toEqual([true, false, true, false])
+  })
+})
+
 describe('retention policies', () => {
   const policies = new Policies([
     { repositories: ['infra/*', 'tools'], untagged: 'remove' },
