@@ -5,7 +5,7 @@ import type { KeepRule, KeepUntagged, RetentionPolicy } from './options.ts'
 const HOUR_MS = 3_600_000
 
 /** What retention goes by. */
-export interface ContentFacts {
+interface ContentFacts {
   /** Milliseconds since 1970. */
   readonly pushedAtMs: number
   /** When a client last pulled it, milliseconds since 1970; undefined when none did. */
