@@ -12,6 +12,7 @@ import { launch, run } from './kit/process.ts'
 import { SHOAL_PROGRAM } from './kit/program.ts'
 import { pullImage } from './kit/pull-image.ts'
 import { pushLayout } from './kit/push-layout.ts'
+import { startRivalRegistry } from './kit/rival-registry.ts'
 import { startContainerd } from './kit/runtimes/containerd.ts'
 import { startDocker } from './kit/runtimes/docker.ts'
 import { setUpPodman } from './kit/runtimes/podman.ts'
@@ -193,5 +194,33 @@ describeWith(CLIENTS, 'clients of the registry', () => {
     await containerd.ctr(['images', 'push', ...trust, `${host}/by/containerd:1`])
     expect(await containerd.run(`${host}/by/skopeo:1`)).toBe(`${LINE}\n`)
     expect(digestOf(await skopeoInspectRaw(`docker://${host}/by/containerd:1`, options))).toBe(image.root.digest)
+  })
+
+  test('containerd, docker and podman pull what is another registry’s, also when that one is gone', async () => {
+    const hub = await startRivalRegistry(bed)
+    const line = 'from far away'
+    const image = await buildImage(await bed.folder('image'), {
+      line,
+      extraLayers: [{ sizeBytes: 20 * MIB }],
+      format: 'docker',
+      architectures: ['amd64', 'arm64'],
+    })
+    await pushLayout(hub.url, 'library/far', '1', image)
+    const upstreams = { 'docker.io': { url: hub.url } }
+    const cache = await start({ proxy: { upstreams, default: 'docker.io' } })
+    const { host } = new URL(cache)
+    const hosts = { registry: 'docker.io', mirrors: [cache], server: 'http://127.0.0.1:1' }
+    const containerd = await startContainerd(bed, { hosts: [hosts] })
+    await containerd.pull('docker.io/library/far:1')
+    expect(await containerd.run('docker.io/library/far:1')).toBe(`${line}\n`)
+    await hub.stop()
+    await containerd.remove('docker.io/library/far:1')
+    await containerd.pull('docker.io/library/far:1')
+    const docker = await startDocker(bed, { mirrors: [cache] })
+    await docker.pull('far:1')
+    expect(await docker.run('far:1')).toBe(`${line}\n`)
+    const podman = await setUpPodman(bed)
+    await podman.podman(['pull', '--quiet', '--tls-verify=false', `${host}/docker.io/library/far:1`])
+    expect(await podman.run(`${host}/docker.io/library/far:1`)).toBe(`${line}\n`)
   })
 })

@@ -1,5 +1,11 @@
 import type { Writable } from 'node:stream'
-import { type Collected, collectOffline, type RegistryOptions, registryService } from '@shoal/registry'
+import {
+  type Collected,
+  collectOffline,
+  type RegistryOptions,
+  registryService,
+  retentionPolicies,
+} from '@shoal/registry'
 import { type ConfigSources, loadServiceConfig } from './configure.ts'
 import { mebibytes } from './pull/progress.ts'
 import { storageOf } from './registry-storage.ts'
@@ -15,10 +21,11 @@ export async function collectGarbage(
   { stdout }: { stdout: Writable },
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
-  const { dataDir, gc, retention } = values as RegistryOptions
-  const { graceHours, untagged } = gc
+  const registry = values as RegistryOptions
+  const { graceHours, untagged } = registry.gc
   const collection = { graceMs: graceHours * HOUR_MS, untagged, isDryRun: options.dryRun }
-  const collected = await collectOffline(await storageOf(values), collection, { ...retention, dataDir })
+  const retention = { policies: retentionPolicies(registry), dataDir: registry.dataDir }
+  const collected = await collectOffline(await storageOf(values), collection, retention)
   stdout.write(options.json ? `${JSON.stringify(collected)}\n` : describe(collected, options.dryRun))
 }
 

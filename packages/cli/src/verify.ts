@@ -1,5 +1,12 @@
 import type { Writable } from 'node:stream'
-import { type Finding, registryService, type Verified, verifyStorage } from '@shoal/registry'
+import {
+  type Finding,
+  type RegistryOptions,
+  registryService,
+  Upstreams,
+  type Verified,
+  verifyStorage,
+} from '@shoal/registry'
 import { type ConfigSources, loadServiceConfig } from './configure.ts'
 import { CliError } from './errors.ts'
 import { mebibytes } from './pull/progress.ts'
@@ -26,6 +33,7 @@ export async function verifyRegistry(
   let count = 0
   let shownMs = now()
   const verified = await verifyStorage(driver, {
+    upstreams: new Upstreams((values as RegistryOptions).proxy),
     found: (finding) => {
       if (count++ < MOST_FINDINGS) findings.push(finding)
       say(`${finding.kind}: ${finding.where}: ${finding.why}`)

@@ -108,7 +108,7 @@ export class OriginClient {
   /** Throws CoreError `CONFIG_INVALID` for origins that make no sense. */
   constructor(options: OriginClientOptions, dependencies: OriginClientDependencies) {
     const { log, metrics, lookup, limit, retry = REAL_RETRY, now = Date.now } = dependencies
-    this.#endpoints = new Endpoints(options.origins, options.allowUnlisted)
+    this.#endpoints = new Endpoints(options)
     this.#metrics = metrics
     this.#totalTimeoutMs = options.limits.totalTimeoutMs
     this.#transport = new Transport(options.limits, {
@@ -231,7 +231,10 @@ export class OriginClient {
     }
     const endpoint = this.#endpoints.resolve(call.registry)
     const subject: Subject = { registry: endpoint.registry, repository }
-    const url = `/v2/${repository}/${path}`
+    const { namespace } = endpoint
+    const ns =
+      namespace === undefined ? '' : `${path.includes('?') ? '&' : '?'}${new URLSearchParams({ ns: namespace })}`
+    const url = `/v2/${repository}/${path}${ns}`
     return { endpoint, subject, method, path: url, headers: {}, authorization, accepts: OK, signal }
   }
 

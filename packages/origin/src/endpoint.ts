@@ -1,7 +1,7 @@
 import { CoreError, isRegistryHost } from '@shoal/core'
 import { isInternalHost, isIpHost } from './address.ts'
 import { OriginError } from './errors.ts'
-import type { OriginSettings } from './service/options.ts'
+import type { OriginClientOptions, OriginSettings } from './service/options.ts'
 
 /** A registry that may be asked: where it is and what it may be sent. */
 export interface Endpoint {
@@ -17,6 +17,11 @@ export interface Endpoint {
   readonly ca?: string
   readonly insecureTls: boolean
   readonly tokenHosts: ReadonlySet<string>
+  /**
+   * The `ns` parameter, by which a cache of several registries knows which one is meant: containerd sends it too, and
+   * others ignore it. Undefined when the registry itself is asked.
+   */
+  readonly namespace?: string
 }
 
 const DOCKER_HUB = 'https://registry-1.docker.io'
@@ -27,14 +32,20 @@ const DOCKER_HUB_TOKEN_HOST = 'auth.docker.io'
 export class Endpoints {
   readonly #listed = new Map<string, Endpoint>()
   readonly #allowUnlisted: boolean
+  readonly #configKey: string
 
   /** Throws CoreError `CONFIG_INVALID` for settings that make no sense. */
-  constructor(origins: Readonly<Record<string, OriginSettings>>, allowUnlisted: boolean) {
+  constructor({ origins, allowUnlisted, configKey = 'origins' }: Omit<OriginClientOptions, 'limits'>) {
     this.#allowUnlisted = allowUnlisted
+    this.#configKey = configKey
     for (const [registry, settings] of Object.entries(origins)) {
-      if (!isRegistryHost(registry)) throw invalid(registry, 'write the key as host or host:port')
-      const name = registry.toLowerCase()
-      this.#listed.set(name, listedEndpoint(name, settings))
+      try {
+        if (!isRegistryHost(registry)) throw new Error('write the key as host or host:port')
+        const name = registry.toLowerCase()
+        this.#listed.set(name, listedEndpoint(name, settings))
+      } catch (cause) {
+        throw new CoreError('CONFIG_INVALID', `${configKey}.${registry.slice(0, 261)}: ${(cause as Error).message}`)
+      }
     }
   }
 
@@ -43,11 +54,12 @@ export class Endpoints {
     const name = registry.toLowerCase()
     const listed = this.#listed.get(name)
     if (listed !== undefined) return listed
-    if (!isRegistryHost(name)) throw notAllowed(name.slice(0, 261), 'it is not host or host:port')
-    if (!this.#allowUnlisted) throw notAllowed(name, 'only listed registries may be asked')
-    const base = baseUrl(name, defaultUrl(name))
-    if (isIpHost(base.hostname)) throw notAllowed(name, 'it is an IP address')
-    if (isInternalHost(base.hostname)) throw notAllowed(name, 'it is this machine')
+    const refuse = (why: string) => notAllowed(name.slice(0, 261), why, this.#configKey)
+    if (!isRegistryHost(name)) throw refuse('it is not host or host:port')
+    if (!this.#allowUnlisted) throw refuse('only listed registries may be asked')
+    const base = baseUrl(defaultUrl(name))
+    if (isIpHost(base.hostname)) throw refuse('it is an IP address')
+    if (isInternalHost(base.hostname)) throw refuse('it is this machine')
     return {
       registry: name,
       base,
@@ -59,13 +71,14 @@ export class Endpoints {
   }
 }
 
+/** Throws what is wrong with the settings. */
 function listedEndpoint(registry: string, settings: OriginSettings): Endpoint {
   const { username, password } = settings
   if ((username === undefined) !== (password === undefined)) {
-    throw invalid(registry, 'give username and password together, or neither')
+    throw new Error('give username and password together, or neither')
   }
-  if (username?.includes(':')) throw invalid(registry, 'a username can not hold a colon')
-  const base = baseUrl(registry, settings.url ?? defaultUrl(registry))
+  if (username?.includes(':')) throw new Error('a username can not hold a colon')
+  const base = baseUrl(settings.url ?? defaultUrl(registry))
   return {
     registry,
     base,
@@ -80,6 +93,7 @@ function listedEndpoint(registry: string, settings: OriginSettings): Endpoint {
       ? {}
       : { basic: `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}` }),
     ...(settings.ca === undefined ? {} : { ca: settings.ca }),
+    ...(base.host === registry || base.href === `${DOCKER_HUB}/` ? {} : { namespace: registry }),
   }
 }
 
@@ -91,26 +105,23 @@ function defaultTokenHosts(registry: string): ReadonlySet<string> {
   return new Set(DOCKER_HUB_NAMES.has(registry) ? [DOCKER_HUB_TOKEN_HOST] : [])
 }
 
-function baseUrl(registry: string, text: string): URL {
-  if (!URL.canParse(text)) throw invalid(registry, 'its url is not a URL')
+/** Throws what is wrong with it. */
+function baseUrl(text: string): URL {
+  if (!URL.canParse(text)) throw new Error('its url is not a URL')
   const url = new URL(text)
-  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw invalid(registry, 'its url must be http or https')
+  if (url.protocol !== 'https:' && url.protocol !== 'http:') throw new Error('its url must be http or https')
   if (url.username !== '' || url.password !== '') {
-    throw invalid(registry, 'its url must not hold credentials: use username and passwordFile')
+    throw new Error('its url must not hold credentials: use username and passwordFile')
   }
-  if (url.search !== '' || url.hash !== '') throw invalid(registry, 'its url must have no query and no fragment')
+  if (url.search !== '' || url.hash !== '') throw new Error('its url must have no query and no fragment')
   url.pathname = url.pathname.replace(/\/+$/, '')
   return url
 }
 
-function invalid(registry: string, why: string): CoreError {
-  return new CoreError('CONFIG_INVALID', `origins.${registry.slice(0, 261)}: ${why}`)
-}
-
-function notAllowed(registry: string, why: string): OriginError {
+function notAllowed(registry: string, why: string, configKey: string): OriginError {
   return new OriginError(
     'NOT_ALLOWED',
-    `the registry ${registry} is not asked: ${why}. To allow it, list it in the config: origins: {"${registry}": {url: "https://${registry}"}}`,
+    `the registry ${registry} is not asked: ${why}. To allow it, list it in the config: ${configKey}: {"${registry}": {url: "https://${registry}"}}`,
     { data: { registry, isRetryable: false } },
   )
 }

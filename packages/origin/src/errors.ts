@@ -105,7 +105,7 @@ export function statusError(subject: Subject, status: number, retryAfterMs?: num
     return originError(
       'RATE_LIMITED',
       subject,
-      'the origin limits our rate (429): wait, or configure credentials that have a higher limit under origins',
+      'the origin limits our rate (429): wait, or configure an account there that has a higher limit',
       { data },
     )
   }

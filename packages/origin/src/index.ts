@@ -1,2 +1,3 @@
 export * from './client.ts'
 export * from './errors.ts'
+export type { ManifestReply } from './manifest.ts'

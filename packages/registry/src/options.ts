@@ -5,6 +5,7 @@ import { gcOptions } from './gc/options.ts'
 import { healthOptions, rateLimitOptions, readOnlyOption } from './guards/options.ts'
 import { tlsOption } from './http/options.ts'
 import { notificationOptions } from './notifications/options.ts'
+import { proxyOptions } from './proxy/options.ts'
 import { quotasOption } from './quotas/options.ts'
 import { redirectOptions } from './redirect/options.ts'
 import { retentionOptions } from './retention/options.ts'
@@ -34,6 +35,7 @@ export const registryOptions = Type.Object(
       { additionalProperties: false, default: {} },
     ),
     readOnly: readOnlyOption,
+    proxy: proxyOptions,
     rateLimit: rateLimitOptions,
     health: healthOptions,
     uploads: Type.Object(

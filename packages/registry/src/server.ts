@@ -12,13 +12,15 @@ import type { Certificate } from './http/certificate.ts'
 import { Connections } from './http/connections.ts'
 import type { RegistryMetrics } from './metrics.ts'
 import type { Exchange, Handler, Handlers, Method } from './routes/exchange.ts'
-import { parsePath, type RouteKind } from './routes/path.ts'
+import { parsePath, type Route, type RouteKind } from './routes/path.ts'
 
 /** The handlers of every kind of path. */
-type RouteTable = { readonly [K in RouteKind]: Handlers<K> }
+export type RouteTable = { readonly [K in RouteKind]: Handlers<K> }
 
 interface RegistryServerDependencies {
   readonly routes: RouteTable
+  /** Says what a request is about when its path alone does not. */
+  readonly locate?: ((exchange: Exchange, route: Route) => Promise<Route>) | undefined
   /** Asked in turn before a request is looked at. */
   readonly guards: readonly Guard[]
   readonly rateLimit: RateLimit
@@ -169,14 +171,15 @@ export class RegistryServer implements Startable {
     const [path = '', ...query] = (request.raw.url ?? '').split('?')
     const measured = this.#measure(request, reply)
     for (const guard of this.#dependencies.guards) guard(request)
-    const route = parsePath(path)
-    measured.route = route.kind
+    const exchange: Exchange = { request, reply, query: new URLSearchParams(query.join('?')) }
+    const { trace, locate } = this.#dependencies
+    const named = parsePath(path)
+    measured.route = named.kind
+    const route = locate === undefined ? named : await locate(exchange, named)
     // The table pairs each kind of route with handlers for that kind, which TypeScript can not follow through a lookup.
     const handlers = this.#dependencies.routes[route.kind] as Handlers<RouteKind>
     const handle = handlers[request.method as Method] as Handler<RouteKind> | undefined
     if (handle === undefined) throw wrongMethod(request.method, Object.keys(handlers))
-    const exchange: Exchange = { request, reply, query: new URLSearchParams(query.join('?')) }
-    const { trace } = this.#dependencies
     if (trace === undefined) return handle(exchange, route)
     return trace({ request, reply, handler: HANDLERS[route.kind] }, () => handle(exchange, route))
   }

@@ -16,11 +16,14 @@ import { addNotificationRoutes } from './notifications/admin.ts'
 import { createNotificationMetrics } from './notifications/metrics.ts'
 import { Notifications } from './notifications/notifications.ts'
 import type { RegistryOptions } from './options.ts'
+import { PullThrough } from './proxy/pull-through.ts'
+import { Upstreams } from './proxy/upstreams.ts'
 import { UploadPurge } from './purge.ts'
 import { Quotas } from './quotas/quotas.ts'
 import { createRedirects } from './redirect/redirects.ts'
 import { Referrers } from './referrers.ts'
 import { TagExpiry } from './retention/expiry.ts'
+import { retentionPolicies } from './retention/of-options.ts'
 import { Policies } from './retention/policies.ts'
 import { PullTimes } from './retention/pull-times.ts'
 import { baseRoutes } from './routes/base.ts'
@@ -29,9 +32,10 @@ import { manifestRoutes } from './routes/manifests.ts'
 import { referrerRoutes } from './routes/referrers.ts'
 import { catalogRoutes, tagRoutes } from './routes/tags.ts'
 import { uploadRoutes, uploadsRoutes } from './routes/uploads.ts'
-import { RegistryServer } from './server.ts'
+import { RegistryServer, type RouteTable } from './server.ts'
 import { BlobStore } from './storage/blobs.ts'
 import { ContentUses } from './storage/content-uses.ts'
+import { FilesystemDriver } from './storage/filesystem.ts'
 import { ManifestStore } from './storage/manifests.ts'
 import { MeteredDriver } from './storage/metered.ts'
 import { openStorage } from './storage/open-storage.ts'
@@ -68,7 +72,8 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     if (line !== undefined) audit?.add(line)
   }
   const events = new Events(listeners)
-  const policies = new Policies(options.retention.policies)
+  const upstreams = new Upstreams(options.proxy)
+  const policies = new Policies(retentionPolicies(options))
   const pulls = policies.isEmpty ? undefined : new PullTimes(options.dataDir, { log })
   if (pulls !== undefined) listeners.push(async (event) => notePull(pulls, event))
   const retention = pulls && {
@@ -98,18 +103,35 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const certificate = options.tls && (await Certificate.read(options.tls, { log }))
   const tls = certificate && { certificate, http2: options.tls?.http2 ?? false }
   const readOnly = new ReadOnlyMode(options.readOnly)
+  const proxy = upstreams.isEmpty
+    ? undefined
+    : await PullThrough.create(options.proxy, {
+        upstreams,
+        driver,
+        blobs,
+        manifests,
+        turns,
+        spool: new FilesystemDriver(options.dataDir),
+        isSpoolStorage: options.storage.driver === 'filesystem',
+        mayKeep: () => !readOnly.isOn,
+        used: (repository, digest) => pulls?.note(repository, digest),
+        metrics: registry,
+        log,
+      })
   const health = new StorageHealth(options.health, { driver, log })
+  const routes: RouteTable = {
+    base: baseRoutes,
+    catalog: catalogRoutes(driver),
+    blob: blobRoutes({ blobs: proxy?.blobs ?? blobs, turns, metrics, events, log, redirects, mayDelete }),
+    uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
+    upload: uploadRoutes({ blobs, uploads, metrics, events }),
+    manifest: manifestRoutes({ blobs, manifests, turns, events, quotas, mayDelete }),
+    tags: tagRoutes(manifests),
+    referrers: referrerRoutes(new Referrers(manifests)),
+  }
   const server: RegistryServer = new RegistryServer(options, {
-    routes: {
-      base: baseRoutes,
-      catalog: catalogRoutes(driver),
-      blob: blobRoutes({ blobs, turns, metrics, events, log, redirects, mayDelete }),
-      uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
-      upload: uploadRoutes({ blobs, uploads, metrics, events }),
-      manifest: manifestRoutes({ blobs, manifests, turns, events, quotas, mayDelete }),
-      tags: tagRoutes(manifests),
-      referrers: referrerRoutes(new Referrers(manifests)),
-    },
+    routes: proxy?.routes(routes) ?? routes,
+    locate: proxy && ((exchange, route) => proxy.locate(exchange, route)),
     guards: [health.guard, readOnly.guard],
     rateLimit: new RateLimit(options.rateLimit),
     tls,
@@ -133,7 +155,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const listening = [tracing, notifications, audit, pulls, certificate].filter((each) => each !== undefined)
+  const listening = [tracing, notifications, audit, pulls, certificate, proxy].filter((each) => each !== undefined)
   const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, health, purge, collector])
   return {
     start: () => lifecycle.start(),

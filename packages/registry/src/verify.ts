@@ -9,6 +9,7 @@ import {
   parseDigest,
   parseManifest,
 } from '@shoal/core'
+import type { Upstreams } from './proxy/upstreams.ts'
 import { BlobStore } from './storage/blobs.ts'
 import { repositories, storedContents } from './storage/catalog.ts'
 import { ContentUses } from './storage/content-uses.ts'
@@ -46,6 +47,8 @@ export interface Verified {
 /** What an operator hears while the storage is verified, and when to stop. */
 export interface VerifyOptions {
   readonly found: (finding: Finding) => void
+  /** Whose repositories need not be whole: what is missing comes when it is asked for. */
+  readonly upstreams?: Pick<Upstreams, 'of'>
   readonly progress?: (soFar: Verified) => void
   /** Aborts the work, which then rejects with the signal's reason. */
   readonly signal?: AbortSignal
@@ -53,7 +56,7 @@ export interface VerifyOptions {
 
 /**
  * Reads all that a registry stores: every blob has the digest that it is named by, every manifest and all it needs is
- * held by its repository, every tag points at a manifest. Changes nothing. Pushes and deletions may go on: what they
+ * held by its repository (but for those of upstreams), every tag points at a manifest. Changes nothing. Pushes and deletions may go on: what they
  * remove meanwhile is no finding. Returns what was looked at.
  */
 export async function verifyStorage(driver: StorageDriver, options: VerifyOptions): Promise<Verified> {
@@ -133,6 +136,7 @@ class Verification {
     } catch (error) {
       return [{ kind: 'invalid', why: errorChain(error) }]
     }
+    if (this.#options.upstreams?.of(repository) !== undefined) return []
     const findings: Omit<Finding, 'where'>[] = []
     for (const needed of manifest.kind === 'index' ? manifest.manifests : blobsOf(manifest)) {
       const why = await this.#whyNotHeld(repository, needed)

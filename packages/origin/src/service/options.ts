@@ -5,8 +5,8 @@ const MINUTE_MS = 60_000
 const timeout = (defaultMs: number, description: string) =>
   Type.Integer({ minimum: 10, maximum: 10 * MINUTE_MS, default: defaultMs, description })
 
-/** One entry of the config key `origins`. */
-const originEntryOptions = Type.Object(
+/** One entry of a config key such as `origins`. */
+export const originEntryOptions = Type.Object(
   {
     url: Type.Optional(
       Type.String({ minLength: 1, maxLength: 2048, description: 'where the registry is; default https://<registry>' }),
@@ -76,4 +76,6 @@ export interface OriginClientOptions {
   /** Whether registries that `origins` does not list may be asked, over https by their DNS name. */
   readonly allowUnlisted: boolean
   readonly limits: OriginLimits
+  /** The config key that `origins` comes from, for messages; default `origins`. */
+  readonly configKey?: string
 }

@@ -3,19 +3,24 @@ import { CoreError, systemErrorCode } from '@shoal/core'
 import type { OriginEntry, OriginSettings } from './options.ts'
 
 /**
- * The config key `origins` with the files it names read. Throws CoreError `CONFIG_UNREADABLE` for a file that can
+ * A config key such as `origins` with the files it names read. Throws CoreError `CONFIG_UNREADABLE` for a file that can
  * not be read, `CONFIG_INVALID` for half of a user name and password.
  */
 export async function readOriginSettings(
   entries: Readonly<Record<string, OriginEntry>>,
+  configKey = 'origins',
 ): Promise<Record<string, OriginSettings>> {
   const settings: Record<string, OriginSettings> = {}
   for (const [registry, { passwordFile, caFile, ...rest }] of Object.entries(entries)) {
     if ((passwordFile === undefined) !== (rest.username === undefined)) {
-      throw new CoreError('CONFIG_INVALID', `origins.${registry}: give username and passwordFile together, or neither`)
+      throw new CoreError(
+        'CONFIG_INVALID',
+        `${configKey}.${registry}: give username and passwordFile together, or neither`,
+      )
     }
-    const password = passwordFile === undefined ? undefined : await readText(registry, 'passwordFile', passwordFile)
-    const ca = caFile === undefined ? undefined : await readText(registry, 'caFile', caFile)
+    const password =
+      passwordFile === undefined ? undefined : await readText(`${configKey}.${registry}.passwordFile`, passwordFile)
+    const ca = caFile === undefined ? undefined : await readText(`${configKey}.${registry}.caFile`, caFile)
     settings[registry] = {
       ...rest,
       // Editors and `echo` end a file with a newline; no password means it.
@@ -26,13 +31,13 @@ export async function readOriginSettings(
   return settings
 }
 
-async function readText(registry: string, key: string, path: string): Promise<string> {
+async function readText(key: string, path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8')
   } catch (cause) {
     throw new CoreError(
       'CONFIG_UNREADABLE',
-      `origins.${registry}.${key}: can not read ${path} (${systemErrorCode(cause) ?? 'unknown error'}): check that it exists and is readable`,
+      `${key}: can not read ${path} (${systemErrorCode(cause) ?? 'unknown error'}): check that it exists and is readable`,
       { cause },
     )
   }

@@ -12,7 +12,9 @@ test('a connection is kept for the next request, and closed by us when there is 
   server.listen(0, '127.0.0.1')
   await once(server, 'listening')
   const url = new URL(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`)
-  const endpoint = new Endpoints({ 'registry.test': { url: url.href } }, false).resolve('registry.test')
+  const endpoint = new Endpoints({ origins: { 'registry.test': { url: url.href } }, allowUnlisted: false }).resolve(
+    'registry.test',
+  )
   const pools = new ConnectionPools(2, undefined, 100)
   try {
     for (let i = 0; i < 2; i++) {

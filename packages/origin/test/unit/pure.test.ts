@@ -53,7 +53,7 @@ describe('content ranges', () => {
 
 describe('which registry is where', () => {
   const resolve = (registry: string, origins: Record<string, OriginSettings> = {}, allowUnlisted = true) =>
-    new Endpoints(origins, allowUnlisted).resolve(registry)
+    new Endpoints({ origins, allowUnlisted }).resolve(registry)
 
   it.each([
     ['docker.io', 'https://registry-1.docker.io/'],
@@ -94,6 +94,15 @@ describe('which registry is where', () => {
   })
 
   it.each([
+    ['docker.io', {}, undefined],
+    ['docker.io', { url: 'https://registry-1.docker.io' }, undefined],
+    ['ghcr.io', { url: 'https://GHCR.io/' }, undefined],
+    ['docker.io', { url: 'http://cache.corp:5000' }, 'docker.io'],
+  ])('a cache that stands in for %s at %o is told whom it stands in for: %s', (registry, settings, namespace) => {
+    expect(resolve(registry, { [registry]: settings }).namespace).toBe(namespace)
+  })
+
+  it.each([
     { url: 'ftp://x' },
     { url: 'nonsense' },
     { url: 'https://user:secret@x' },
@@ -101,7 +110,7 @@ describe('which registry is where', () => {
     { username: 'u' },
     { username: 'u:v', password: 'p' },
   ])('refuses settings %o without repeating secrets', (settings) => {
-    expect(() => new Endpoints({ 'a.b': settings }, true)).toThrow(
+    expect(() => new Endpoints({ origins: { 'a.b': settings }, allowUnlisted: true })).toThrow(
       expect.objectContaining({ code: 'CONFIG_INVALID', message: expect.not.stringContaining('secret') }),
     )
   })
@@ -124,7 +133,9 @@ describe('which registry is where', () => {
 
 describe('who may get credentials', () => {
   const may = (base: string, realm: string, settings: OriginSettings = {}) => {
-    const endpoint = new Endpoints({ 'x.y': { url: base, ...settings } }, true).resolve('x.y')
+    const endpoint = new Endpoints({ origins: { 'x.y': { url: base, ...settings } }, allowUnlisted: true }).resolve(
+      'x.y',
+    )
     return mayReceiveCredentials(endpoint, new URL(realm))
   }
 
@@ -149,13 +160,16 @@ describe('who may get credentials', () => {
 
   it('takes tokenHosts, and Docker Hub knows its own', () => {
     expect(may('https://a.example', 'https://sso.corp/token', { tokenHosts: ['SSO.corp'] })).toBe(true)
-    const hub = new Endpoints({}, true).resolve('docker.io')
+    const hub = new Endpoints({ origins: {}, allowUnlisted: true }).resolve('docker.io')
     expect(mayReceiveCredentials(hub, new URL('https://auth.docker.io/token'))).toBe(true)
     expect(mayReceiveCredentials(hub, new URL('http://auth.docker.io/token'))).toBe(false)
   })
 
   it('an unlisted endpoint never gets them over http', () => {
-    const endpoint = { ...new Endpoints({}, true).resolve('a.example'), base: new URL('http://a.example') }
+    const endpoint = {
+      ...new Endpoints({ origins: {}, allowUnlisted: true }).resolve('a.example'),
+      base: new URL('http://a.example'),
+    }
     expect(mayReceiveCredentials(endpoint, new URL('http://a.example/token'))).toBe(false)
   })
 

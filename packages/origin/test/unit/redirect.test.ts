@@ -49,7 +49,7 @@ describe('redirects', () => {
 
   it('follows five redirects and not six', async () => {
     const origin = await serve((request, response) => {
-      const left = Number(/\d+$/.exec(request.url ?? '')?.[0] ?? 0)
+      const left = Number(/\/(\d+)(?:\?|$)/.exec(request.url ?? '')?.[1] ?? 0)
       if (left === 0) return sendBlob(request, response, BLOB.bytes)
       response.writeHead(307, { location: `/${left - 1}` }).end()
     })

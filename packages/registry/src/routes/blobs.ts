@@ -11,7 +11,7 @@ import { type Exchange, type Handlers, headerOf, matchesEtag } from './exchange.
 import { sendFile } from './send-file.ts'
 
 interface BlobRouteDependencies {
-  readonly blobs: BlobStore
+  readonly blobs: Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf' | 'unlink'>
   readonly turns: Turns
   readonly metrics: RegistryMetrics
   readonly events: Events

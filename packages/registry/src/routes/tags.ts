@@ -5,7 +5,8 @@ import type { ManifestStore } from '../storage/manifests.ts'
 import type { Handlers } from './exchange.ts'
 import { nextPageLink, parsePage } from './pages.ts'
 
-const TAG_PAGES = { usual: 10_000, most: 10_000, above: 'clamp' } as const
+/** Pages of a repository's tags. */
+export const TAG_PAGES = { usual: 10_000, most: 10_000, above: 'clamp' } as const
 /** As in Distribution. */
 const CATALOG_PAGES = { usual: 100, most: 1000, above: 'refuse' } as const
 

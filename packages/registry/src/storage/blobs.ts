@@ -99,6 +99,22 @@ export class BlobStore {
     })
   }
 
+  /**
+   * Makes a blob of a repository what the store holds for others; false when it holds nothing of that digest and size.
+   * It is for the caller to know that the repository has it.
+   * @throws RegistryError `DENIED` when the repository has no room for it
+   */
+  async claim(repository: string, digest: Digest, sizeBytes: number): Promise<boolean> {
+    // Content is stored under its sha256.
+    if (digest.algorithm !== 'sha256') return false
+    return this.#uses.link(digest, async () => {
+      const stored = await this.#driver.stat(blobPath(digest))
+      if (stored === undefined || stored.isFolder || stored.sizeBytes !== sizeBytes) return false
+      await this.#counted(repository, digest, sizeBytes, () => this.#link(repository, digest, digest))
+      return true
+    })
+  }
+
   /** Makes a blob invisible in a repository; false when it was not visible. The content stays. */
   async unlink(repository: string, digest: Digest): Promise<boolean> {
     if ((await this.pathOf(repository, digest)) === undefined) return false

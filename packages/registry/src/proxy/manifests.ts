@@ -1,0 +1,178 @@
+import { type Digest, formatDigest, type ManifestReference, parseDigest, parseManifest } from '@shoal/core'
+import { type ManifestReply, type OriginClient, type OriginError, originError } from '@shoal/origin'
+import { RegistryError } from '../errors.ts'
+import type { ManifestStore } from '../storage/manifests.ts'
+import type { Turns } from '../storage/turns.ts'
+import { isAway, isNotFound, upstreamError } from './failure.ts'
+import type { ProxyMetrics } from './metrics.ts'
+import type { UpstreamRepository, Upstreams } from './upstreams.ts'
+
+interface ProxiedManifestsDependencies {
+  readonly upstreams: Upstreams
+  readonly client: OriginClient
+  readonly manifests: ManifestStore
+  readonly turns: Turns
+  readonly mayKeep: () => boolean
+  /** Told of manifests that clients ask for. */
+  readonly used: (repository: string, digest: string) => void
+  readonly metrics: ProxyMetrics
+  readonly signal: AbortSignal
+  /** Milliseconds of a clock that does not step back. */
+  readonly now: () => number
+}
+
+/** Tags whose last confirmation is remembered. */
+const MAX_CONFIRMED = 50_000
+/** An upstream that could not be asked is not asked again for so long about what is here. */
+const AWAY_MS = 10_000
+const NO_CHANGES = 'the registry takes no changes at the moment'
+
+/** What is known of a repository's reference when it has been looked at: undefined, or why it may be old. */
+type Staleness = string | undefined
+
+/**
+ * Makes what is stored of upstreams' manifests and tags as new as they have it. A digest is asked for once. What a tag
+ * means is asked each time, but one question serves all who ask meanwhile; when there is no answer, what it meant last
+ * stands in.
+ */
+export class ProxiedManifests {
+  readonly #tagMs: number
+  readonly #dependencies: ProxiedManifestsDependencies
+  readonly #asked = new Map<string, Promise<Staleness>>()
+  /** By tag, when its upstream last said what it means; oldest first. */
+  readonly #confirmedMs = new Map<string, number>()
+  /** By registry. */
+  readonly #awaySince = new Map<string, { readonly ms: number; readonly error: OriginError }>()
+
+  /** @param tagSeconds how long the meaning of a tag holds */
+  constructor(tagSeconds: number, dependencies: ProxiedManifestsDependencies) {
+    this.#tagMs = tagSeconds * 1000
+    this.#dependencies = dependencies
+  }
+
+  /**
+   * Asks the upstream for what is not here, or may have changed; what it has is here afterwards. Returns why what is here
+   * may be old, if it may.
+   * @throws RegistryError `MANIFEST_UNKNOWN` when the upstream has none, or another when it can not be asked
+   */
+  async freshen(repository: string, reference: ManifestReference): Promise<Staleness> {
+    const upstream = this.#dependencies.upstreams.of(repository)
+    if (upstream === undefined) return undefined
+    this.#dependencies.metrics.requests.inc({ type: 'manifest' })
+    const key = `${repository} ${'tag' in reference ? reference.tag : reference.digest}`
+    const asked = this.#asked.get(key)
+    if (asked !== undefined) return asked
+    const asking = this.#freshen(repository, upstream, reference).finally(() => this.#asked.delete(key))
+    this.#asked.set(key, asking)
+    return asking
+  }
+
+  async #freshen(repository: string, upstream: UpstreamRepository, reference: ManifestReference): Promise<Staleness> {
+    const { manifests, metrics, used } = this.#dependencies
+    const known = await manifests.resolve(repository, reference)
+    const held = known !== undefined && (await manifests.has(repository, known)) ? known : undefined
+    try {
+      const found = await this.#find(repository, upstream, reference, held)
+      metrics.hits.inc({ type: 'manifest' }, found.isHit ? 1 : 0)
+      metrics.misses.inc({ type: 'manifest' }, found.isHit ? 0 : 1)
+      used(repository, formatDigest(found.digest))
+      return found.staleness
+    } catch (error) {
+      if (isNotFound(error) && held !== undefined && 'tag' in reference) await this.#untag(repository, reference.tag)
+      throw upstreamError(error, 'MANIFEST_UNKNOWN')
+    }
+  }
+
+  async #find(
+    repository: string,
+    upstream: UpstreamRepository,
+    reference: ManifestReference,
+    held: Digest | undefined,
+  ): Promise<{ readonly digest: Digest; readonly isHit: boolean; readonly staleness?: Staleness }> {
+    if ('digest' in reference) {
+      if (held !== undefined) return { digest: held, isHit: true }
+      return { digest: await this.#fetch(repository, upstream, reference.digest), isHit: false }
+    }
+    const { tag } = reference
+    if (held === undefined) return this.#findTag(repository, upstream, tag, held)
+    if (this.#isConfirmed(repository, tag)) return { digest: held, isHit: true }
+    if (!this.#dependencies.mayKeep()) return { digest: held, isHit: true, staleness: NO_CHANGES }
+    try {
+      this.#throwIfAway(upstream.registry)
+      return await this.#findTag(repository, upstream, tag, held)
+    } catch (error) {
+      if (!isAway(error)) throw error
+      this.#noteAway(upstream.registry, error)
+      return { digest: held, isHit: true, staleness: error.message }
+    }
+  }
+
+  async #findTag(
+    repository: string,
+    upstream: UpstreamRepository,
+    tag: string,
+    held: Digest | undefined,
+  ): Promise<{ readonly digest: Digest; readonly isHit: boolean }> {
+    const { client, manifests, signal } = this.#dependencies
+    // A HEAD costs no pull at registries that count them.
+    const head = await client.headManifest({ ...upstream, reference: tag, signal })
+    const named = head.digest === undefined ? undefined : parseDigest(head.digest)
+    const isHit = named !== undefined && (await manifests.has(repository, named))
+    const digest = isHit ? named : await this.#fetch(repository, upstream, head.digest ?? tag)
+    this.#throwIfNotKept(repository)
+    if (held === undefined || formatDigest(held) !== formatDigest(digest)) {
+      await this.#dependencies.turns.take(repository, () => manifests.tag(repository, tag, digest))
+    }
+    this.#confirm(repository, tag)
+    return { digest, isHit }
+  }
+
+  /** Fetches and stores a manifest. */
+  async #fetch(repository: string, upstream: UpstreamRepository, reference: string): Promise<Digest> {
+    const { client, manifests, turns, metrics, signal } = this.#dependencies
+    this.#throwIfNotKept(repository)
+    const reply: ManifestReply = await client.getManifest({ ...upstream, reference, signal })
+    if (reply.status !== 200) throw originError('PROTOCOL', upstream, 'the upstream answers 304 without being asked to')
+    metrics.pulledBytes.inc({ type: 'manifest' }, reply.bytes.byteLength)
+    // What can not be read could not be served either.
+    parseManifest(reply.bytes)
+    const digest = parseDigest(reply.digest)
+    await turns.take(repository, () => manifests.put(repository, digest, reply.bytes))
+    return digest
+  }
+
+  #throwIfNotKept(repository: string): void {
+    if (this.#dependencies.mayKeep()) return
+    throw new RegistryError('UNAVAILABLE', `${NO_CHANGES}, so nothing new of ${repository}: try again later`)
+  }
+
+  async #untag(repository: string, tag: string): Promise<void> {
+    const { manifests, turns, mayKeep } = this.#dependencies
+    if (mayKeep()) await turns.take(repository, () => manifests.untag(repository, tag))
+  }
+
+  #isConfirmed(repository: string, tag: string): boolean {
+    const confirmedMs = this.#confirmedMs.get(`${repository}:${tag}`)
+    return confirmedMs !== undefined && this.#dependencies.now() - confirmedMs < this.#tagMs
+  }
+
+  #confirm(repository: string, tag: string): void {
+    if (this.#tagMs === 0) return
+    const key = `${repository}:${tag}`
+    this.#confirmedMs.delete(key)
+    this.#confirmedMs.set(key, this.#dependencies.now())
+    const [oldest] = this.#confirmedMs.keys()
+    if (this.#confirmedMs.size > MAX_CONFIRMED && oldest !== undefined) this.#confirmedMs.delete(oldest)
+  }
+
+  #throwIfAway(registry: string): void {
+    const away = this.#awaySince.get(registry)
+    if (away !== undefined && this.#dependencies.now() - away.ms < AWAY_MS) throw away.error
+  }
+
+  #noteAway(registry: string, error: OriginError): void {
+    if (this.#awaySince.get(registry)?.error !== error) {
+      this.#awaySince.set(registry, { ms: this.#dependencies.now(), error })
+    }
+  }
+}
