@@ -49,8 +49,9 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
   readonly #fills = new Map<string, Coming>()
   readonly #keeping = new Set<Promise<void>>()
   readonly #abort = new AbortController()
-  /** What is being asked of upstreams, by repository and digest. */
+  /** What is being asked of upstreams, and what is beginning to come; by repository and digest. */
   readonly #asked = new Map<string, Promise<FillSource>>()
+  readonly #coming = new Map<string, Promise<{ source: FillSource; fill?: BlobFill }>>()
 
   constructor(dependencies: ProxiedBlobsDependencies) {
     this.#dependencies = dependencies
@@ -84,7 +85,7 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
 
   /** A blob that is not here can be read while it comes. Throws RegistryError. */
   async open(repository: string, digest: Digest): Promise<StoredFile | undefined> {
-    const { blobs, bodies, upstreams, mayKeep, metrics } = this.#dependencies
+    const { blobs, bodies, upstreams, metrics } = this.#dependencies
     const upstream = upstreams.of(repository)
     if (upstream === undefined) return blobs.open(repository, digest)
     metrics.requests.inc({ type: 'blob' })
@@ -93,34 +94,32 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
       metrics.hits.inc({ type: 'blob' })
       return kept
     }
-    const source = await this.#ask(repository, digest)
-    if (await this.#isShared(repository, source)) {
-      metrics.hits.inc({ type: 'blob' })
-      return blobs.open(repository, digest)
-    }
-    metrics.misses.inc({ type: 'blob' })
+    const { source, fill } = await once(this.#coming, repository, digest, () => this.#fetch(repository, digest))
     const straight = upstreamFile(bodies, source)
-    if (!mayKeep()) return straight
-    const fill = this.#fill(repository, source)
     try {
-      await fill.begun()
+      await fill?.begun()
     } catch (error) {
       throw upstreamError(error, 'BLOB_UNKNOWN')
     }
-    // Neither is there when the disk is full, say: that keeps nobody from reading.
-    return (await fill.open()) ?? (await blobs.open(repository, digest)) ?? straight
+    // Neither is there when nothing may be kept, or the disk is full: that keeps nobody from reading.
+    return (await fill?.open()) ?? (await blobs.open(repository, digest)) ?? straight
+  }
+
+  /** Has a blob fetched, unless it may not be kept, or the store has it for another repository. */
+  async #fetch(repository: string, digest: Digest): Promise<{ source: FillSource; fill?: BlobFill }> {
+    const { mayKeep, metrics } = this.#dependencies
+    const source = await this.#ask(repository, digest)
+    const isShared = mayKeep() && (await this.#isShared(repository, source))
+    const counter = isShared ? metrics.hits : metrics.misses
+    counter.inc({ type: 'blob' })
+    return isShared || !mayKeep() ? { source } : { source, fill: this.#fill(repository, source) }
   }
 
   /** What the upstream has, which is also its word that the repository has it. One request, however many ask. */
   async #ask(repository: string, digest: Digest): Promise<FillSource> {
     const coming = this.#fills.get(formatDigest(digest))
     if (coming?.repositories.has(repository)) return coming.fill.source
-    const key = `${repository}@${formatDigest(digest)}`
-    const asked = this.#asked.get(key)
-    if (asked !== undefined) return asked
-    const asking = this.#head(repository, digest).finally(() => this.#asked.delete(key))
-    this.#asked.set(key, asking)
-    return asking
+    return once(this.#asked, repository, digest, () => this.#head(repository, digest))
   }
 
   async #head(repository: string, digest: Digest): Promise<FillSource> {
@@ -138,10 +137,8 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
 
   /** Whether the store had it for another repository; then it is this one's too. */
   async #isShared(repository: string, { digest, sizeBytes }: FillSource): Promise<boolean> {
-    const { blobs, mayKeep } = this.#dependencies
-    if (!mayKeep()) return false
     try {
-      return await blobs.claim(repository, digest, sizeBytes)
+      return await this.#dependencies.blobs.claim(repository, digest, sizeBytes)
     } catch (error) {
       if (error instanceof RegistryError && error.code === 'DENIED') return false
       throw error
@@ -199,6 +196,21 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
       throw error
     }
   }
+}
+
+/** What `work` gives, done once for all who ask while it is under way. */
+async function once<T>(
+  underWay: Map<string, Promise<T>>,
+  repository: string,
+  digest: Digest,
+  work: () => Promise<T>,
+): Promise<T> {
+  const key = `${repository}@${formatDigest(digest)}`
+  const already = underWay.get(key)
+  if (already !== undefined) return already
+  const mine = work().finally(() => underWay.delete(key))
+  underWay.set(key, mine)
+  return mine
 }
 
 /** The bytes of a file, in buffers of their own. */

@@ -3,6 +3,7 @@ import { type OriginClient, OriginError, originError } from '@shoal/origin'
 import type { Appender, StorageDriver, StoredFile } from '../storage/driver.ts'
 import { UploadHash } from '../storage/upload-hash.ts'
 import { isAway } from './failure.ts'
+import { Ring } from './ring.ts'
 import { upstreamChunks } from './upstream-chunks.ts'
 import type { UpstreamRepository } from './upstreams.ts'
 
@@ -22,8 +23,13 @@ interface FillDependencies {
   readonly received: (bytes: number) => void
 }
 
-/** Bytes that may wait for the disk before the upstream does. */
-const MAX_WAITING_BYTES = 1024 * 1024
+const MIB = 1024 * 1024
+/** Bytes that are gathered for one write. */
+const WRITE_BYTES = MIB / 2
+/** Bytes in memory: for the disk, which the upstream waits for when they are full, and for readers that keep up. */
+const RING_BYTES = 2 * MIB
+/** What a reader is given at once. */
+const READ_BYTES = MIB / 4
 /** How long a reader waits for the fill to come to where it reads, before it asks the upstream itself. */
 const PATIENCE_MS = 5_000
 
@@ -40,11 +46,10 @@ export class BlobFill {
   readonly #dependencies: FillDependencies
   readonly #hash: UploadHash
   readonly #waiting = new Set<() => void>()
-  #queue: Uint8Array[] = []
-  #queuedBytes = 0
+  readonly #ring: Ring
   #writing: Promise<void> | undefined
   #appender: Appender | undefined
-  #availableBytes = 0
+  #isVerified = false
   #isOver = false
   #failure: unknown
   #writeFailure: { readonly error: unknown } | undefined
@@ -53,6 +58,7 @@ export class BlobFill {
     this.source = source
     this.#dependencies = dependencies
     this.#hash = new UploadHash(source.digest.algorithm)
+    this.#ring = new Ring(Math.max(1, Math.min(RING_BYTES, source.sizeBytes)))
     this.done = this.#run()
     // Readers, and who keeps the blob, hear of it; there may be none yet.
     this.done.catch(() => {})
@@ -73,21 +79,39 @@ export class BlobFill {
   }
 
   async *#chunks(file: StoredFile, { start, end }: ByteRange): AsyncGenerator<Uint8Array> {
+    const buffer = Buffer.allocUnsafeSlow(Math.min(READ_BYTES, end - start + 1))
     for (let position = start; position <= end; ) {
-      if (!(await this.#reaches(position, PATIENCE_MS))) {
-        this.#throwIfRefused()
-        const { client } = this.#dependencies
-        yield* upstreamChunks(client, this.source, { start: position, end })
+      const isThere = await this.#reaches(position, PATIENCE_MS)
+      this.#throwIfRefused()
+      const last = Math.min(end, this.#availableBytes - 1)
+      const near = this.#ring.from(position, Math.min(last + 1, position + buffer.byteLength))
+      const written = Math.min(last, this.#writtenBytes - 1)
+      if (isThere && near.byteLength > 0) {
+        position += near.byteLength
+        // What is in the ring may be overwritten while it is on its way.
+        buffer.set(near)
+        yield buffer.subarray(0, near.byteLength)
+      } else if (isThere && position <= written) {
+        yield* file.chunks({ start: position, end: written })
+        position = written + 1
+      } else {
+        // Far ahead of what came, or lost to a disk that failed.
+        yield* upstreamChunks(this.#dependencies.client, this.source, { start: position, end })
         return
       }
-      const last = Math.min(end, this.#availableBytes - 1)
-      yield* file.chunks({ start: position, end: last })
-      position = last + 1
     }
   }
 
   #throwIfRefused(): void {
     if (this.#failure instanceof OriginError) throw this.#failure
+  }
+
+  get #availableBytes(): number {
+    return this.#isVerified ? this.source.sizeBytes : Math.min(this.#ring.end, this.source.sizeBytes - 1)
+  }
+
+  get #writtenBytes(): number {
+    return this.#appender?.offset ?? 0
   }
 
   /** Whether the byte at `position` is there, now or within `patienceMs`; false when it will not be. */
@@ -120,12 +144,14 @@ export class BlobFill {
       this.#appender = await spool.append(path)
       try {
         await this.#fetch()
+        this.#verify()
+        this.#wake()
+        await this.#write(1)
+        this.#throwIfNotWritten()
         await this.#appender.commit()
       } finally {
         await this.#appender.close()
       }
-      this.#verify()
-      this.#has(this.source.sizeBytes)
     } catch (error) {
       this.#failure = error
       await spool.remove(path).catch(() => {})
@@ -147,39 +173,42 @@ export class BlobFill {
         await client.fetchBlob({ ...call, start, end: sizeBytes - 1 }, (chunk) => this.#take(chunk))
       } catch (error) {
         if (!isAway(error) || this.#hash.offset === start) throw error
-      } finally {
-        await this.#writing
       }
     }
-    this.#throwIfNotWritten()
   }
 
   #take(chunk: Uint8Array): Promise<void> | undefined {
     this.#throwIfNotWritten()
     this.#dependencies.received(chunk.byteLength)
     this.#hash.update(chunk)
-    this.#queue.push(chunk)
-    this.#queuedBytes += chunk.byteLength
-    this.#writing ??= this.#writeAll()
-    return this.#queuedBytes > MAX_WAITING_BYTES ? this.#writing : undefined
+    return this.#store(chunk)
+  }
+
+  /** Undefined when all of it has found room. */
+  #store(chunk: Uint8Array): Promise<void> | undefined {
+    const stored = this.#ring.add(chunk, this.#writtenBytes)
+    this.#wake()
+    this.#writing ??= this.#write(WRITE_BYTES)
+    if (stored === chunk.byteLength) return undefined
+    return this.#writing.then(() => {
+      this.#throwIfNotWritten()
+      return this.#store(chunk.subarray(stored))
+    })
   }
 
   #throwIfNotWritten(): void {
     if (this.#writeFailure !== undefined) throw this.#writeFailure.error
   }
 
-  /** Does not reject: what fails is told to the next chunk. */
-  async #writeAll(): Promise<void> {
+  /** Writes as long as so many bytes wait for it. Does not reject: what fails is told to the next chunk. */
+  async #write(leastBytes: number): Promise<void> {
+    await this.#writing
     try {
-      while (this.#queue.length > 0) {
-        const chunks = this.#queue
-        this.#queue = []
-        this.#queuedBytes = 0
-        await this.#appender?.write(chunks)
-        this.#has(Math.min(this.#appender?.offset ?? 0, this.source.sizeBytes - 1))
+      while (this.#ring.end - this.#writtenBytes >= leastBytes) {
+        await this.#appender?.write([this.#ring.from(this.#writtenBytes)])
       }
     } catch (error) {
-      this.#writeFailure = { error }
+      this.#writeFailure ??= { error }
     } finally {
       this.#writing = undefined
     }
@@ -196,11 +225,7 @@ export class BlobFill {
       )
     }
     this.target = this.#hash.digest('sha256')
-  }
-
-  #has(bytes: number): void {
-    this.#availableBytes = bytes
-    this.#wake()
+    this.#isVerified = true
   }
 
   #wake(): void {

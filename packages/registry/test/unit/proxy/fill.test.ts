@@ -121,8 +121,8 @@ it('a slow disk slows the upstream', async () => {
     signal: new AbortController().signal,
   })
   await new Promise((resolve) => setTimeout(resolve, 300))
-  expect(received).toBeGreaterThan(1024 * 1024)
-  expect(received).toBeLessThan(1.5 * 1024 * 1024)
+  expect(received).toBeGreaterThan(2 * 1024 * 1024)
+  expect(received).toBeLessThan(2.25 * 1024 * 1024)
   release()
   await fill.done
   expect((await whole(await fill.open())).equals(BLOB)).toBe(true)
