@@ -19,18 +19,13 @@ export class FileReads {
     this.#now = now
   }
 
-  /** Whether the next read goes through the thread pool. */
-  get arePooled(): boolean {
-    return this.#now() < this.#pooledUntilMs
-  }
-
   /**
    * Reads up to `length` bytes at `position` of an open file into `buffer` at `offset`; gives how many there were, at
    * once or as a promise. The file must stay open until then. Throws, or rejects with, the system's error.
    */
   read(fd: number, buffer: Buffer, offset: number, length: number, position: number): number | Promise<number> {
     const beganMs = this.#now()
-    if (beganMs < this.#pooledUntilMs) return pooledRead(fd, buffer, offset, length, position)
+    if (beganMs < this.#pooledUntilMs) return readPooled(fd, buffer, offset, length, position)
     const bytes = readSync(fd, buffer, offset, length, position)
     const tookMs = this.#now() - beganMs
     if (tookMs > SLOW_MS) this.#pooledUntilMs = beganMs + tookMs * REST
@@ -38,7 +33,14 @@ export class FileReads {
   }
 }
 
-function pooledRead(fd: number, buffer: Buffer, offset: number, length: number, position: number): Promise<number> {
+/** As `FileReads.read`, always through the thread pool: for bytes that are not needed at once. */
+export function readPooled(
+  fd: number,
+  buffer: Buffer,
+  offset: number,
+  length: number,
+  position: number,
+): Promise<number> {
   return new Promise((resolve, reject) => {
     read(fd, buffer, offset, length, position, (error, bytes) => (error === null ? resolve(bytes) : reject(error)))
   })

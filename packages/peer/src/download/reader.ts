@@ -1,5 +1,5 @@
 import { closeSync, openSync } from 'node:fs'
-import { type ByteRange, FileReads } from '@shoal/core'
+import { type ByteRange, FileReads, readPooled } from '@shoal/core'
 import type { StoredBlob } from '../store/blob.ts'
 import { DownloadError } from './errors.ts'
 
@@ -49,16 +49,19 @@ export class PieceReader implements BlobReader {
     return new PieceReader(blob, openSync(blob.file, 'r'), waitForPiece)
   }
 
+  /** The first chunk is read on the spot, each other by another thread while the receiver is busy with the one before. */
   async *read(range: ByteRange, signal: AbortSignal): AsyncGenerator<Buffer> {
     let offset = range.start
-    let ahead: Promise<Chunk> | undefined
+    let next = this.#chunkAt(offset, range.end, signal, (...read) => reads.read(...read))
     try {
       while (offset <= range.end) {
-        const current = await (ahead ?? this.#chunkAt(offset, range.end, signal))
+        const current = await next
         offset += current.length
-        // From a slow disk the next chunk is read while the receiver is busy with this one.
-        ahead = reads.arePooled && offset <= range.end ? this.#chunkAt(offset, range.end, signal) : undefined
-        ahead?.catch(() => {})
+        if (offset <= range.end) {
+          next = this.#chunkAt(offset, range.end, signal, readPooled)
+          // The receiver may leave before it is awaited.
+          next.catch(() => {})
+        }
         try {
           yield current.buffer.subarray(0, current.length)
         } finally {
@@ -66,11 +69,11 @@ export class PieceReader implements BlobReader {
         }
       }
     } finally {
-      ahead?.then(({ buffer }) => giveBack(buffer)).catch(() => {})
+      if (offset <= range.end) next.then(({ buffer }) => giveBack(buffer)).catch(() => {})
     }
   }
 
-  async #chunkAt(offset: number, end: number, signal: AbortSignal): Promise<Chunk> {
+  async #chunkAt(offset: number, end: number, signal: AbortSignal, read: ReadFile): Promise<Chunk> {
     const { layout } = this.#blob
     const piece = layout.indexAt(offset)
     await this.#waitForPiece(piece, signal)
@@ -78,8 +81,8 @@ export class PieceReader implements BlobReader {
     const pieceEnd = layout.offset(piece) + layout.length(piece)
     const length = Math.min(CHUNK_BYTES, pieceEnd - offset, end + 1 - offset)
     const buffer = freeChunks.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)
-    const read = reads.read(this.#fd, buffer, 0, length, offset)
-    const bytes = typeof read === 'number' ? read : await this.#untilRead(read)
+    const reading = read(this.#fd, buffer, 0, length, offset)
+    const bytes = typeof reading === 'number' ? reading : await this.#untilRead(reading)
     if (bytes !== length)
       throw new DownloadError('STORE_FAILED', `the file of ${this.digest} ends at ${offset + bytes}`)
     return { buffer, length }
@@ -101,6 +104,9 @@ export class PieceReader implements BlobReader {
     closeSync(this.#fd)
   }
 }
+
+/** Reads a part of an open file into a buffer; see FileReads. */
+type ReadFile = (...read: Parameters<typeof readPooled>) => number | Promise<number>
 
 /** A buffer and how much of it is filled. */
 interface Chunk {
