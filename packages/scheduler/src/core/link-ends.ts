@@ -12,11 +12,11 @@ const UNBOUNDED = 2 ** 30
 const TIME_WEIGHT = 1 / 8
 
 const FIRST_CAPACITY = 16
-/** Fields of a node's row: slots taken, slots it has; how long transfers take; transfers that ended well. */
+/** Fields of a node's row: slots taken, slots it has; how long transfers take; transfers that it may have besides. */
 const TAKEN = 0
 const LIMIT = 1
 const MS_PER_BYTE = 2
-const PIECES = 3
+const LEFT = 3
 /** Slots that it is held to; sum and number of samples; fast judgements in a row. */
 const MOST = 4
 const SUM = 5
@@ -34,45 +34,50 @@ const ROW = 8
 export class LinkEnds {
   #rows = new Float64Array(FIRST_CAPACITY * ROW)
 
-  /** Makes room for a node that nothing is known of. */
-  reset(node: number): void {
+  /** Makes room for a node that nothing is known of, and that has announced so many transfers at once. */
+  reset(node: number, announced: number): void {
     const end = (node + 1) * ROW
     if (end > this.#rows.length) {
       this.#rows = grown(this.#rows, new Float64Array(Math.max(end, this.#rows.length * 2)))
     }
     this.#rows.fill(0, node * ROW, end)
     this.#rows[node * ROW + MOST] = UNBOUNDED
+    this.#rows[node * ROW + LEFT] = announced
   }
 
-  /** Slots taken in all swarms together. */
+  /** Slots taken in all swarms together; small transfers take a part of one. */
   taken(node: number): number {
     return this.#rows[node * ROW + TAKEN] as number
   }
 
+  /** Transfers that it may have besides those that are in flight, however small they are. */
+  left(node: number): number {
+    return this.#rows[node * ROW + LEFT] as number
+  }
+
   hasFree(node: number): boolean {
-    return (this.#rows[node * ROW + TAKEN] as number) < (this.#rows[node * ROW + LIMIT] as number)
+    const row = node * ROW
+    return (
+      (this.#rows[row + TAKEN] as number) < (this.#rows[row + LIMIT] as number) &&
+      (this.#rows[row + LEFT] as number) > 0
+    )
   }
 
-  take(node: number): void {
-    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) + 1
+  /** Begins a transfer that takes so much of a slot. */
+  take(node: number, share: number): void {
+    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) + share
+    this.#rows[node * ROW + LEFT] = (this.#rows[node * ROW + LEFT] as number) - 1
   }
 
-  free(node: number): void {
-    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) - 1
+  /** Ends a transfer that took so much of a slot. */
+  free(node: number, share: number): void {
+    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) - share
+    this.#rows[node * ROW + LEFT] = (this.#rows[node * ROW + LEFT] as number) + 1
   }
 
   /** Says how many slots the node has: those of its link, no more than it has announced, and none while it is paused. */
   setLimit(node: number, slots: number): void {
     this.#rows[node * ROW + LIMIT] = slots
-  }
-
-  /** Pieces that it sent, or received, since it came up. */
-  pieces(node: number): number {
-    return this.#rows[node * ROW + PIECES] as number
-  }
-
-  countPiece(node: number): void {
-    this.#rows[node * ROW + PIECES] = (this.#rows[node * ROW + PIECES] as number) + 1
   }
 
   /** How long its transfers take, in milliseconds a byte; 0: not known. */

@@ -118,7 +118,7 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
   const { nodes, counters } = state
   const { table } = nodes
   const child = swarm.peers.node[peer] as number
-  table.asChild.countPiece(child)
+  nodes.get(child).piecesReceived++
   if (parent === ORIGIN) {
     swarm.bytes.origin += bytes
     counters.bytes.origin += bytes
@@ -128,7 +128,7 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
   const sender = nodes.find(parent)
   if (sender === undefined) return
   state.pieceArrived?.(swarm, child, parent, bytes)
-  table.asParent.countPiece(parent)
+  sender.piecesSent++
   state.avoidance.succeeded(child, parent)
   sender.lastPauseMs = 0
   if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)

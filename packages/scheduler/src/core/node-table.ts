@@ -1,6 +1,10 @@
 import { grown } from './flights.ts'
 import { LinkEnds } from './link-ends.ts'
+import type { NodeInfo } from './nodes.ts'
 import { NODE_SLOTS } from './slots.ts'
+
+/** What a node says of its slots. */
+type NodeSlots = Pick<NodeInfo, 'role' | 'uploadSlots' | 'downloadSlots'>
 
 const FIRST_CAPACITY = 16
 
@@ -17,14 +21,14 @@ export class NodeTable {
   readonly asParent = new LinkEnds()
 
   /** Makes room for a node, or forgets the one that had its index. */
-  reset(node: number, isSeed: boolean): void {
+  reset(node: number, { role, uploadSlots, downloadSlots }: NodeSlots): void {
     if (node >= this.isSeed.length) this.#grow(node + 1)
-    this.isSeed[node] = isSeed ? 1 : 0
+    this.isSeed[node] = role === 'seed' ? 1 : 0
     this.slots[node] = NODE_SLOTS
     this.speed[node] = 1
     this.activeCount[node] = 0
-    this.asChild.reset(node)
-    this.asParent.reset(node)
+    this.asChild.reset(node, downloadSlots)
+    this.asParent.reset(node, uploadSlots)
   }
 
   /** Slots as parent of an ordinary node whose link is as fast. */

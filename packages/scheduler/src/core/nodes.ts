@@ -28,6 +28,9 @@ export class Node {
   readonly rack: number
   /** Leases that it carries out. */
   leases = 0
+  /** Since it came up. */
+  piecesSent = 0
+  piecesReceived = 0
   /** Pieces of all blobs that it wants, a bound on what it can make us remember. */
   piecesWanted = 0
   /** Not used as a parent for now: too many nodes could not reach it. */
@@ -57,22 +60,13 @@ export class Node {
     this.rack = labels.rack === undefined ? -1 : fnv1a(this.zone, '/', labels.rack) >>> 1
   }
 
-  /** Slots taken in all swarms together, as parent and as child. */
+  /** Transfers in flight in all swarms together, as parent and as child. */
   get uploads(): number {
-    return this.#table.asParent.taken(this.index)
+    return this.info.uploadSlots - this.#table.asParent.left(this.index)
   }
 
   get downloads(): number {
-    return this.#table.asChild.taken(this.index)
-  }
-
-  /** Since it came up. */
-  get piecesSent(): number {
-    return this.#table.asParent.pieces(this.index)
-  }
-
-  get piecesReceived(): number {
-    return this.#table.asChild.pieces(this.index)
+    return this.info.downloadSlots - this.#table.asChild.left(this.index)
   }
 }
 
@@ -95,7 +89,7 @@ export class Nodes {
   add(info: NodeInfo): Node {
     const node = new Node(this.#free.pop() ?? this.#nodes.length, info, this.table)
     this.#nodes[node.index] = node
-    this.table.reset(node.index, info.role === 'seed')
+    this.table.reset(node.index, info)
     this.setLimits(node)
     if (info.role === 'seed') this.seeds.add(node)
     else this.#uploadSlots += info.uploadSlots

@@ -7,7 +7,7 @@ import { lambdaOf, Pace, type Usual } from './pace.ts'
 import { DISTRUSTED, INJECTS, PeerTable } from './peer-table.ts'
 import type { MapInquiry } from './piece-maps.ts'
 import { Rarity } from './rarity.ts'
-import { slotsFor } from './slots.ts'
+import { slotShare, slotsFor } from './slots.ts'
 import { Zone } from './zone.ts'
 
 /** Bytes of a piece's sha256. */
@@ -59,6 +59,8 @@ export class Swarm {
   readonly pace = new Pace()
   /** Transfers that an ordinary peer may have in flight here, as child and as parent each. */
   slots: number
+  /** What each of them takes of a node's slot. */
+  readonly slotShare: number
   /** Peers with the flag INJECTS. */
   readonly injectors: number[] = []
   /** Pieces whose sha256 is known, that some peer holds, that an ordinary peer holds. */
@@ -101,6 +103,7 @@ export class Swarm {
     this.pieces = this.layout.count
     this.words = wordsFor(this.pieces)
     this.peers = new PeerTable(this.words)
+    this.slotShare = slotShare(this.layout.size)
     this.slots = slotsFor(this.pieces, lambdaOf(usual.controlMs, usual.msPerByte * this.layout.pieceSize))
     this.rarity = new Rarity(this.pieces, this.words)
     this.known = new Uint32Array(this.words)

@@ -73,8 +73,8 @@ export function assign(state: State, swarm: Swarm, parent: number, child: number
   peers.downloads[child] = (peers.downloads[child] as number) + 1
   peers.uploads[parent] = (peers.uploads[parent] as number) + 1
   swarm.take(child, piece)
-  asChild.take(childNode)
-  asParent.take(parentNode)
+  asChild.take(childNode, swarm.slotShare)
+  asParent.take(parentNode, swarm.slotShare)
   state.counters.assignments++
   state.commands.assignments.push(childNode, swarm.id, piece, parentNode)
   if (asChild.hasFree(childNode) || isAlone(state, childNode)) refreshReceiver(state, swarm, child)
@@ -93,7 +93,7 @@ export function freeChildSlot(state: State, swarm: Swarm, flight: number): void 
   const node = peers.node[child] as number
   peers.downloads[child] = (peers.downloads[child] as number) - 1
   const wasFull = !asChild.hasFree(node)
-  asChild.free(node)
+  asChild.free(node, swarm.slotShare)
   if (wasFull && !isAlone(state, node)) refreshNode(state, state.nodes.get(node))
   else refreshReceiver(state, swarm, child)
   state.touch(swarm)
@@ -109,7 +109,7 @@ export function freeParentSlot(state: State, swarm: Swarm, flight: number): void
   const node = peers.node[parent] as number
   peers.uploads[parent] = (peers.uploads[parent] as number) - 1
   const wasFull = !asParent.hasFree(node)
-  asParent.free(node)
+  asParent.free(node, swarm.slotShare)
   if (wasFull && !isAlone(state, node)) refreshNode(state, state.nodes.get(node))
   else refreshSender(state, swarm, parent)
   state.touch(swarm)

@@ -23,7 +23,7 @@ export const THE_ORIGIN = { registry: 'docker.io', repository: 'library/busybox'
 const ASSIGNMENT_TIMEOUT_MS = 30_000
 const PIECE = pieceSizeFor(1)
 
-/** A size that is cut into so many pieces (at most 256). */
+/** A size that is cut into so many pieces (at most 256), or that is so much of one. */
 export const sizeOf = (pieces: number) => pieces * PIECE
 
 export const shaOf = (digest: string, piece: number) => createHash('sha256').update(`${digest}${piece}`).digest()
@@ -157,7 +157,7 @@ export class Cluster {
       origin: THE_ORIGIN,
       priority,
     })
-    this.#digests.set(swarm, { digest, pieces })
+    this.#digests.set(swarm, { digest, pieces: layout.count })
     member.held.set(digest, new Set(have))
     return swarm
   }
@@ -174,7 +174,7 @@ export class Cluster {
   holding(member: Member, pieces: number, digest = DIGEST): void {
     this.core.setTime(this.now)
     this.core.holding(member.index, digest, sizeOf(pieces))
-    member.held.set(digest, new Set(Array.from({ length: pieces }, (_, i) => i)))
+    member.held.set(digest, new Set(Array.from({ length: Math.ceil(pieces) }, (_, i) => i)))
     this.#cancel(member.index, this.core.blobs.get(digest)?.swarm?.id)
   }
 
@@ -308,7 +308,7 @@ export class Cluster {
     const swarm = this.core.blobs.get(digest)?.swarm
     if (member.map === 'silence' || swarm === undefined) return
     const map = member.map === 'right' ? mapOf(digest, swarm.pieces) : new Uint8Array(swarm.pieces * 32)
-    this.core.pieceMap(member.index, digest, sizeOf(swarm.pieces), map)
+    this.core.pieceMap(member.index, digest, swarm.layout.size, map)
   }
 
   #finish(transfer: Transfer): void {

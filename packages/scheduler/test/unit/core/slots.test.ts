@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest'
 import { Flights } from '../../../src/core/flights.ts'
 import { LinkEnds } from '../../../src/core/link-ends.ts'
 import { Pace } from '../../../src/core/pace.ts'
-import { slotsFor } from '../../../src/core/slots.ts'
+import { slotShare, slotsFor } from '../../../src/core/slots.ts'
 import { Cluster, OTHER_DIGEST } from './cluster.ts'
 
 const ALL = (n: number) => Array.from({ length: n }, (_, i) => i)
@@ -16,7 +16,7 @@ describe('slots', () => {
 
   it('of a slow node become as few as its link fills, and come back when it is fast again', () => {
     const adaptation = new LinkEnds()
-    adaptation.reset(0)
+    adaptation.reset(0, 16)
     for (let i = 0; i < 4; i++) adaptation.sample(0, 0.25, 3)
     expect(adaptation.fillable(0, 3)).toBe(1)
     for (let i = 0; i < 24; i++) adaptation.sample(0, 1, 3)
@@ -39,6 +39,40 @@ describe('slots', () => {
     const held = digests.map((digest) => peer.held.get(digest)?.size ?? 0)
     expect(held[0]).toBeGreaterThan(100)
     expect(held.slice(1)).toEqual([0, 0, 0])
+  })
+
+  it('take small blobs many at a time, as many as the node announced', () => {
+    const small = (i: number) => `sha256:${i.toString(16).padStart(2, '0').repeat(32)}`
+    for (const announced of [16, 5]) {
+      const cluster = new Cluster({ transferMs: 1000 })
+      const holder = cluster.up('holder', 'peer', announced)
+      const peer = cluster.up('peer', 'peer', 16)
+      for (const i of ALL(100)) cluster.holding(holder, 1 / 16, small(i))
+      for (const i of ALL(100)) cluster.join(peer, 1 / 16, small(i))
+      let most = 0
+      cluster.run(4_000, () => {
+        most = Math.max(most, cluster.core.node(peer.index).downloads)
+        expect(cluster.core.node(holder.index).uploads).toBeLessThanOrEqual(announced)
+        return false
+      })
+      expect(most).toBe(announced)
+    }
+  })
+
+  it('have shares that add up exactly', () => {
+    const KIB = 1024
+    const shares = [0, 1, 16 * KIB, 16 * KIB + 1, 64 * KIB, 255 * KIB, 256 * KIB, 2 ** 40].map(slotShare)
+    expect(shares).toEqual([1 / 16, 1 / 16, 1 / 16, 2 / 16, 4 / 16, 1, 1, 1])
+    fc.assert(
+      fc.property(fc.array(fc.nat({ max: 300 * KIB })), (sizes) => {
+        const all = sizes.map(slotShare)
+        const left = all.reduce(
+          (sum, share) => sum - share,
+          all.reduce((sum, share) => sum + share, 0),
+        )
+        expect(left).toBe(0)
+      }),
+    )
   })
 
   it('go to a node that gets nothing at all before those who wait for what came first', () => {
