@@ -106,8 +106,9 @@ try {
         cpu.scheduler.push(ofScheduler)
       }
     }
+    // Its files stay to the end: ext4 gives out the inodes of files that were just deleted again only after minutes, and
+    // looks for others so long at each new file that this would be most of what the next round measures.
     await node.process.stop()
-    await rm(join(folder, `node-${round}`), { recursive: true })
   }
   const ratios = msPerBlob.ours.map((ms, i) => ms / (msPerBlob.rival[i] ?? Number.NaN))
   print(

@@ -1,12 +1,8 @@
-import { closeSync, fdatasync, openSync } from 'node:fs'
 import { lstat, mkdir, open, opendir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { promisify } from 'node:util'
 import { type DigestAlgorithm, parseDigest, syncFolder, tryParseDigest } from '@shoal/core'
 import { storeIoError } from './errors.ts'
 import { RECORDS_SUFFIX } from './piece-records.ts'
-
-const forceBytes = promisify(fdatasync)
 
 const ALGORITHMS: readonly DigestAlgorithm[] = ['sha256', 'sha512']
 
@@ -73,20 +69,13 @@ export class BlobFiles {
   }
 
   /**
-   * Forces a blob's bytes to disk and gives them the final name; returns it. Throws StoreError.
-   * @param isForced whether the name is on the disk too when this resolves; else a power cut may take the blob away,
-   * but never its bytes from under its name
+   * Gives a blob's bytes the final name; returns it. Throws StoreError.
+   * @param isForced whether bytes and name are on the disk when this resolves; else a power cut may take both away
    */
   async publish(file: string, digest: string, isForced: boolean): Promise<string> {
     const target = this.finalPath(digest)
     try {
-      // Opened on the spot: the file was just written, and the way through the thread pool costs more than that.
-      const fd = openSync(file, 'r+')
-      try {
-        await forceBytes(fd)
-      } finally {
-        closeSync(fd)
-      }
+      if (isForced) await forceBytes(file)
       await this.#makeFolder(dirname(target))
       await rename(file, target)
       if (isForced) await syncFolder(dirname(target))
@@ -135,6 +124,15 @@ export class BlobFiles {
         }
       }
     }
+  }
+}
+
+async function forceBytes(file: string): Promise<void> {
+  const handle = await open(file, 'r+')
+  try {
+    await handle.datasync()
+  } finally {
+    await handle.close()
   }
 }
 

@@ -195,8 +195,8 @@ export class BlobStore implements Startable {
 
   /**
    * Gives a blob whose whole digest was checked its final name: bytes to disk, rename, folder to disk, index. The
-   * caller has checked the digest. Of a blob of one piece only the bytes are forced to disk: to fetch it again after a
-   * power cut is cheaper than two more fsyncs for each. Throws StoreError.
+   * caller has checked the digest. Of a blob of one piece nothing is forced to disk: to fetch it again after a power cut
+   * is cheaper, and what a restart finds is hashed before a client reads it. Throws StoreError.
    */
   async publish(blob: StoredBlob): Promise<void> {
     if (blob.isComplete) return
