@@ -106,7 +106,7 @@ describe('fetchFromOrigin', () => {
     expect(await done).toEqual({ rangesIgnored: false })
     expect(told).toEqual([1, 2, 3])
     const end = layout.offset(4) - 1
-    expect(seen).toEqual([[`/v2/app/blobs/${digest}?ns=registry.test`, `bytes=${layout.offset(1)}-${end}`, 'Bearer t']])
+    expect(seen).toEqual([[`/v2/app/blobs/${digest}?ns=origin`, `bytes=${layout.offset(1)}-${end}`, 'Bearer t']])
     const written = await readFile(file)
     expect(written.subarray(layout.offset(1), end + 1).equals(content.subarray(layout.offset(1), end + 1))).toBe(true)
     expect(written.subarray(0, layout.offset(1)).every((byte) => byte === 0)).toBe(true)
