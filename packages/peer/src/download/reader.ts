@@ -52,16 +52,14 @@ export class PieceReader implements BlobReader {
   /** The first chunk is read on the spot, each other by another thread while the receiver is busy with the one before. */
   async *read(range: ByteRange, signal: AbortSignal): AsyncGenerator<Buffer> {
     let offset = range.start
-    let next = this.#chunkAt(offset, range.end, signal, (...read) => reads.read(...read))
+    let ahead: Promise<Chunk> | undefined
     try {
       while (offset <= range.end) {
-        const current = await next
+        const current = await (ahead ?? this.#chunkAt(offset, range.end, signal, (...read) => reads.read(...read)))
         offset += current.length
-        if (offset <= range.end) {
-          next = this.#chunkAt(offset, range.end, signal, readPooled)
-          // The receiver may leave before it is awaited.
-          next.catch(() => {})
-        }
+        ahead = offset <= range.end ? this.#chunkAt(offset, range.end, signal, readPooled) : undefined
+        // The receiver may leave before it is awaited.
+        ahead?.catch(() => {})
         try {
           yield current.buffer.subarray(0, current.length)
         } finally {
@@ -69,7 +67,7 @@ export class PieceReader implements BlobReader {
         }
       }
     } finally {
-      if (offset <= range.end) next.then(({ buffer }) => giveBack(buffer)).catch(() => {})
+      ahead?.then(({ buffer }) => giveBack(buffer)).catch(() => {})
     }
   }
 
