@@ -3,6 +3,9 @@ import { Counter, Gauge, Histogram, type Registry } from 'prom-client'
 /** What the registry counts. Names are API. */
 export type RegistryMetrics = ReturnType<typeof createRegistryMetrics>
 
+/** From a manifest to a large layer, bytes. */
+const SIZES = [0, 1024, 16 * 1024, 256 * 1024, 4 * 1024 ** 2, 64 * 1024 ** 2, 1024 ** 3]
+
 /**
  * Names that begin with `registry_` are Distribution's, with its labels, so that its dashboards go on. Labels are bounded:
  * `handler` is a kind of path, `method` one of HTTP's that fastify takes.
@@ -22,6 +25,20 @@ export function createRegistryMetrics(registry: Registry) {
       labelNames: ['handler', 'method'],
       // From a link read out of the page cache to a layer of gigabytes over a slow link.
       buckets: [0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 60, 300],
+      registers,
+    }),
+    requestBytes: new Histogram({
+      name: 'registry_http_request_size_bytes',
+      help: 'Bodies of requests, as far as their heads say how long they are',
+      labelNames: ['handler'],
+      buckets: SIZES,
+      registers,
+    }),
+    responseBytes: new Histogram({
+      name: 'registry_http_response_size_bytes',
+      help: 'Bodies of answers, as long as their heads say',
+      labelNames: ['handler'],
+      buckets: SIZES,
       registers,
     }),
     requestsInFlight: new Gauge({

@@ -194,7 +194,10 @@ export class RegistryServer implements Startable {
     const beganMs = logAccess === undefined ? 0 : performance.now()
     reply.raw.once('close', () => {
       logAccess?.(accessOf(request, reply, beganMs))
-      const labels = { handler: HANDLERS[measured.route], method: request.method.toLowerCase() }
+      const handler = HANDLERS[measured.route]
+      const labels = { handler, method: request.method.toLowerCase() }
+      metrics.requestBytes.observe({ handler }, Number(request.headers['content-length'] ?? 0))
+      metrics.responseBytes.observe({ handler }, Number(reply.getHeader('content-length') ?? 0))
       metrics.requestsInFlight.dec()
       stopTimer(labels)
       metrics.requests.inc({ ...labels, code: String(reply.raw.statusCode) })

@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import { Turns } from '../storage/turns.ts'
 import { retryDelayMs } from './backoff.ts'
@@ -5,7 +6,7 @@ import { type DistributionEvent, envelopeOf } from './envelope.ts'
 import type { NotificationMetrics } from './metrics.ts'
 import type { EndpointOptions } from './options.ts'
 import type { Change, QueueDb, QueuedEvent } from './queue-db.ts'
-import { Target } from './target.ts'
+import { type Attempt, Target } from './target.ts'
 
 interface EndpointDependencies {
   readonly db: QueueDb
@@ -87,6 +88,7 @@ export class Endpoint implements Startable {
       return undefined
     }
     this.#pending++
+    this.#dependencies.metrics.events.inc({ type: 'Events', endpoint: this.name })
     return this.#dependencies.db.putLast('pending', this.name, { event, queuedAtMs })
   }
 
@@ -165,18 +167,17 @@ export class Endpoint implements Startable {
 
   /** Milliseconds to wait before the next attempt; 0 when the event was taken. */
   async #attempt({ event }: QueuedEvent, signal: AbortSignal): Promise<number> {
-    const { metrics, log } = this.#dependencies
+    const { log } = this.#dependencies
     const endpoint = this.name
     const attempt = await this.#target.post(envelopeOf(event), signal)
     if (signal.aborted) return 0
+    this.#count(attempt)
     if (attempt.isDelivered) {
-      metrics.delivered.inc({ endpoint })
       if (this.#failuresInARow > 0) log.info({ endpoint }, 'an endpoint takes notifications again')
       this.#failuresInARow = 0
       this.#lastFailure = undefined
       return 0
     }
-    metrics.failed.inc({ endpoint })
     this.#failuresInARow++
     this.#lastFailure = attempt.reason
     // Once for each time that an endpoint goes away, however long it stays away.
@@ -184,6 +185,13 @@ export class Endpoint implements Startable {
     const { thresholdFailures, backoffMs } = this.#options
     const failures = { inARow: this.#failuresInARow, thresholdFailures, backoffMs, retryAfterMs: attempt.retryAfterMs }
     return retryDelayMs(failures, Math.random())
+  }
+
+  #count({ status, isDelivered }: Attempt): void {
+    const { events, statuses } = this.#dependencies.metrics
+    const endpoint = this.name
+    events.inc({ type: status === undefined ? 'Errors' : isDelivered ? 'Successes' : 'Failures', endpoint })
+    if (status !== undefined) statuses.inc({ code: `${status} ${STATUS_CODES[status] ?? ''}`, endpoint })
   }
 
   #isDead({ queuedAtMs }: QueuedEvent, attempts: number): boolean {

@@ -4,9 +4,13 @@ import { ENVELOPE_TYPE } from './envelope.ts'
 import type { EndpointOptions } from './options.ts'
 
 /** What became of one attempt. A reason holds nothing of the URL or the headers: they may be secret. */
-export type Attempt =
+export type Attempt = (
   | { readonly isDelivered: true }
   | { readonly isDelivered: false; readonly reason: string; readonly retryAfterMs: number }
+) & {
+  /** Undefined when there was no answer. */
+  readonly status?: number
+}
 
 /** Where one endpoint's events are posted to. */
 export class Target {
@@ -48,9 +52,10 @@ export class Target {
         signal: withDeadline(this.#timeoutMs, signal),
       })
       await response.body?.cancel()
-      if (response.ok) return { isDelivered: true }
+      const { status } = response
+      if (response.ok) return { isDelivered: true, status }
       const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'), Date.now())
-      return { isDelivered: false, reason: `it answered ${response.status}`, retryAfterMs }
+      return { isDelivered: false, reason: `it answered ${status}`, retryAfterMs, status }
     } catch (error) {
       const isLate = error instanceof Error && error.name === 'TimeoutError'
       const reason = isLate ? `no answer in ${this.#timeoutMs} ms` : (systemErrorCode(error) ?? 'the connection broke')

@@ -85,15 +85,18 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
 
   /** A blob that is not here can be read while it comes. Throws RegistryError. */
   async open(repository: string, digest: Digest): Promise<StoredFile | undefined> {
-    const { blobs, bodies, upstreams, metrics } = this.#dependencies
+    const { blobs, upstreams, metrics } = this.#dependencies
     const upstream = upstreams.of(repository)
     if (upstream === undefined) return blobs.open(repository, digest)
     metrics.requests.inc({ type: 'blob' })
     const kept = await blobs.open(repository, digest)
-    if (kept !== undefined) {
-      metrics.hits.inc({ type: 'blob' })
-      return kept
-    }
+    if (kept !== undefined) metrics.hits.inc({ type: 'blob' })
+    return this.#counted(kept ?? (await this.#openComing(repository, digest)))
+  }
+
+  /** A blob that is not here. */
+  async #openComing(repository: string, digest: Digest): Promise<StoredFile | undefined> {
+    const { blobs, bodies } = this.#dependencies
     const { source, fill } = await once(this.#coming, repository, digest, () => this.#fetch(repository, digest))
     const straight = upstreamFile(bodies, source)
     try {
@@ -103,6 +106,21 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
     }
     // Neither is there when nothing may be kept, or the disk is full: that keeps nobody from reading.
     return (await fill?.open()) ?? (await blobs.open(repository, digest)) ?? straight
+  }
+
+  #counted(file: StoredFile | undefined): StoredFile | undefined {
+    const { pushedBytes } = this.#dependencies.metrics
+    if (file === undefined) return undefined
+    return {
+      sizeBytes: file.sizeBytes,
+      chunks: async function* (range) {
+        for await (const chunk of file.chunks(range)) {
+          pushedBytes.inc({ type: 'blob' }, chunk.byteLength)
+          yield chunk
+        }
+      },
+      close: () => file.close(),
+    }
   }
 
   /** Has a blob fetched, unless it may not be kept, or the store has it for another repository. */

@@ -11,6 +11,7 @@ export function createProxyMetrics(registry: Registry) {
     requests: counter('requests', "Requests for upstreams' content"),
     hits: counter('hits', 'Of these, those answered by what was here'),
     misses: counter('misses', 'Of these, those for which the upstream was asked for content'),
+    pushedBytes: counter('pushed_bytes', "Bytes of upstreams' content sent to clients"),
     pulledBytes: counter('pulled_bytes', 'Bytes of content received from upstreams'),
   }
 }

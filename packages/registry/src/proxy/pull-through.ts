@@ -14,7 +14,7 @@ import { UploadStore } from '../storage/uploads.ts'
 import { ProxiedBlobs } from './blobs.ts'
 import { proxiedReferrers, proxiedTags } from './lists.ts'
 import { ProxiedManifests } from './manifests.ts'
-import { createProxyMetrics } from './metrics.ts'
+import { createProxyMetrics, type ProxyMetrics } from './metrics.ts'
 import type { ProxyOptions } from './options.ts'
 import type { Upstreams } from './upstreams.ts'
 import { warn } from './warning.ts'
@@ -46,6 +46,7 @@ export class PullThrough implements Startable {
   readonly #dependencies: ProxyDependencies
   readonly #client: OriginClient
   readonly #bodies: OriginClient
+  readonly #metrics: ProxyMetrics
   readonly #abort = new AbortController()
 
   /** Throws CoreError `CONFIG_INVALID`, or `CONFIG_UNREADABLE` for a file that an upstream's entry names. */
@@ -65,6 +66,7 @@ export class PullThrough implements Startable {
     { client, bodies, ...dependencies }: ProxyDependencies & { client: OriginClient; bodies: OriginClient },
   ) {
     const metrics = createProxyMetrics(dependencies.metrics)
+    this.#metrics = metrics
     const { driver, blobs } = dependencies
     this.#dependencies = dependencies
     this.#client = client
@@ -122,7 +124,11 @@ export class PullThrough implements Startable {
         const { repository, reference } = route
         const staleness = reference && (await this.#manifests.freshen(repository, reference))
         if (staleness !== undefined) warn(exchange, staleness)
-        return handle?.(exchange, route) ?? exchange.reply
+        const reply = (await handle?.(exchange, route)) ?? exchange.reply
+        if (exchange.request.method === 'GET' && reply.statusCode === 200 && upstreams.of(repository) !== undefined) {
+          this.#metrics.pushedBytes.inc({ type: 'manifest' }, Number(reply.getHeader('content-length')))
+        }
+        return reply
       }
     const manifest = { ...own.manifest, GET: freshened(own.manifest.GET), HEAD: freshened(own.manifest.HEAD) }
     return { ...own, manifest, tags: proxiedTags(own.tags, lists), referrers: proxiedReferrers(own.referrers, lists) }

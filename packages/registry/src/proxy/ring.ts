@@ -1,15 +1,19 @@
+const NOTHING = new Uint8Array(0)
+
 /**
  * The last bytes of something that grows, copied into one buffer. Chunks off a socket that are held instead grow old in
  * the heap, and each full collection that clears them up costs what fetching 50 MiB does.
  */
 export class Ring {
-  readonly #bytes: Buffer
+  readonly #capacity: number
+  /** Made when the first bytes come: many may wait for a connection. */
+  #bytes: Buffer | undefined
   /** Offset after the last byte that came. */
   #end = 0
 
   /** @param capacityBytes at least 1 */
   constructor(capacityBytes: number) {
-    this.#bytes = Buffer.allocUnsafeSlow(capacityBytes)
+    this.#capacity = capacityBytes
   }
 
   get end(): number {
@@ -22,7 +26,8 @@ export class Ring {
    * @returns the bytes that were taken
    */
   add(chunk: Uint8Array, neededFrom: number): number {
-    const capacity = this.#bytes.byteLength
+    const capacity = this.#capacity
+    this.#bytes ??= Buffer.allocUnsafeSlow(capacity)
     const room = capacity - (this.#end - neededFrom)
     const taken = Math.min(room, chunk.byteLength)
     for (let done = 0; done < taken; ) {
@@ -37,8 +42,8 @@ export class Ring {
 
   /** Bytes from `position` up to `end`, or to where the buffer wraps; none when that one is not here, or not any more. */
   from(position: number, end = this.#end): Uint8Array {
-    const capacity = this.#bytes.byteLength
-    if (position < this.#end - capacity || position >= end) return this.#bytes.subarray(0, 0)
+    const capacity = this.#capacity
+    if (this.#bytes === undefined || position < this.#end - capacity || position >= end) return NOTHING
     const at = position % capacity
     return this.#bytes.subarray(at, Math.min(capacity, at + end - position))
   }

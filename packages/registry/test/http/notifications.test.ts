@@ -36,8 +36,12 @@ async function start(endpoint: Record<string, unknown> = {}, dataDir?: string): 
   return registry
 }
 
-const count = ({ metricsUrl }: RunningRegistry, what: string) =>
+const count = ({ metricsUrl }: RunningRegistry, what: 'dead' | 'dropped_total') =>
   metric(metricsUrl, `shoal_registry_notifications_${what}{endpoint="hook"}`)
+const pending = ({ metricsUrl }: RunningRegistry) =>
+  metric(metricsUrl, 'registry_notifications_pending_total{endpoint="hook"}')
+const events = ({ metricsUrl }: RunningRegistry, type: 'Events' | 'Successes' | 'Failures' | 'Errors') =>
+  metric(metricsUrl, `registry_notifications_events_total{type="${type}",endpoint="hook"}`)
 const taken = () => receiver.taken.map(({ action, target }) => [action, target.digest])
 
 async function deadOf({
@@ -82,7 +86,9 @@ it('tries again, in order, when the endpoint fails, hangs, or is away', async ()
   const push = (seed: string) => pushBlob(registry.url, 'app', content(seed, 100))
   receiver.status = 503
   const digests = [await push('while it fails')]
-  await expect.poll(() => count(registry, 'failed_total')).toBeGreaterThan(2)
+  await expect.poll(() => events(registry, 'Failures')).toBeGreaterThan(2)
+  const refused = 'registry_notifications_status_total{code="503 Service Unavailable",endpoint="hook"}'
+  expect(await metric(registry.metricsUrl, refused)).toBeGreaterThan(2)
   receiver.status = 0
   digests.push(await push('while it hangs'))
   const before = receiver.received.length
@@ -92,8 +98,10 @@ it('tries again, in order, when the endpoint fails, hangs, or is away', async ()
   receiver.status = 200
   await receiver.start()
   await expect.poll(taken, { timeout: 20_000 }).toEqual(digests.map((digest) => ['push', digest]))
-  await expect.poll(() => count(registry, 'pending')).toBe(0)
-  expect(await count(registry, 'delivered_total')).toBe(3)
+  await expect.poll(() => pending(registry)).toBe(0)
+  expect(await events(registry, 'Events')).toBe(3)
+  expect(await events(registry, 'Successes')).toBe(3)
+  expect(await events(registry, 'Errors')).toBeGreaterThan(0)
 })
 
 it('keeps what was not delivered over a restart', async () => {
@@ -138,7 +146,7 @@ it('keeps no more events than it may, and says how many it lost', async () => {
   receiver.status = 500
   const registry = await start({ maxPending: 2 })
   for (const seed of ['a', 'b', 'c', 'd']) await pushBlob(registry.url, 'app', content(`full ${seed}`, 100))
-  expect(await count(registry, 'pending')).toBe(2)
+  expect(await pending(registry)).toBe(2)
   expect(await count(registry, 'dropped_total')).toBe(2)
   receiver.status = 200
   await expect.poll(() => receiver.taken.length).toBe(2)
@@ -149,7 +157,7 @@ it('waits as long as the endpoint asks for', async () => {
   receiver.headers = { 'retry-after': '3600' }
   const registry = await start()
   await pushBlob(registry.url, 'app', content('retry after', 100))
-  await expect.poll(() => count(registry, 'failed_total')).toBe(1)
+  await expect.poll(() => events(registry, 'Failures')).toBe(1)
   receiver.status = 200
   await pushBlob(registry.url, 'app', content('retry after too', 100))
   await registry.stop()

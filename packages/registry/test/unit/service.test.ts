@@ -153,6 +153,10 @@ describe('service', () => {
     await expect.poll(() => total('handler="blob",method="get",code="404"')).toBe(1)
     expect(await metric(metricsUrl, 'shoal_registry_upload_bytes_received_total')).toBe(1000)
     expect(await metric(metricsUrl, 'shoal_registry_uploads_total{outcome="committed"}')).toBe(1)
+    const received = 'registry_http_request_size_bytes_sum{handler="blob-upload-chunk"}'
+    expect(await metric(metricsUrl, received)).toBe(1000)
+    const answered = 'registry_http_response_size_bytes_sum{handler="blob"}'
+    expect(await metric(metricsUrl, answered)).toBeGreaterThan(50)
     const moves = 'registry_storage_action_seconds_count{driver="filesystem",action="Move"}'
     expect(await metric(metricsUrl, moves)).toBe(1)
   })
