@@ -1,7 +1,8 @@
 import { join } from 'node:path'
 import { createLogger } from '@shoal/core'
 import { createMetricsRegistry, type Identity, loadOrCreateIdentity } from '@shoal/core/service'
-import { createLaneMetrics, createOriginMetrics, type HeldBlob, WorkerPool } from '@shoal/peer'
+import { createOriginMetrics } from '@shoal/origin/service'
+import { createLaneMetrics, type HeldBlob, WorkerPool } from '@shoal/peer'
 import { THREADS } from './plan.ts'
 
 /** Connections without requests are closed this soon, so that each round's are dealt out to the threads anew. */

@@ -3,7 +3,8 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { createLogger, PieceLayout, ShoalError } from '@shoal/core'
 import { createMetricsRegistry, loadOrCreateIdentity } from '@shoal/core/service'
-import { createLaneMetrics, createOriginMetrics, WorkerPool } from '@shoal/peer'
+import { createOriginMetrics } from '@shoal/origin/service'
+import { createLaneMetrics, WorkerPool } from '@shoal/peer'
 
 const AT_ONCE = 8
 

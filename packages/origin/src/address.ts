@@ -43,7 +43,7 @@ export function guardedLookup(lookup: typeof systemLookup = systemLookup): Looku
 function internalNameError(hostname: string): OriginError {
   return new OriginError(
     'NOT_ALLOWED',
-    `${hostname} resolves to an address of this machine or its link: if it is meant, list the registry with its url in the config under origins`,
+    `${hostname} resolves to an address of this machine or its link: if it is meant, list the registry with its url in the config`,
     { data: { isRetryable: false } },
   )
 }

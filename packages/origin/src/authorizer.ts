@@ -115,10 +115,10 @@ function unauthorized({ credentials, subject }: AuthorizationContext, challenges
   const { authorization, isForwarded } = credentials
   const advice =
     authorization === undefined
-      ? 'it wants credentials: give the runtime a pull secret, or username and passwordFile under origins'
+      ? 'it wants credentials: give the runtime a pull secret, or username and passwordFile in the config'
       : isForwarded
         ? "it refuses the client's credentials: check the pull secret"
-        : 'it refuses the configured credentials: check username and passwordFile under origins'
+        : 'it refuses the configured credentials: check username and passwordFile in the config'
   return originError('UNAUTHORIZED', subject, why ?? advice, { data: { status: 401, challenges } })
 }
 

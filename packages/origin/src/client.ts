@@ -1,5 +1,4 @@
 import type { lookup } from 'node:dns'
-import type { SharedBucket } from '@shoal/core'
 import {
   CoreError,
   isRepositoryName,
@@ -7,6 +6,7 @@ import {
   MANIFEST_ACCEPT,
   MAX_MANIFEST_BYTES,
   parseDigest,
+  type SharedBucket,
   tryParseManifestReference,
 } from '@shoal/core'
 import { Authorizer } from './authorizer.ts'

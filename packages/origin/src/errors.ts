@@ -62,6 +62,13 @@ export class OriginError extends ShoalError<OriginErrorCode> {
   }
 }
 
+const AWAY: ReadonlySet<OriginErrorCode> = new Set(['UNAVAILABLE', 'STALLED', 'RATE_LIMITED'])
+
+/** Whether `error` says that the origin can not be asked at the moment; what is kept may stand in for it. */
+export function isOriginAway(error: unknown): error is OriginError {
+  return error instanceof OriginError && AWAY.has(error.code)
+}
+
 /** What is being asked of whom, for messages and error data. */
 export interface Subject {
   readonly registry: string

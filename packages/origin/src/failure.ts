@@ -34,7 +34,7 @@ export function exchangeFailure(
     return originError(
       'UNAVAILABLE',
       subject,
-      `the certificate of the origin, or of a host it points to, is not trusted (${code}): give its CA as caFile under origins`,
+      `the certificate of the origin, or of a host it points to, is not trusted (${code}): give its CA as caFile in the config`,
       { cause: error, data: { isRetryable: false } },
     )
   }

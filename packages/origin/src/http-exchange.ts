@@ -1,8 +1,7 @@
 import { type Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
-import type { SharedBucket } from '@shoal/core'
-import { Brake, systemErrorCode } from '@shoal/core'
+import { Brake, type SharedBucket, systemErrorCode } from '@shoal/core'
 import { unbracketed } from './address.ts'
 import {
   type Exchange,

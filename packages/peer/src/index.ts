@@ -1,4 +1,3 @@
-export { createOriginMetrics } from '@shoal/origin/service'
 export { ClientConnection } from './lane/client-connection.ts'
 export { tlsLinks } from './lane/client-link.ts'
 export { LaneError } from './lane/errors.ts'

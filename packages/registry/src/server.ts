@@ -11,11 +11,8 @@ import type { RateLimit } from './guards/rate-limit.ts'
 import type { Certificate } from './http/certificate.ts'
 import { Connections } from './http/connections.ts'
 import type { RegistryMetrics } from './metrics.ts'
-import type { Exchange, Handler, Handlers, Method } from './routes/exchange.ts'
+import type { Exchange, Handler, Handlers, Method, RouteTable } from './routes/exchange.ts'
 import { parsePath, type Route, type RouteKind } from './routes/path.ts'
-
-/** The handlers of every kind of path. */
-export type RouteTable = { readonly [K in RouteKind]: Handlers<K> }
 
 interface RegistryServerDependencies {
   readonly routes: RouteTable

@@ -23,16 +23,18 @@ import { Quotas } from './quotas/quotas.ts'
 import { createRedirects } from './redirect/redirects.ts'
 import { Referrers } from './referrers.ts'
 import { TagExpiry } from './retention/expiry.ts'
-import { retentionPolicies } from './retention/of-options.ts'
 import { Policies } from './retention/policies.ts'
 import { PullTimes } from './retention/pull-times.ts'
+import { retentionPolicies } from './retention-policies.ts'
 import { baseRoutes } from './routes/base.ts'
 import { blobRoutes } from './routes/blobs.ts'
+import type { RouteTable } from './routes/exchange.ts'
 import { manifestRoutes } from './routes/manifests.ts'
+import { locate, proxiedRoutes } from './routes/proxied.ts'
 import { referrerRoutes } from './routes/referrers.ts'
 import { catalogRoutes, tagRoutes } from './routes/tags.ts'
 import { uploadRoutes, uploadsRoutes } from './routes/uploads.ts'
-import { RegistryServer, type RouteTable } from './server.ts'
+import { RegistryServer } from './server.ts'
 import { BlobStore } from './storage/blobs.ts'
 import { ContentUses } from './storage/content-uses.ts'
 import { FilesystemDriver } from './storage/filesystem.ts'
@@ -130,8 +132,8 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     referrers: referrerRoutes(new Referrers(manifests)),
   }
   const server: RegistryServer = new RegistryServer(options, {
-    routes: proxy?.routes(routes) ?? routes,
-    locate: proxy && ((exchange, route) => proxy.locate(exchange, route)),
+    routes: proxy === undefined ? routes : proxiedRoutes(routes, proxy),
+    locate: proxy && ((exchange, route) => locate(proxy, exchange, route)),
     guards: [health.guard, readOnly.guard],
     rateLimit: new RateLimit(options.rateLimit),
     tls,

@@ -30,6 +30,11 @@ export function tryParseManifestReference(text: string): ManifestReference | und
   return isTag(text) ? { tag: text } : undefined
 }
 
+/** Docker Hub has no repositories of one part: `nginx` there means `library/nginx`. */
+export function fullRepositoryName(registry: string, repository: string): string {
+  return registry === 'docker.io' && !repository.includes('/') ? `library/${repository}` : repository
+}
+
 /** An image reference in its parts, with Docker's defaults filled in. */
 export interface ImageReference {
   /** Registry, `host[:port]`; `docker.io` when the text names none. */
@@ -62,7 +67,7 @@ export function parseImageReference(text: string): ImageReference {
     path = path.slice(0, colon)
     if (!isTag(tag)) throw invalid(`"${tag}" is not a tag`)
   }
-  if (registry === 'docker.io' && !path.includes('/')) path = `library/${path}`
+  path = fullRepositoryName(registry, path)
   if (!isRegistryHost(registry)) throw invalid(`"${registry}" is not a host or host:port`)
   if (!isRepositoryName(path))
     throw invalid(`"${path}" is not a repository name (lower-case letters, digits, . _ - and /)`)

@@ -123,7 +123,7 @@ describe('names that lead into this machine', () => {
     const client = clientFor({}, { lookup: toLoopback })
     await expect(client.headBlob(call(`rebound.example:${port}`))).rejects.toMatchObject({
       code: 'NOT_ALLOWED',
-      message: expect.stringContaining('under origins'),
+      message: expect.stringContaining('in the config'),
     })
     expect(client.waits).toEqual([])
   })

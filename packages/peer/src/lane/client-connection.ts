@@ -1,6 +1,5 @@
 import type { Duplex } from 'node:stream'
-import type { SharedBucket } from '@shoal/core'
-import { Brake } from '@shoal/core'
+import { Brake, type SharedBucket } from '@shoal/core'
 import type { LinkListener, Links } from './client-link.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'

@@ -1,5 +1,5 @@
 import { errorChain, OCI_ERROR_STATUS, type OciErrorCode, ShoalError } from '@shoal/core'
-import { OriginError, type OriginErrorCode } from '@shoal/origin'
+import { OriginError } from '@shoal/origin'
 
 /** An answer that is an error, as the OCI spec wants it. */
 export interface Failure {
@@ -16,14 +16,6 @@ const UNKNOWN_CODE: Readonly<Record<Subject, OciErrorCode>> = {
   manifest: 'MANIFEST_UNKNOWN',
   blob: 'BLOB_UNKNOWN',
   repository: 'NAME_UNKNOWN',
-}
-
-/** The origin can not be asked at the moment; what is cached may stand in for it. */
-const ORIGIN_AWAY: ReadonlySet<OriginErrorCode> = new Set(['UNAVAILABLE', 'STALLED', 'RATE_LIMITED'])
-
-/** Whether `error` says that the origin can not be asked at the moment. */
-export function isOriginAway(error: unknown): boolean {
-  return error instanceof OriginError && ORIGIN_AWAY.has(error.code)
 }
 
 /** The answer for an error: the mirror's one table of them. What the node can not do now is 503, so a runtime goes on. */

@@ -1,7 +1,6 @@
 import { type Logger, parseManifest, tryParseDigest } from '@shoal/core'
-import type { OriginClient } from '@shoal/origin'
+import { isOriginAway, type OriginClient } from '@shoal/origin'
 import type { Access } from './access.ts'
-import { isOriginAway } from './failure.ts'
 import type { Upstream } from './upstream.ts'
 
 /** A manifest as its origin served it. */

@@ -8,6 +8,7 @@ import type { UploadStore } from '../storage/uploads.ts'
 import { upstreamError } from './failure.ts'
 import { BlobFill, type FillSource } from './fill.ts'
 import type { ProxyMetrics } from './metrics.ts'
+import { SingleFlight } from './single-flight.ts'
 import { upstreamFile } from './upstream-chunks.ts'
 import type { Upstreams } from './upstreams.ts'
 
@@ -50,8 +51,8 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
   readonly #keeping = new Set<Promise<void>>()
   readonly #abort = new AbortController()
   /** What is being asked of upstreams, and what is beginning to come; by repository and digest. */
-  readonly #asked = new Map<string, Promise<FillSource>>()
-  readonly #coming = new Map<string, Promise<{ source: FillSource; fill?: BlobFill }>>()
+  readonly #asked = new SingleFlight<FillSource>()
+  readonly #coming = new SingleFlight<{ source: FillSource; fill?: BlobFill }>()
 
   constructor(dependencies: ProxiedBlobsDependencies) {
     this.#dependencies = dependencies
@@ -97,7 +98,7 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
   /** A blob that is not here. */
   async #openComing(repository: string, digest: Digest): Promise<StoredFile | undefined> {
     const { blobs, bodies } = this.#dependencies
-    const { source, fill } = await once(this.#coming, repository, digest, () => this.#fetch(repository, digest))
+    const { source, fill } = await this.#coming.run(keyOf(repository, digest), () => this.#fetch(repository, digest))
     const straight = upstreamFile(bodies, source)
     try {
       await fill?.begun()
@@ -137,7 +138,7 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
   async #ask(repository: string, digest: Digest): Promise<FillSource> {
     const coming = this.#fills.get(formatDigest(digest))
     if (coming?.repositories.has(repository)) return coming.fill.source
-    return once(this.#asked, repository, digest, () => this.#head(repository, digest))
+    return this.#asked.run(keyOf(repository, digest), () => this.#head(repository, digest))
   }
 
   async #head(repository: string, digest: Digest): Promise<FillSource> {
@@ -216,19 +217,8 @@ export class ProxiedBlobs implements Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf
   }
 }
 
-/** What `work` gives, done once for all who ask while it is under way. */
-async function once<T>(
-  underWay: Map<string, Promise<T>>,
-  repository: string,
-  digest: Digest,
-  work: () => Promise<T>,
-): Promise<T> {
-  const key = `${repository}@${formatDigest(digest)}`
-  const already = underWay.get(key)
-  if (already !== undefined) return already
-  const mine = work().finally(() => underWay.delete(key))
-  underWay.set(key, mine)
-  return mine
+function keyOf(repository: string, digest: Digest): string {
+  return `${repository}@${formatDigest(digest)}`
 }
 
 /** The bytes of a file, in buffers of their own. */

@@ -1,13 +1,6 @@
 import type { OciErrorCode } from '@shoal/core'
-import { OriginError, type OriginErrorCode } from '@shoal/origin'
+import { OriginError } from '@shoal/origin'
 import { RegistryError } from '../errors.ts'
-
-/** The upstream can not be asked at the moment; what is kept may stand in for it. */
-const AWAY: ReadonlySet<OriginErrorCode> = new Set(['UNAVAILABLE', 'STALLED', 'RATE_LIMITED'])
-
-export function isAway(error: unknown): error is OriginError {
-  return error instanceof OriginError && AWAY.has(error.code)
-}
 
 export function isNotFound(error: unknown): error is OriginError {
   return error instanceof OriginError && error.code === 'NOT_FOUND'
@@ -16,15 +9,16 @@ export function isNotFound(error: unknown): error is OriginError {
 /**
  * What a client gets for what an upstream said. Credentials are the operator's business, so a client is never asked for
  * any on an upstream's behalf.
+ * @param absent the code for what the upstream does not have
  */
-export function upstreamError(error: unknown, unknown: OciErrorCode): unknown {
+export function upstreamError(error: unknown, absent: OciErrorCode): unknown {
   if (!(error instanceof OriginError)) return error
   const options = { cause: error }
   switch (error.code) {
     // Registries answer so too where there is nothing, or nothing for everybody, and clients take it for that.
     case 'UNAUTHORIZED':
     case 'NOT_FOUND':
-      return new RegistryError(unknown, error.message, options)
+      return new RegistryError(absent, error.message, options)
     case 'DENIED':
     case 'NOT_ALLOWED':
       return new RegistryError('DENIED', error.message, options)

@@ -1,8 +1,7 @@
 import { type ByteRange, type Digest, formatDigest } from '@shoal/core'
-import { type OriginClient, OriginError, originError } from '@shoal/origin'
+import { isOriginAway, type OriginClient, OriginError, originError } from '@shoal/origin'
 import type { Appender, StorageDriver, StoredFile } from '../storage/driver.ts'
 import { UploadHash } from '../storage/upload-hash.ts'
-import { isAway } from './failure.ts'
 import { Ring } from './ring.ts'
 import { upstreamChunks } from './upstream-chunks.ts'
 import type { UpstreamRepository } from './upstreams.ts'
@@ -172,7 +171,7 @@ export class BlobFill {
       try {
         await client.fetchBlob({ ...call, start, end: sizeBytes - 1 }, (chunk) => this.#take(chunk))
       } catch (error) {
-        if (!isAway(error) || this.#hash.offset === start) throw error
+        if (!isOriginAway(error) || this.#hash.offset === start) throw error
       }
     }
   }

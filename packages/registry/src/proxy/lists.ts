@@ -1,74 +1,49 @@
-import { formatDigest, isTag, MEDIA_TYPES } from '@shoal/core'
+import { isTag } from '@shoal/core'
 import type { ListReply, OriginClient } from '@shoal/origin'
 import { RegistryError } from '../errors.ts'
-import type { Exchange, Handlers } from '../routes/exchange.ts'
-import { nextPageLink, parsePage } from '../routes/pages.ts'
-import { TAG_PAGES } from '../routes/tags.ts'
-import { isAway, upstreamError } from './failure.ts'
-import type { UpstreamRepository, Upstreams } from './upstreams.ts'
-import { warn } from './warning.ts'
+import type { UpstreamRepository } from './upstreams.ts'
 
-interface ListDependencies {
-  readonly upstreams: Upstreams
-  readonly client: OriginClient
-  readonly signal: AbortSignal
+/** A page of a list, and the entry after which the next one begins; undefined when it is the last. */
+interface TagPage {
+  readonly tags: string[]
+  readonly next: string | undefined
 }
 
-/** Tags as the upstream lists them; while it can not be asked, those that are here. @param own lists what is here */
-export function proxiedTags(own: Handlers<'tags'>, { upstreams, client, signal }: ListDependencies): Handlers<'tags'> {
-  const list = async ({ query, reply }: Exchange, repository: string, upstream: UpstreamRepository) => {
-    const { limit, last } = parsePage(query, TAG_PAGES)
-    const listed = await client.listTags({ ...upstream, n: limit, last, signal })
+/** Lists as upstreams give them. Calls throw OriginError, or RegistryError `UNAVAILABLE` for what can not be read. */
+export class UpstreamLists {
+  readonly #client: OriginClient
+  readonly #signal: AbortSignal
+
+  constructor(client: OriginClient, signal: AbortSignal) {
+    this.#client = client
+    this.#signal = signal
+  }
+
+  /** At most `limit` tags, all after `last`. Registries before the specification 1.0 give all tags whatever is asked. */
+  async tags(
+    upstream: UpstreamRepository,
+    { limit, last }: { readonly limit: number; readonly last: string | undefined },
+  ): Promise<TagPage> {
+    const listed = await this.#client.listTags({ ...upstream, n: limit, last, signal: this.#signal })
     const { tags } = parsed(listed, upstream)
-    if (!Array.isArray(tags)) throw unreadable(upstream)
-    const page = tags.filter((tag): tag is string => typeof tag === 'string' && isTag(tag))
-    const next = lastOf(listed.link) ?? page.at(-1)
-    if (listed.link !== undefined && next !== undefined) {
-      reply.header('link', nextPageLink(`/v2/${repository}/tags/list`, { n: String(limit), last: next }))
-    }
-    return reply.send({ name: repository, tags: page })
+    // An empty list is null to some.
+    if (!Array.isArray(tags) && tags !== null) throw unreadable(upstream)
+    const all = (tags ?? []).filter((tag): tag is string => typeof tag === 'string' && isTag(tag))
+    const ignoresPages = all.length > limit || (last !== undefined && all.includes(last))
+    // Those who know no pages may know no order either.
+    const rest = ignoresPages ? all.filter((tag) => last === undefined || tag > last).sort() : all
+    const page = rest.slice(0, limit)
+    const isCut = rest.length > page.length
+    const hasNext = page.length > 0 && (isCut || listed.link !== undefined)
+    return { tags: page, next: hasNext ? ((isCut ? undefined : lastOf(listed.link)) ?? page.at(-1)) : undefined }
   }
-  return {
-    GET: async (exchange, route) => {
-      const upstream = upstreams.of(route.repository)
-      const ours = () => own.GET?.(exchange, route) ?? exchange.reply
-      if (upstream === undefined) return ours()
-      return orOurs(exchange, () => list(exchange, route.repository, upstream), ours)
-    },
-  }
-}
 
-/** Referrers as the upstream lists them; while it can not be asked, those that are here. @param own lists what is here */
-export function proxiedReferrers(
-  own: Handlers<'referrers'>,
-  { upstreams, client, signal }: ListDependencies,
-): Handlers<'referrers'> {
-  const list = async ({ query, reply }: Exchange, digest: string, upstream: UpstreamRepository) => {
-    const artifactType = query.get('artifactType') ?? undefined
-    const { manifests } = parsed(await client.getReferrers({ ...upstream, digest, artifactType, signal }), upstream)
+  /** Descriptors of the first page, as they came. */
+  async referrers(upstream: UpstreamRepository, digest: string, artifactType: string | undefined): Promise<unknown[]> {
+    const listed = await this.#client.getReferrers({ ...upstream, digest, artifactType, signal: this.#signal })
+    const { manifests } = parsed(listed, upstream)
     if (!Array.isArray(manifests)) throw unreadable(upstream)
-    const wanted = manifests.filter((each) => artifactType === undefined || each?.artifactType === artifactType)
-    if (artifactType !== undefined) reply.header('oci-filters-applied', 'artifactType')
-    const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: wanted }
-    return reply.type(MEDIA_TYPES.ociIndex).send(Buffer.from(JSON.stringify(index)))
-  }
-  return {
-    GET: async (exchange, route) => {
-      const upstream = upstreams.of(route.repository)
-      const ours = () => own.GET?.(exchange, route) ?? exchange.reply
-      if (upstream === undefined) return ours()
-      return orOurs(exchange, () => list(exchange, formatDigest(route.digest), upstream), ours)
-    },
-  }
-}
-
-async function orOurs<T>(exchange: Exchange, theirs: () => Promise<T>, ours: () => T | Promise<T>): Promise<T> {
-  try {
-    return await theirs()
-  } catch (error) {
-    if (!isAway(error)) throw upstreamError(error, 'NAME_UNKNOWN')
-    warn(exchange, error.message)
-    return ours()
+    return manifests.filter((each) => artifactType === undefined || each?.artifactType === artifactType)
   }
 }
 

@@ -1,10 +1,11 @@
 import { type Digest, formatDigest, type ManifestReference, parseDigest, parseManifest } from '@shoal/core'
-import { type ManifestReply, type OriginClient, type OriginError, originError } from '@shoal/origin'
+import { isOriginAway, type OriginClient, type OriginError, originError } from '@shoal/origin'
 import { RegistryError } from '../errors.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 import type { Turns } from '../storage/turns.ts'
-import { isAway, isNotFound, upstreamError } from './failure.ts'
+import { isNotFound, upstreamError } from './failure.ts'
 import type { ProxyMetrics } from './metrics.ts'
+import { SingleFlight } from './single-flight.ts'
 import type { UpstreamRepository, Upstreams } from './upstreams.ts'
 
 interface ProxiedManifestsDependencies {
@@ -38,7 +39,7 @@ type Staleness = string | undefined
 export class ProxiedManifests {
   readonly #tagMs: number
   readonly #dependencies: ProxiedManifestsDependencies
-  readonly #asked = new Map<string, Promise<Staleness>>()
+  readonly #asked = new SingleFlight<Staleness>()
   /** By tag, when its upstream last said what it means; oldest first. */
   readonly #confirmedMs = new Map<string, number>()
   /** By registry. */
@@ -48,6 +49,11 @@ export class ProxiedManifests {
   constructor(tagSeconds: number, dependencies: ProxiedManifestsDependencies) {
     this.#tagMs = tagSeconds * 1000
     this.#dependencies = dependencies
+  }
+
+  /** Whether there is, or was, a repository of that name here. */
+  knows(repository: string): Promise<boolean> {
+    return this.#dependencies.manifests.knows(repository)
   }
 
   /**
@@ -60,11 +66,12 @@ export class ProxiedManifests {
     if (upstream === undefined) return undefined
     this.#dependencies.metrics.requests.inc({ type: 'manifest' })
     const key = `${repository} ${'tag' in reference ? reference.tag : reference.digest}`
-    const asked = this.#asked.get(key)
-    if (asked !== undefined) return asked
-    const asking = this.#freshen(repository, upstream, reference).finally(() => this.#asked.delete(key))
-    this.#asked.set(key, asking)
-    return asking
+    return this.#asked.run(key, () => this.#freshen(repository, upstream, reference))
+  }
+
+  /** A manifest of an upstream, so long, has gone out to a client. */
+  sent(bytes: number): void {
+    this.#dependencies.metrics.pushedBytes.inc({ type: 'manifest' }, bytes)
   }
 
   async #freshen(repository: string, upstream: UpstreamRepository, reference: ManifestReference): Promise<Staleness> {
@@ -101,7 +108,7 @@ export class ProxiedManifests {
       this.#throwIfAway(upstream.registry)
       return await this.#findTag(repository, upstream, tag, held)
     } catch (error) {
-      if (!isAway(error)) throw error
+      if (!isOriginAway(error)) throw error
       this.#noteAway(upstream.registry, error)
       return { digest: held, isHit: true, staleness: error.message }
     }
@@ -131,7 +138,7 @@ export class ProxiedManifests {
   async #fetch(repository: string, upstream: UpstreamRepository, reference: string): Promise<Digest> {
     const { client, manifests, turns, metrics, signal } = this.#dependencies
     this.#throwIfNotKept(repository)
-    const reply: ManifestReply = await client.getManifest({ ...upstream, reference, signal })
+    const reply = await client.getManifest({ ...upstream, reference, signal })
     if (reply.status !== 200) throw originError('PROTOCOL', upstream, 'the upstream answers 304 without being asked to')
     metrics.pulledBytes.inc({ type: 'manifest' }, reply.bytes.byteLength)
     // What can not be read could not be served either.

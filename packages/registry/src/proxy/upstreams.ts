@@ -1,4 +1,4 @@
-import { CoreError, isRegistryHost, isRepositoryName } from '@shoal/core'
+import { CoreError, fullRepositoryName, isRegistryHost, isRepositoryName } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
 import type { RetentionPolicy } from '../retention/options.ts'
 import type { ProxyOptions } from './options.ts'
@@ -20,8 +20,6 @@ interface Asked {
   /** The `Host` that the client connected to. */
   readonly host: string
 }
-
-const DOCKER_HUB = 'docker.io'
 
 /**
  * Which repositories are other registries'. Here they are called by a prefix, their registry's name unless configured:
@@ -107,9 +105,7 @@ export class Upstreams {
   }
 
   #nameAt(registry: string, repository: string): string {
-    // Docker Hub has no repositories of one part: docker pull nginx means library/nginx.
-    const full = registry === DOCKER_HUB && !repository.includes('/') ? `library/${repository}` : repository
-    const name = `${this.#prefixes.get(registry)}/${full}`
+    const name = `${this.#prefixes.get(registry)}/${fullRepositoryName(registry, repository)}`
     if (isRepositoryName(name)) return name
     throw new RegistryError(
       'NAME_INVALID',

@@ -21,6 +21,9 @@ export type Handler<K extends RouteKind> = (
 /** The methods of one kind of path. */
 export type Handlers<K extends RouteKind> = Readonly<Partial<Record<Method, Handler<K>>>>
 
+/** The handlers of every kind of path. */
+export type RouteTable = { readonly [K in RouteKind]: Handlers<K> }
+
 /** One header of the request; undefined when it is absent or empty. */
 export function headerOf({ request }: Exchange, name: string): string | undefined {
   const value = request.headers[name]

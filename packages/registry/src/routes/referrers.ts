@@ -1,4 +1,5 @@
 import { type Descriptor, formatDigest, MAX_MANIFEST_BYTES, MEDIA_TYPES } from '@shoal/core'
+import type { FastifyReply } from 'fastify'
 import type { Referrers } from '../referrers.ts'
 import type { Handlers } from './exchange.ts'
 import { nextPageLink } from './pages.ts'
@@ -21,11 +22,16 @@ export function referrerRoutes(referrers: Referrers): Handlers<'referrers'> {
         const next = { last: manifests.at(-1)?.digest ?? '', ...(artifactType === null ? {} : { artifactType }) }
         reply.header('link', nextPageLink(`/v2/${repository}/referrers/${formatDigest(digest)}`, next))
       }
-      // As bytes: to text of a JSON type fastify adds a charset, and clients compare the type whole.
-      const index = JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests })
-      return reply.type(MEDIA_TYPES.ociIndex).send(Buffer.from(index))
+      return sendIndex(reply, manifests)
     },
   }
+}
+
+/** Answers with an index of descriptors. */
+export function sendIndex(reply: FastifyReply, manifests: readonly unknown[]): FastifyReply {
+  // As bytes: to text of a JSON type fastify adds a charset, and clients compare the type whole.
+  const index = JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests })
+  return reply.type(MEDIA_TYPES.ociIndex).send(Buffer.from(index))
 }
 
 /** As many as fit; at least one, so that a client that follows links comes to the end. */

@@ -1,5 +1,7 @@
 import { digestOf } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { Upstreams, verifyStorage } from '../../src/index.ts'
+import { FilesystemDriver } from '../../src/storage/filesystem.ts'
 import {
   ask,
   content,
@@ -155,4 +157,17 @@ it('nodes of ours name the registry that they mean, and so may stand behind it',
   const far = await startRegistry({ proxy: { upstreams: { [HUB]: { url: near.url } } } })
   world.atEnd(far.dispose)
   expect((await ask(manifestUrl(far, 'v1'))).bytes.equals(bytes)).toBe(true)
+})
+
+it('an image that is here in part is no damage, but of our own repositories it is', async () => {
+  await world.pushImage('v1')
+  const proxy = await world.startProxy()
+  await ask(manifestUrl(proxy, 'v1'))
+  const verify = async (options: object) => {
+    const found: string[] = []
+    await verifyStorage(new FilesystemDriver(proxy.dataDir), { found: ({ kind }) => found.push(kind), ...options })
+    return found
+  }
+  expect(await verify({ upstreams: new Upstreams(proxy.options.proxy) })).toEqual([])
+  expect(await verify({})).toEqual(['missing', 'missing'])
 })
