@@ -108,7 +108,7 @@ class Node implements Service {
           const blob = this.#blobs.find(digest)
           if (blob === undefined) return undefined
           this.#servedBlobs.lookedUp(digest)
-          return { file: blob.file, size: blob.size, have: blob.haveBuffer }
+          return { file: blob.file, nextFile: blob.nextFile, size: blob.size, have: blob.haveBuffer }
         },
       },
     )

@@ -6,7 +6,7 @@ import { unmountUnder } from '../mounts.ts'
 import { type Launched, launch, run } from '../process.ts'
 import { killProcessesNaming } from '../process-table.ts'
 import type { TestBed } from '../test-bed.ts'
-import { criPullImage, criRemoveImage, type PullSecret } from './cri.ts'
+import { criAnswers, criPullImage, criRemoveImage, type PullSecret } from './cri.ts'
 
 /** Where the kubelet's images are; `ctr` uses `default` unless told. */
 export const CRI_NAMESPACE = 'k8s.io'
@@ -99,6 +99,8 @@ export async function startContainerd(bed: TestBed, options: ContainerdOptions =
   const daemon = await launch(name, command, args)
   const containerd = bed.use(new Containerd(folder, daemon))
   await daemon.waitForLine(/containerd successfully booted/)
+  // The CRI plugin comes a little later.
+  await daemon.waitUntil('CRI', () => criAnswers(containerd.socketPath))
   return containerd
 }
 

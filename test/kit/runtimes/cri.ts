@@ -10,8 +10,15 @@ export interface PullSecret {
 }
 
 const PULL_TIMEOUT_MS = 120_000
+const VERSION_TIMEOUT_MS = 5_000
 
 const REMOVE_TIMEOUT_MS = 30_000
+
+/** The kubelet's `RuntimeService/Version`: whether images can be pulled. Throws KitError `UNEXPECTED_ANSWER` until then. */
+export async function criAnswers(socketPath: string): Promise<boolean> {
+  await callUnary(socketPath, 'runtime.v1.RuntimeService/Version', Buffer.alloc(0), VERSION_TIMEOUT_MS)
+  return true
+}
 
 /** The kubelet's `ImageService/PullImage`. Throws KitError `UNEXPECTED_ANSWER`. Returns the image's id. */
 export async function criPullImage(socketPath: string, reference: string, secret?: PullSecret): Promise<string> {

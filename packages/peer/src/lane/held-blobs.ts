@@ -4,6 +4,8 @@ import { HaveSet, PieceLayout, systemErrorCode } from '@shoal/core'
 /** A blob of which this node holds pieces. */
 export interface HeldBlob {
   readonly file: string
+  /** Its name as soon as it is renamed, which may be at this moment. */
+  readonly nextFile?: string | undefined
   /** Bytes of the whole blob. */
   readonly size: number
   /** Bits of a HaveSet; written by the main thread only. */
@@ -108,12 +110,21 @@ export class HeldBlobs {
       try {
         const layout = new PieceLayout(held.size)
         const have = new HaveSet(layout.count, held.have)
-        return { digest, fd: await openFile(held.file), layout, have }
+        return { digest, fd: await openHeld(held), layout, have }
       } catch (error) {
-        // The file may have got its final name between the answer and the open.
+        // The file may have got its final name, or a copy of it may have gone, between the answer and the open.
         if (attempt > 0 || systemErrorCode(error) !== 'ENOENT') throw error
       }
     }
+  }
+}
+
+async function openHeld({ file, nextFile }: HeldBlob): Promise<number> {
+  try {
+    return await openFile(file)
+  } catch (error) {
+    if (nextFile === undefined || systemErrorCode(error) !== 'ENOENT') throw error
+    return openFile(nextFile)
   }
 }
 

@@ -13,6 +13,8 @@ export class StoredBlob {
   readonly haveBuffer: SharedArrayBuffer
   /** Where the bytes are now; changes once, when the blob is published. */
   file: string
+  /** Where they are going, while the blob is being published: for as long nobody can tell which of the two it is. */
+  nextFile: string | undefined
   /** Whether the whole blob was checked against its digest and has its final name. */
   isComplete: boolean
   /** Last use, milliseconds since 1970. */

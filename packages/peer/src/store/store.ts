@@ -202,9 +202,9 @@ export class BlobStore implements Startable {
     if (blob.isComplete) return
     const { digest, size } = blob
     const makeRoom = (before: number) => this.makeRoom(blob.layout.pieceSize, before)
-    const target = await this.#retryWithRoom(() => this.#files.publish(blob.file, digest, !blob.isOnePiece), makeRoom)
-    blob.file = target
-    const whole = new StoredBlob(digest, size, target, true, this.#now())
+    blob.nextFile = this.#files.finalPath(digest)
+    blob.file = await this.#retryWithRoom(() => this.#files.publish(blob.file, digest, !blob.isOnePiece), makeRoom)
+    const whole = new StoredBlob(digest, size, blob.file, true, this.#now())
     const pieceMap = blob.pieceDigests ?? new Uint8Array(0)
     await this.#retryWithRoom(() => this.index.complete(digest, recordOf(whole), pieceMap, !blob.isOnePiece), makeRoom)
     blob.isComplete = true

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { createLogger, digestOf, PieceLayout } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import { HeldBlobs } from '../../../src/lane/held-blobs.ts'
 import type { StoredBlob } from '../../../src/store/blob.ts'
 import { ManifestStore } from '../../../src/store/manifests.ts'
 import type { BlobStore } from '../../../src/store/store.ts'
@@ -54,6 +55,24 @@ describe('BlobStore', () => {
     expect(Buffer.from((await store.pieceMap(digest)) ?? [])).toEqual(
       Buffer.concat([0, 1, 2].map((piece) => sha256(pieceBytes(piece)))),
     )
+  })
+
+  it('can be read by who never did before, at every moment of its being published', async () => {
+    const blob = await store.create(digest, content.byteLength)
+    for (let piece = 0; piece < layout.count; piece++) await addPiece(blob, piece)
+    let isPublished = false
+    const publishing = store.publish(blob).finally(() => {
+      isPublished = true
+    })
+    while (!isPublished) {
+      const held = { file: blob.file, nextFile: blob.nextFile, size: blob.size, have: blob.haveBuffer }
+      const blobs = new HeldBlobs(async () => held)
+      const open = await blobs.acquire(digest)
+      expect(open).toBeDefined()
+      blobs.forget(digest)
+      if (open !== undefined) blobs.release(open)
+    }
+    await publishing
   })
 
   it('takes up the verified pieces of an earlier run, and only those', async () => {
