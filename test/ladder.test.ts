@@ -95,12 +95,15 @@ describeWith(['docker-registry'], 'nodes without a scheduler', () => {
     shoal = await startShoal(bed, { nodes: 2 })
     const namespace = registryName(shoal)
     const { content, digest } = await push('held', 60 * MIB)
+    const [, { blobs }] = [
+      await pullImage(shoal.peers[0]?.mirrorUrl ?? '', 'held', '1', { namespace }),
+      await pullImage(shoal.peers[1]?.mirrorUrl ?? '', 'held', '1', { namespace }),
+    ]
+    process.kill(shoal.scheduler.pid, 'SIGKILL')
     for (const peer of shoal.peers) {
-      const { blobs } = await pullImage(peer.mirrorUrl, 'held', '1', { namespace })
       const isProvided = async () => (await nodeMetric(peer, 'shoal_swarm_provided_total')) >= blobs.size
       await expect.poll(isProvided, { timeout: 30_000 }).toBe(true)
     }
-    process.kill(shoal.scheduler.pid, 'SIGKILL')
     const [fresh = { mirrorUrl: '', adminUrl: '' }] = await startFresh(1, shoal.peers)
     // While it lives, the origin is asked whether the client may read the blob; that stands for some minutes.
     const url = `${fresh.mirrorUrl}/v2/held/blobs/${digest}?ns=${namespace}`

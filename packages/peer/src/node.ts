@@ -166,6 +166,7 @@ class Node implements Service {
       },
       lane: () => ({ host: options.lane.advertiseHost, port: this.#workers.lanePort }),
       servePieces: (peerId, stream) => this.#workers.serve(peerId, stream),
+      hasScheduler: () => this.#schedulers.isConnected,
       log: log.child({ room: 'swarm' }),
       metrics: createSwarmMetrics(metrics, () => this.#swarm.peerCount),
     })
@@ -197,8 +198,8 @@ class Node implements Service {
       now,
       random: Math.random,
       isHeldBack: () => limits.isHoldingBack,
-      begun: (digest) => this.#swarm.provide(digest),
-      published: (digest) => this.#swarm.provide(digest),
+      begun: (digest, isFromOrigin) => this.#swarm.provide(digest, !isFromOrigin),
+      published: (digest, isFromOrigin) => this.#swarm.provide(digest, !isFromOrigin),
       origin: {
         blobSize: async (digest, source, signal) => (await origin.headBlob({ ...source, digest, signal })).size,
         fetchBlob: (call, onChunk) => origin.fetchBlob(call, onChunk),

@@ -109,7 +109,7 @@ export interface DownloadDependencies {
   /** Whether the node's own rate limits hold transfers into it back just now; left out: it has none. */
   readonly isHeldBack?: () => boolean
   /** Called when the first piece of a blob of several came: others may ask for it from now on. */
-  readonly begun: (digest: string) => void
-  /** Called when a blob is whole and published. */
-  readonly published: (digest: string) => void
+  readonly begun: (digest: string, isFromOrigin: boolean) => void
+  /** Called when a blob is whole and published; `isFromOrigin`: this node fetched some of it there itself. */
+  readonly published: (digest: string, isFromOrigin: boolean) => void
 }

@@ -348,7 +348,7 @@ export class Download {
     this.bytes[source] += length
     this.#dependencies.metrics.pieceBytes.inc({ source }, length)
     this.#progress.pieceCame()
-    if (!this.#isBegun && !this.blob.isOnePiece) this.#dependencies.begun(this.digest)
+    if (!this.#isBegun && !this.blob.isOnePiece) this.#dependencies.begun(this.digest, source === 'origin')
     this.#isBegun = true
     if (this.#isReadable(piece)) this.#waiters.release(piece)
     this.#finishIfWhole()

@@ -168,7 +168,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     const download = this.#active.get(digest)
     if (download === undefined) {
       if (size > 0) this.#dependencies.coordinator.holding(digest, size)
-      this.#dependencies.published(digest)
+      this.#dependencies.published(digest, false)
       return
     }
     // The scheduler sends no pieces to a node that holds all of them; a download that waits for some would stand still.
@@ -355,7 +355,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       if (outcome === 'complete') {
         const whole = store.find(digest)
         if (whole !== undefined) this.#checks.verified(whole)
-        this.#dependencies.published(digest)
+        this.#dependencies.published(digest, download.bytes.origin > 0)
       } else if (outcome.code === 'DIGEST_MISMATCH') {
         this.#distrusted.set(digest, now() + DISTRUST_MS)
       }

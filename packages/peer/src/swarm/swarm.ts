@@ -18,8 +18,8 @@ import { HoldingsExchange } from './holdings-exchange.ts'
 import { type LookUp, systemLookUp } from './look-up.ts'
 import type { SwarmMetrics } from './metrics.ts'
 import { bootstrapNames } from './options.ts'
-import { Pace } from './pace.ts'
 import { PieceStreams } from './piece-streams.ts'
+import { ProviderRecords } from './provider-records.ts'
 import { Walks } from './walks.ts'
 
 const DHT_PROTOCOL = '/shoal/kad/1.0.0'
@@ -27,15 +27,6 @@ const MAX_OWN_ADDRESSES = 64
 /** Half of what a stream may keep unread before it is reset: the other end may have sent a window when we stop reading. */
 const MAX_WINDOW_BYTES = 2 * 1024 * 1024
 const PROVIDE_DEADLINE_MS = 30_000
-const PROVIDE_PARALLEL = 4
-const MAX_PROVIDE_QUEUE = 100_000
-/** Blobs of which it is remembered that the DHT was told. */
-const MAX_PROVIDED = 100_000
-/**
- * A record costs this node and each neighbour that takes it some milliseconds of CPU, more than a small blob itself.
- * An image's layers go at once; of thousands of blobs the records follow in the background.
- */
-const PROVIDE_PACE = { burst: 32, perSecond: 4 }
 
 /** Where the libp2p node listens and whom it dials first. */
 export interface SwarmOptions {
@@ -63,14 +54,10 @@ export class Swarm implements Startable, HolderFinder {
   readonly #pieces: PieceStreams
   readonly #walks = new Walks()
   readonly #bootstrap: Bootstrap
+  readonly #records: ProviderRecords
   /** Where this node itself answered when it was dialled, beside the addresses that it knows of. */
   readonly #ownAddresses = new Set<string>()
   #node: Libp2p<{ dht: KadDHT }> | undefined
-  readonly #queue = new Set<string>()
-  /** Blobs of which the DHT is or was told; it tells again by itself. */
-  readonly #provided = new Set<string>()
-  readonly #pace = new Pace(PROVIDE_PACE)
-  #providing = 0
   #stopping = new AbortController()
 
   constructor(
@@ -83,6 +70,8 @@ export class Swarm implements Startable, HolderFinder {
       lane: () => { host: string; port: number }
       /** Serves pieces to a peer on a stream, until that is closed; left out: none are served. */
       servePieces?: (peerId: string, stream: Stream) => void
+      /** Whether a scheduler tells nodes of each other; left out: there is none. */
+      hasScheduler?: () => boolean
       log: Logger
       metrics: SwarmMetrics
       /** Default: the system's. */
@@ -95,6 +84,15 @@ export class Swarm implements Startable, HolderFinder {
     this.#metrics = dependencies.metrics
     this.#exchange = new HoldingsExchange(dependencies)
     this.#pieces = new PieceStreams(dependencies)
+    this.#records = new ProviderRecords({
+      hasScheduler: () => false,
+      ...dependencies,
+      put: (digest, signal) => this.#put(digest, signal),
+      hasNeighbour: () => this.peerCount > 0,
+      now: () => performance.now(),
+      pause,
+      random: Math.random,
+    })
     this.#bootstrap = new Bootstrap(
       { configured: options.bootstrap, names: bootstrapNames(options.bootstrapDns) },
       {
@@ -162,14 +160,14 @@ export class Swarm implements Startable, HolderFinder {
     }
     this.#node = node
     node.addEventListener('peer:disconnect', () => this.#bootstrap.lost())
+    this.#records.start()
     await this.#bootstrap.start()
   }
 
   async stop(): Promise<void> {
     this.#stopping.abort()
     await this.#bootstrap.stop()
-    this.#queue.clear()
-    this.#provided.clear()
+    this.#records.stop()
     const node = this.#node
     this.#node = undefined
     await node?.stop()
@@ -180,14 +178,12 @@ export class Swarm implements Startable, HolderFinder {
     this.#bootstrap.told(addresses)
   }
 
-  /** Says in the DHT that this node holds some of the blob; in the background, tried again while nobody is there. */
-  provide(digest: string): void {
-    if (this.#queue.size >= MAX_PROVIDE_QUEUE || this.#provided.has(digest)) return
-    this.#queue.add(digest)
-    this.#provided.add(digest)
-    const [oldest] = this.#provided
-    if (this.#provided.size > MAX_PROVIDED && oldest !== undefined) this.#provided.delete(oldest)
-    this.#pump()
+  /**
+   * Says in the DHT, in the background, that this node holds some of the blob.
+   * @param canWait others said so before: as long as there is a scheduler there is no hurry
+   */
+  provide(digest: string, canWait = false): void {
+    this.#records.add(digest, canWait)
   }
 
   async *find(digest: string, signal: AbortSignal): AsyncGenerator<string> {
@@ -247,6 +243,10 @@ export class Swarm implements Startable, HolderFinder {
     return this.#pieces.open(node, id, signal)
   }
 
+  async #put(digest: string, signal: AbortSignal): Promise<void> {
+    await this.#node?.contentRouting.provide(contentIdOf(digest), { signal: withDeadline(PROVIDE_DEADLINE_MS, signal) })
+  }
+
   /** Who answers when the DHT is walked towards the digest, as far as `signal` lets it come. */
   async #walk(digest: string, signal: AbortSignal): Promise<ReadonlySet<string>> {
     try {
@@ -295,37 +295,6 @@ export class Swarm implements Startable, HolderFinder {
       if (!isDialOfSelf(error)) throw error
       if (this.#ownAddresses.size < MAX_OWN_ADDRESSES) this.#ownAddresses.add(withoutPeerId(text))
       return false
-    }
-  }
-
-  #pump(): void {
-    while (this.#providing < PROVIDE_PARALLEL) {
-      const [digest] = this.#queue
-      if (digest === undefined) return
-      this.#queue.delete(digest)
-      this.#providing++
-      void this.#provideOne(digest).finally(() => {
-        this.#providing--
-        this.#pump()
-      })
-    }
-  }
-
-  async #provideOne(digest: string): Promise<void> {
-    const { signal } = this.#stopping
-    await pause(this.#pace.take(performance.now()), signal)
-    for (let waitMs = 1000; !signal.aborted && this.#node !== undefined; waitMs = Math.min(60_000, waitMs * 2)) {
-      try {
-        if (this.peerCount > 0) {
-          const options = { signal: withDeadline(PROVIDE_DEADLINE_MS, signal) }
-          await this.#node.contentRouting.provide(contentIdOf(digest), options)
-          this.#metrics.provided.inc()
-          return
-        }
-      } catch (error) {
-        this.#log.debug({ digest, err: error }, 'the DHT did not take a provider record; trying again')
-      }
-      await pause(waitMs, signal)
     }
   }
 }
