@@ -104,6 +104,7 @@ class Node implements Service {
         // The two name each other; libp2p is made below.
         openStream: (peerId, signal) =>
           this.#swarm.openPieceStream(peerId, this.#schedulers.multiaddrsOf(peerId), signal),
+        ending: (digest, piece) => this.#downloads.ending(digest, piece),
         lookup: (digest) => {
           const blob = this.#blobs.find(digest)
           if (blob === undefined) return undefined

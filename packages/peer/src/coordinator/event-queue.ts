@@ -47,7 +47,8 @@ function packed(events: readonly Event[]): NodeEvent[] {
   const batches = new Map<number, PiecesDone>()
   for (const event of events) {
     if (event.$case !== 'pieceDone' || event.value.parent === 0) {
-      batches.clear()
+      // The end of a piece may be told after it: then it is too late, and nobody minds.
+      if (event.$case !== 'pieceEnding') batches.clear()
       packed.push({ event })
       continue
     }

@@ -96,6 +96,8 @@ export interface Coordinator {
   /** The node wants the blob, and has some of it; said again when it has become more urgent. */
   join(digest: string, size: number, origin: BlobOrigin, have: Uint8Array, urgency: Urgency): void
   leave(digest: string): void
+  /** An assigned piece has nearly arrived from `parent`: what is assigned now begins when it is here. */
+  pieceEnding(digest: string, piece: number, parent: ParentNode): void
   /** A piece arrived from `parent`, right. Only the scheduler that assigned it hears from whom. */
   pieceDone(digest: string, piece: number, parent: ParentNode, durationUs: number): void
   /** A piece arrived from the origin and has this sha256. */

@@ -144,6 +144,11 @@ export class SchedulerStream {
     this.#send({ $case: 'leave', value: { digest } })
   }
 
+  pieceEnding(digest: string, piece: number, parent: ParentNode): void {
+    if (!this.#names.hasIntroduced(parent)) return
+    this.#sendInSwarm(digest, (swarm) => ({ $case: 'pieceEnding', value: { swarm, piece, parent: parent.number } }))
+  }
+
   pieceDone(digest: string, piece: number, parent: ParentNode, durationUs: number): void {
     const isOurs = this.#names.hasIntroduced(parent)
     const from = isOurs ? { parent: parent.number, durationUs } : { parent: 0, durationUs: 0 }

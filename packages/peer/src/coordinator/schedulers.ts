@@ -127,6 +127,10 @@ export class Schedulers implements Coordinator, Startable {
     for (const { stream } of this.#live) stream.leave(digest)
   }
 
+  pieceEnding(digest: string, piece: number, parent: ParentNode): void {
+    for (const { stream } of this.#live) stream.pieceEnding(digest, piece, parent)
+  }
+
   pieceDone(digest: string, piece: number, parent: ParentNode, durationUs: number): void {
     for (const { stream } of this.#live) stream.pieceDone(digest, piece, parent, durationUs)
   }

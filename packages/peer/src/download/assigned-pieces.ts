@@ -31,8 +31,8 @@ export class AssignedPieces {
   }
   /** Further parents of pieces that are on their way, for when that fails. */
   readonly #secondChances = new Map<number, PieceAssignment[]>()
-  /** Hurries what is on its way by an assignment, by piece. */
-  readonly #hurries = new Map<number, AbortController>()
+  /** What is on its way by an assignment, by piece, and what hurries it. */
+  readonly #onTheirWay = new Map<number, { readonly parent: ParentNode; readonly hurry: AbortController }>()
 
   constructor(
     blob: StoredBlob,
@@ -67,17 +67,17 @@ export class AssignedPieces {
     if (!this.#flights.isOpen(piece)) {
       this.#secondChances.set(piece, [...(this.#secondChances.get(piece) ?? []), assignment].slice(-MOST_CHANCES))
       // The scheduler finds it late; what still comes is waited for, as its bytes would have to come again.
-      this.#hurries.get(piece)?.abort()
+      this.#onTheirWay.get(piece)?.hurry.abort()
       return
     }
     this.#flights.begin(piece)
     const hurry = new AbortController()
-    this.#hurries.set(piece, hurry)
+    this.#onTheirWay.set(piece, { parent, hurry })
     try {
       const beganMs = now()
       await workers
         .fetchPiece(pieceRequestOf(this.#blob, this.#flights.arrivals, piece, sha256, parent), signal, hurry.signal)
-        .finally(() => this.#hurries.delete(piece))
+        .finally(() => this.#onTheirWay.delete(piece))
       if (!(await listener.fetched(piece, sha256, parent.role))) return
       coordinator.pieceDone(digest, piece, parent, Math.round((now() - beganMs) * 1000))
     } catch (error) {
@@ -88,6 +88,12 @@ export class AssignedPieces {
       coordinator.pieceFailed(digest, piece, parent, pieceFailureReason(error))
       this.takeSecondChance(piece)
     }
+  }
+
+  /** An assigned piece has nearly come. */
+  ending(piece: number): void {
+    const parent = this.#onTheirWay.get(piece)?.parent
+    if (parent !== undefined) this.#dependencies.coordinator.pieceEnding(this.#blob.digest, piece, parent)
   }
 
   /** A piece that was on its way did not come: whoever was assigned meanwhile is asked. */

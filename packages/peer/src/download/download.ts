@@ -210,6 +210,11 @@ export class Download {
     void this.#assigned.fetch(assignment)
   }
 
+  /** An assigned piece has nearly come. */
+  ending(piece: number): void {
+    this.#assigned.ending(piece)
+  }
+
   /** Fetches leased pieces from the origin and says again those that are held. */
   leased(lease: OriginLease): void {
     if (this.#outcome !== undefined) return

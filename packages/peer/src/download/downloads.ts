@@ -216,6 +216,11 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     else coordinator.pieceFailed(digest, piece, parent, PieceFailed_Reason.LOCAL)
   }
 
+  /** A piece has nearly come, by whatever way. */
+  ending(digest: string, piece: number): void {
+    this.#active.get(digest)?.ending(piece)
+  }
+
   leased(lease: OriginLease): void {
     const { digest, size, origin } = lease
     if (this.#dependencies.store.find(digest)?.isComplete) {

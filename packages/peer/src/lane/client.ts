@@ -47,12 +47,15 @@ export interface FetchChoice {
   readonly way?: Way
   /** Aborts when another parent is at hand for the piece: this one has stalled when it is quiet for long. */
   readonly hurry?: AbortSignal | undefined
+  /** Called when the piece has nearly come, if it takes long enough for that to be of use. */
+  readonly ending?: () => void
 }
 
 interface Wish {
   readonly request: PieceRequest
   readonly signal: AbortSignal
   readonly hurry: AbortSignal | undefined
+  readonly ending: (() => void) | undefined
 }
 
 /** Connections kept for each transport; the ones unused for longest are closed for new ones beyond it. */
@@ -91,8 +94,12 @@ export class LaneClient {
    * Fetches a piece into its file and verifies it. When it resolves or rejects, nothing is written any more. Throws
    * LaneError.
    */
-  async fetch(request: PieceRequest, signal: AbortSignal, { way = 'tls', hurry }: FetchChoice = {}): Promise<void> {
-    const wish = { request, signal, hurry }
+  async fetch(
+    request: PieceRequest,
+    signal: AbortSignal,
+    { way = 'tls', hurry, ending }: FetchChoice = {},
+  ): Promise<void> {
+    const wish = { request, signal, hurry, ending }
     if (way === 'retry') this.#tryLane(request.parent)
     if (way === 'tls') await this.#fetchByLane(wish)
     else await this.#fetchBy('libp2p', wish)
@@ -120,7 +127,7 @@ export class LaneClient {
     let bytes = 0
     try {
       for (let attempt = 0; ; attempt++) {
-        const fetch = new PieceFetch(request, this.#freeStages)
+        const fetch = new PieceFetch(request, this.#freeStages, wish.ending)
         try {
           await this.#attempt(transport, fetch, wish, isPatient)
           return

@@ -38,6 +38,14 @@ export interface PieceRequest {
 const STAGE_BYTES = 128 * 1024
 /** Free stages kept. */
 const MAX_FREE_STAGES = 16
+/**
+ * How long before its end the end of a piece is told, so that the next one is asked for when its link is free: the time
+ * that a parent takes to begin, which was seen, and for the way by the scheduler. Milliseconds.
+ */
+const CONTROL_MS = 15
+const MOST_AHEAD_MS = 100
+/** A piece that takes less than that is over before telling its end helped anybody, on a link that others fill. */
+const WORTH_TELLING_MS = 60
 
 /**
  * One piece on its way in: hashes and writes bytes as they come. Writes are synchronous on purpose: while the disk is
@@ -54,6 +62,10 @@ export class PieceFetch {
   readonly #fd: number
   readonly #hash: Hash = createHash('sha256')
   readonly #freeStages: Buffer[]
+  /** Told that the piece has nearly come; undefined: it was, or nobody asks. */
+  #ending: (() => void) | undefined
+  /** When the first bytes came. */
+  #firstMs: number | undefined
   #stage: Buffer | undefined
   #staged = 0
   #written = 0
@@ -62,9 +74,11 @@ export class PieceFetch {
   /**
    * Opens the file. Throws LaneError `local`.
    * @param freeStages buffers that fetches of one thread hand on to each other
+   * @param ending called when the piece has nearly come, once at the most: fast ones just come
    */
-  constructor(request: PieceRequest, freeStages: Buffer[]) {
+  constructor(request: PieceRequest, freeStages: Buffer[], ending?: () => void) {
     this.request = request
+    this.#ending = ending
     this.#freeStages = freeStages
     try {
       this.#fd = openSync(request.file, request.isNewFile ? 'w' : 'r+')
@@ -85,6 +99,7 @@ export class PieceFetch {
     this.received += bytes.length
     if (this.request.arrivals !== undefined) Atomics.add(this.request.arrivals, 0, bytes.length)
     if (this.#isSettled) return
+    if (this.#ending !== undefined) this.#tellIfEnding(this.#ending)
     this.#stage ??= this.#freeStages.pop() ?? Buffer.allocUnsafeSlow(STAGE_BYTES)
     try {
       for (let taken = 0; taken < bytes.length; ) {
@@ -106,6 +121,18 @@ export class PieceFetch {
     if (this.#isSettled) return
     this.#end()
     this.#settle.reject(error)
+  }
+
+  #tellIfEnding(ending: () => void): void {
+    const nowMs = performance.now()
+    this.#firstMs ??= nowMs
+    const left = this.request.length - this.received
+    if (left > this.received) return
+    const elapsedMs = nowMs - this.#firstMs
+    const leftMs = (left / this.received) * elapsedMs
+    if (leftMs > Math.min(MOST_AHEAD_MS, CONTROL_MS + this.#firstMs - this.beganMs)) return
+    this.#ending = undefined
+    if (left > 0 && elapsedMs + leftMs >= WORTH_TELLING_MS) ending()
   }
 
   #complete(): void {

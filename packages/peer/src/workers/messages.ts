@@ -64,6 +64,8 @@ export type ToMain =
   | { readonly type: 'openStream'; readonly peerId: string; readonly port: MessagePort }
   | { readonly type: 'found'; readonly parent: LaneParent; readonly finding: Finding }
   | { readonly type: 'readFailed'; readonly digest: string; readonly reason: string }
+  /** A piece that is being fetched has nearly come. */
+  | { readonly type: 'ending'; readonly digest: string; readonly piece: number }
 
 /** What each task takes and gives. */
 export interface TaskTable {

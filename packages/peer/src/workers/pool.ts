@@ -39,6 +39,8 @@ export interface WorkerPoolDependencies {
   readonly originMetrics: OriginMetrics
   /** What this node holds of a blob; undefined: nothing. */
   readonly lookup: (digest: string) => HeldBlob | undefined
+  /** Told of pieces that have nearly come; left out: nobody asks. */
+  readonly ending?: (digest: string, piece: number) => void
   /** Opens a libp2p stream to a peer, for pieces of a parent whose lane is not reached; left out: there is none. */
   readonly openStream?: (peerId: string, signal: AbortSignal) => Promise<Stream>
   /** The node's rate limits; left out: none. */
@@ -269,7 +271,7 @@ export class WorkerPool implements Startable {
 
   async #open(): Promise<Running> {
     const { lane, origins, threads: count } = this.#options
-    const { identity, log, metrics, lookup } = this.#deps
+    const { identity, log, metrics, lookup, ending } = this.#deps
     await probePort('the lane', lane.host, lane.port)
     const counts = createCountsMemory(count)
     const slots = createSlotsMemory(lane.uploadSlots, count)
@@ -293,6 +295,7 @@ export class WorkerPool implements Startable {
       slots: new SlotsReader(slots),
       limits: () => this.#limits.inForce,
       busy: () => threads.grow(),
+      ending: (digest, piece) => ending?.(digest, piece),
       openStream: (peerId, port) => void this.#openStream(peerId, port),
       found: (parent, finding) => this.#found(parent, finding),
     })

@@ -24,6 +24,8 @@ export interface WorkerLinesOptions {
   readonly openStream: (peerId: string, port: MessagePort) => void
   /** A thread found something out about the way to a parent. */
   readonly found: (parent: LaneParent, finding: Finding) => void
+  /** A piece that a thread fetches has nearly come. */
+  readonly ending: (digest: string, piece: number) => void
   /** The rate limits in force. */
   readonly limits: () => Limits
 }
@@ -146,6 +148,9 @@ export class WorkerLines implements ThreadsListener {
         break
       case 'readFailed':
         log.warn({ digest: message.digest, reason: message.reason }, 'held piece can not be read')
+        break
+      case 'ending':
+        this.#options.ending(message.digest, message.piece)
         break
       case 'busy':
         this.#options.busy()

@@ -71,7 +71,8 @@ async function fetchPiece(
 ): Promise<TaskTable['fetchPiece']['output']> {
   const lane = await client.promise
   const startedAt = performance.now()
-  await lane.fetch(request, signal, { way, hurry })
+  const { digest, piece } = request
+  await lane.fetch(request, signal, { way, hurry, ending: () => main.tell({ type: 'ending', digest, piece }) })
   return { bytes: request.length, durationMs: performance.now() - startedAt }
 }
 

@@ -57,6 +57,16 @@ describe('the queue of events', () => {
     ])
   })
 
+  it('lets no end of a piece that is told before it come between', () => {
+    const queue = new EventQueue()
+    const ending: Event = { $case: 'pieceEnding', value: { swarm: 7, piece: 2, parent: 2 } }
+    for (const event of [done(7, 1, 1), ending, done(7, 2, 2)]) queue.push(event)
+    expect(queue.take(true).map(({ event }) => event)).toEqual([
+      { $case: 'piecesDone', value: { swarm: 7, pieces: [1, 2], parents: [1, 2], durationsUs: [10, 20] } },
+      ending,
+    ])
+  })
+
   it('keeps messages below what gRPC takes', () => {
     const queue = new EventQueue()
     const map: Event = { $case: 'pieceMap', value: { digest: 'd', size: 1, sha256s: Buffer.alloc(700 * 1024) } }

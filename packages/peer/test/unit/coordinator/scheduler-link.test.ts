@@ -73,11 +73,15 @@ describe('the link to a scheduler', () => {
     await vi.waitFor(() => expect(scheduler.heard.at(-1)).toBe('pieceDone 7 5'))
     await vi.waitFor(() => expect(assigned).toHaveLength(1))
     const from = assigned[0]?.parent as PieceAssignment['parent']
+    stream().pieceEnding(DIGEST, 6, from)
     stream().pieceDone(DIGEST, 6, from, 1)
     stream().pieceFailed(DIGEST, 8, from, PieceFailed_Reason.BUSY)
     stream().leave(DIGEST)
-    await vi.waitFor(() => expect(scheduler.heard.slice(3)).toEqual(['pieceDone 7 6', 'pieceFailed 7 8', 'leave']))
-    expect(scheduler.events[3]).toMatchObject({ value: { parent: 3, durationUs: 1 } })
+    await vi.waitFor(() =>
+      expect(scheduler.heard.slice(3)).toEqual(['pieceEnding 7 6', 'pieceDone 7 6', 'pieceFailed 7 8', 'leave']),
+    )
+    expect(scheduler.events[3]).toMatchObject({ value: { parent: 3 } })
+    expect(scheduler.events[4]).toMatchObject({ value: { parent: 3, durationUs: 1 } })
   })
 
   it('knows when the scheduler was started', () => {
@@ -89,6 +93,7 @@ describe('the link to a scheduler', () => {
     scheduler.assign(DIGEST, 1)
     await vi.waitFor(() => expect(assigned).toHaveLength(1))
     stream().pieceFailed(DIGEST, 4, stranger, PieceFailed_Reason.BUSY)
+    stream().pieceEnding(DIGEST, 5, stranger)
     stream().pieceDone(DIGEST, 5, stranger, 9)
     await vi.waitFor(() => expect(scheduler.heard).toEqual(['hello', 'pieceDone 7 5']))
     expect(scheduler.events[1]).toEqual({

@@ -86,6 +86,18 @@ describe('a download', () => {
     expect(world.downloads.movedMs(digest)).toBe(2000)
   })
 
+  it('tells the scheduler that a piece it assigned has nearly come, and of no other', async () => {
+    world.quiet.add('slow')
+    const reading = world.read().catch(() => {})
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(1, 'slow')
+    for (const piece of [0, 1]) world.downloads.ending(digest, piece)
+    world.downloads.ending(digestOf('another blob'), 1)
+    expect(world.heard.slice(1)).toEqual(['ending 1 slow'])
+    await world.downloads.stop()
+    await reading
+  })
+
   it('hurries a piece that the scheduler has another node send too, and takes it from there when that is no use', async () => {
     world.quiet.add('stopped')
     world.parents.set('p1', content)

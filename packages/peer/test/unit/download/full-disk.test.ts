@@ -65,6 +65,7 @@ function silentCoordinator(): Coordinator {
     withdrawn: hear('withdrawn'),
     join: hear('join'),
     leave: hear('leave'),
+    pieceEnding: () => {},
     pieceDone: () => {},
     pieceFetched: () => {},
     pieceFailed: () => {},

@@ -258,6 +258,7 @@ export class World implements PieceWorkers {
         this.heard.push(words.filter((word) => word !== undefined).join(' '))
       },
       leave: hear('leave'),
+      pieceEnding: (_digest, piece, parent) => void this.heard.push(`ending ${piece} ${parent.peerId}`),
       pieceDone: (_digest, piece, parent) => void this.heard.push(`done ${piece} ${parent.peerId}`),
       pieceFetched: (_digest, piece) => void this.heard.push(`fetched ${piece}`),
       pieceFailed: (_digest, piece, parent, reason) =>

@@ -84,6 +84,25 @@ describe('lane client', () => {
     await beside
   })
 
+  it('tells once that a piece which takes long has nearly come', async () => {
+    const parent = await startParent((request, socket) => {
+      if (request.type !== 'request') return
+      const piece = blob.piece(request.piece)
+      socket.write(encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length }))
+      const shares = [0, 0.25, 0.5, 0.75, 0.99, 1]
+      for (const [part, share] of shares.entries()) {
+        const [from, to] = [share, shares[part + 1] ?? 1].map((each) => Math.floor(each * piece.length))
+        const sending = setTimeout(() => socket.write(piece.subarray(from, to)), part * 50)
+        cleanups.push(() => clearTimeout(sending))
+      }
+    })
+    const { client } = startClient()
+    const seen: string[] = []
+    await client.fetch(blob.request(0, target, parent), never, { ending: () => seen.push('ending') })
+    seen.push('done')
+    expect(seen).toEqual(['ending', 'done'])
+  })
+
   it('does not give a silent parent longer because it is asked for more', async () => {
     const parent = await startParent(() => {})
     const { client } = startClient({ stallTimeoutMs: 300 })
