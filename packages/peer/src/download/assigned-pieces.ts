@@ -9,6 +9,8 @@ import { pieceFailureReason } from './reasons.ts'
 
 /** Further parents of a piece that are remembered. */
 const MOST_CHANCES = 2
+/** Parents that are remembered. */
+const MOST_PARENTS = 16
 
 /** What happens to assigned pieces. */
 export interface AssignedPiecesListener {
@@ -31,6 +33,8 @@ export class AssignedPieces {
   }
   /** Further parents of pieces that are on their way, for when that fails. */
   readonly #secondChances = new Map<number, PieceAssignment[]>()
+  /** Nodes that the scheduler sent this one to, by peer id, the last one last. */
+  readonly #parents = new Map<string, ParentNode>()
   /** What is on its way by an assignment, by piece, and what hurries it. */
   readonly #onTheirWay = new Map<number, { readonly parent: ParentNode; readonly hurry: AbortController }>()
 
@@ -48,6 +52,11 @@ export class AssignedPieces {
     this.#blob = blob
     this.#flights = flights
     this.#dependencies = dependencies
+  }
+
+  /** Nodes that the scheduler said hold some of the blob: the last few. */
+  get parents(): Iterable<ParentNode> {
+    return this.#parents.values()
   }
 
   /** Fetches an assigned piece; never rejects. */
@@ -71,6 +80,7 @@ export class AssignedPieces {
       return
     }
     this.#flights.begin(piece)
+    this.#remember(parent)
     const hurry = new AbortController()
     this.#onTheirWay.set(piece, { parent, hurry })
     try {
@@ -101,6 +111,13 @@ export class AssignedPieces {
     const [second, ...others] = this.#secondChances.get(piece) ?? []
     this.#secondChances.set(piece, others)
     if (second !== undefined) void this.fetch(second)
+  }
+
+  #remember(parent: ParentNode): void {
+    this.#parents.delete(parent.peerId)
+    this.#parents.set(parent.peerId, parent)
+    const [oldest] = this.#parents.keys()
+    if (this.#parents.size > MOST_PARENTS && oldest !== undefined) this.#parents.delete(oldest)
   }
 
   /** The piece is here. */

@@ -122,6 +122,7 @@ export class Download {
       now,
       random,
       signal,
+      parents: () => this.#assigned.parents,
       listener: {
         fetched: (piece, sha256) => this.#fetched(piece, sha256, 'peer'),
         failed: (piece, peerId, code, isWrong) => {

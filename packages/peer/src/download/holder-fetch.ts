@@ -1,7 +1,7 @@
 import { type Logger, pause, ShoalError, withDeadline } from '@shoal/core'
 import type { BlobOrigin } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
-import type { Holder, HolderFinder, Wanted } from '../swarm/holders.ts'
+import type { Holder, HolderFinder, NamedNode, Wanted } from '../swarm/holders.ts'
 import type { PieceWorkers } from './dependencies.ts'
 import { type KnownHolder, KnownHolders } from './known-holders.ts'
 import { choosePiece } from './piece-choice.ts'
@@ -78,6 +78,7 @@ export class HolderFetch {
     readonly now: () => number
     readonly random: () => number
     readonly signal: AbortSignal
+    readonly parents: () => Iterable<NamedNode>
   }
   readonly #known = new KnownHolders()
   /** Who is to fetch from the origin for all: the first, and each next one when those before it do not. */
@@ -111,6 +112,8 @@ export class HolderFetch {
       now: () => number
       random: () => number
       signal: AbortSignal
+      /** Nodes that hold some of the blob by a scheduler's word, while there was one. */
+      parents: () => Iterable<NamedNode>
     },
   ) {
     this.#blob = blob
@@ -191,7 +194,7 @@ export class HolderFetch {
       return
     }
     const answered = new AbortController()
-    const asking = this.#ask(fetcher.peerId).finally(() => answered.abort())
+    const asking = this.#ask(fetcher).finally(() => answered.abort())
     await pause(CALL_NEXT_MS, AbortSignal.any([signal, answered.signal]))
     if (!answered.signal.aborted && this.#called === calls) await this.#callNext()
     await asking
@@ -211,25 +214,27 @@ export class HolderFetch {
   /** One round: all known holders, those to meet, and, when it is time, those that the DHT names. */
   async #askAll(): Promise<void> {
     const asking = new Map<string, Promise<void>>()
-    const ask = (peerId: string) => {
-      if (!asking.has(peerId) && asking.size < MAX_ASKED) asking.set(peerId, this.#ask(peerId))
+    const ask = (node: NamedNode) => {
+      if (!asking.has(node.peerId) && asking.size < MAX_ASKED) asking.set(node.peerId, this.#ask(node))
     }
-    for (const { peerId } of this.#fetchers.slice(0, this.#called)) ask(peerId)
-    for (const peerId of this.#chosen) ask(peerId)
-    for (const peerId of this.#known.ids) ask(peerId)
+    for (const { peerId } of this.#fetchers.slice(0, this.#called)) ask({ peerId })
+    for (const peerId of this.#chosen) ask({ peerId })
+    for (const peerId of this.#known.ids) ask({ peerId })
+    // The DHT takes a moment, and does not know of most yet.
+    if (!this.#hasLookedUp) for (const parent of this.#dependencies.parents()) ask(parent)
     if (this.#dependencies.now() >= this.#lookUpAtMs) await this.#lookUp(ask)
     await Promise.all(asking.values())
     this.#hasLookedUp = true
   }
 
   /** Has the DHT name holders, as far as it comes in time. */
-  async #lookUp(found: (peerId: string) => void): Promise<void> {
+  async #lookUp(found: (node: NamedNode) => void): Promise<void> {
     const { finder, log, now, signal } = this.#dependencies
     const { digest } = this.#blob
     let count = 0
     try {
       for await (const peerId of finder.find(digest, withDeadline(this.#options.holdersMs, signal))) {
-        found(peerId)
+        found({ peerId })
         if (++count >= MAX_ASKED) break
       }
     } catch (error) {
@@ -240,14 +245,15 @@ export class HolderFetch {
   }
 
   /** Asks one node what it holds; never rejects. */
-  async #ask(peerId: string): Promise<void> {
+  async #ask(node: NamedNode): Promise<void> {
     const { finder, log, signal } = this.#dependencies
     const { digest, size } = this.#blob
+    const { peerId } = node
     if (peerId === finder.peerId || this.#known.isBarred(peerId)) return
     try {
       const deadline = withDeadline(ASK_DEADLINE_MS, signal)
       const fetcher = this.#blob.have.isComplete ? undefined : this.#calledFetcher(peerId)
-      const holder = await finder.ask(peerId, { digest, size }, this.#wanted(fetcher), deadline)
+      const holder = await finder.ask(node, { digest, size }, this.#wanted(fetcher), deadline)
       if (holder === undefined) this.#known.forget(peerId)
       else this.#known.update(holder)
       if (fetcher !== undefined) await this.#follow(fetcher, holder?.fetcher)
@@ -290,7 +296,7 @@ export class HolderFetch {
     if (chosen === undefined || this.#chosen.has(chosen) || this.#chosen.size >= MAX_ASKED) return
     this.#chosen.add(chosen)
     if (chosen === this.#dependencies.finder.peerId) this.#elect(fetcher.firstPiece)
-    else await this.#ask(chosen)
+    else await this.#ask({ peerId: chosen })
   }
 
   #elect(firstPiece: number): void {

@@ -34,6 +34,13 @@ export interface Holder extends Holdings {
   readonly port: number
 }
 
+/** A node, and its libp2p addresses (multiaddr text) as far as somebody told them. */
+export interface NamedNode {
+  /** libp2p peer id, text form. */
+  readonly peerId: string
+  readonly multiaddrs?: readonly string[]
+}
+
 /** Finds nodes that hold a blob without asking a scheduler. */
 export interface HolderFinder {
   /** This node's own peer id. */
@@ -48,7 +55,7 @@ export interface HolderFinder {
    * @param wanted has the node fetch the blob from its origin on behalf of all
    */
   ask(
-    peerId: string,
+    node: NamedNode,
     blob: { readonly digest: string; readonly size: number },
     wanted: Wanted | undefined,
     signal: AbortSignal,

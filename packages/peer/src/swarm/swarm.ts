@@ -1,7 +1,7 @@
 import { noise } from '@chainsafe/libp2p-noise'
 import { yamux } from '@chainsafe/libp2p-yamux'
 import { identify } from '@libp2p/identify'
-import type { Connection, Stream } from '@libp2p/interface'
+import type { Connection, PeerId, Stream } from '@libp2p/interface'
 import { type KadDHT, kadDHT, passthroughMapper } from '@libp2p/kad-dht'
 import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
@@ -13,7 +13,7 @@ import { createLibp2p, type Libp2p } from 'libp2p'
 import { Bootstrap } from './bootstrap.ts'
 import { contentIdOf } from './content-id.ts'
 import { nearestTo, placeOf } from './distance.ts'
-import type { Holder, HolderFinder, HoldingsSource, Wanted } from './holders.ts'
+import type { Holder, HolderFinder, HoldingsSource, NamedNode, Wanted } from './holders.ts'
 import { HoldingsExchange } from './holdings-exchange.ts'
 import { type LookUp, systemLookUp } from './look-up.ts'
 import type { SwarmMetrics } from './metrics.ts'
@@ -219,13 +219,14 @@ export class Swarm implements Startable, HolderFinder {
   }
 
   async ask(
-    peerId: string,
+    { peerId, multiaddrs = [] }: NamedNode,
     blob: { readonly digest: string; readonly size: number },
     wanted: Wanted | undefined,
     signal: AbortSignal,
   ): Promise<Holder | undefined> {
     if (this.#node === undefined) return undefined
-    return this.#exchange.ask(this.#node, peerIdFromString(peerId), blob, wanted, signal)
+    const id = await this.#introduced(this.#node, peerId, multiaddrs, signal)
+    return this.#exchange.ask(this.#node, id, blob, wanted, signal)
   }
 
   /**
@@ -236,11 +237,17 @@ export class Swarm implements Startable, HolderFinder {
   async openPieceStream(peerId: string, multiaddrs: readonly string[], unwanted: AbortSignal): Promise<Stream> {
     const node = this.#node
     if (node === undefined) throw new Error('libp2p does not run')
-    const id = peerIdFromString(peerId)
     const signal = AbortSignal.any([unwanted, this.#stopping.signal])
+    const id = await this.#introduced(node, peerId, multiaddrs, signal)
+    return this.#pieces.open(node, id, signal)
+  }
+
+  /** Has libp2p know where a peer is; returns its id. */
+  async #introduced(node: Libp2p, peerId: string, multiaddrs: readonly string[], signal: AbortSignal): Promise<PeerId> {
+    const id = peerIdFromString(peerId)
     const known = multiaddrs.filter((text) => text.endsWith(`/p2p/${peerId}`)).flatMap(parsed)
     if (known.length > 0) await node.peerStore.merge(id, { multiaddrs: known }, { signal })
-    return this.#pieces.open(node, id, signal)
+    return id
   }
 
   async #put(digest: string, signal: AbortSignal): Promise<void> {

@@ -15,8 +15,8 @@ afterEach(() => world.remove())
 
 describe('a node that is asked to fetch for others', () => {
   let asker: ReturnType<MemoryNetwork['join']>
-  const ask = (what: Wanted = wanted) => asker.ask('self', request, what)
-  const look = () => asker.ask('self', request, undefined)
+  const ask = (what: Wanted = wanted) => asker.ask({ peerId: 'self' }, request, what)
+  const look = () => asker.ask({ peerId: 'self' }, request, undefined)
 
   beforeEach(() => {
     asker = world.network.join('asker', { holdings: async () => undefined, fetchForOthers: async () => {} })
@@ -50,7 +50,7 @@ describe('a node that is asked to fetch for others', () => {
 
   it('believes the origin about the size', async () => {
     const size = content.byteLength + 7
-    expect(await asker.ask('self', { digest, size }, { ...wanted, size })).toBeUndefined()
+    expect(await asker.ask({ peerId: 'self' }, { digest, size }, { ...wanted, size })).toBeUndefined()
     await vi.waitFor(() => expect(world.published).toEqual([digest]))
     expect(await look()).toMatchObject({ size: content.byteLength })
   })
@@ -71,11 +71,11 @@ describe('a node that is asked to fetch for others', () => {
     world.isPrivate = true
     const second = world.network.join('second', { holdings: async () => undefined, fetchForOthers: async () => {} })
     expect(await ask()).toMatchObject({ isFetching: false, fetcher: 'asker', size: content.byteLength })
-    expect(await second.ask('self', request, wanted)).toMatchObject({ isFetching: false, fetcher: 'asker' })
+    expect(await second.ask({ peerId: 'self' }, request, wanted)).toMatchObject({ isFetching: false, fetcher: 'asker' })
     expect(await look()).toMatchObject({ fetcher: 'asker' })
     world.later(3001)
     expect(await look()).toBeUndefined()
-    expect(await second.ask('self', request, wanted)).toMatchObject({ fetcher: 'second' })
+    expect(await second.ask({ peerId: 'self' }, request, wanted)).toMatchObject({ fetcher: 'second' })
     expect(world.store.find(digest)).toBeUndefined()
   })
 

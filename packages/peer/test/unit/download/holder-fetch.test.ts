@@ -51,6 +51,23 @@ describe('a download without a scheduler', () => {
     expect(other.sent).toBe(layout.count)
   })
 
+  it('asks whom the scheduler named, though the DHT knows nobody', async () => {
+    world.isConnected = true
+    world.originBytes = undefined
+    const other = new Other(world, 'a', all)
+    world.network.providers.clear()
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toHaveLength(1))
+    world.assign(0, 'a')
+    await vi.waitFor(() => expect(world.heard).toContain('done 0 a'))
+    world.isConnected = false
+    world.downloads.disconnected(() => true)
+    world.later()
+    expect((await reading).equals(content)).toBe(true)
+    expect(other.sent).toBe(layout.count)
+    expect(world.originRequests).toEqual([])
+  })
+
   it('goes on with what holders get meanwhile', async () => {
     world.originBytes = undefined
     const growing = new Other(world, 'a', [0])
@@ -212,7 +229,7 @@ describe('a download without a scheduler', () => {
     world.network.nearest = ['a', 'b']
     const ask = world.finder.ask.bind(world.finder)
     const hung = Promise.withResolvers<undefined>()
-    world.finder.ask = (peerId, ...rest) => (peerId === 'a' ? hung.promise : ask(peerId, ...rest))
+    world.finder.ask = (node, ...rest) => (node.peerId === 'a' ? hung.promise : ask(node, ...rest))
     const reading = world.read()
     await vi.waitFor(() => expect(next.wanted).toHaveLength(1), { timeout: 5000 })
     hung.resolve(undefined)

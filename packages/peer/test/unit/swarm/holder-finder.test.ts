@@ -116,7 +116,7 @@ describe.each([
   it('tells what a node holds, and where its lane is', async () => {
     const holdings = holdingsOf(size, [0, 5, 27], true)
     held.byNode.set('b', holdings)
-    const holder = await node(0).ask(node(1).peerId, { digest, size }, undefined, signal())
+    const holder = await node(0).ask({ peerId: node(1).peerId }, { digest, size }, undefined, signal())
     expect(holder).toMatchObject({ peerId: node(1).peerId, host: network.host, port: 1, size, isFetching: true })
     expect(holder?.have.toBytes()).toEqual(holdings.have.toBytes())
     expect(holder?.sha256s).toEqual(holdings.sha256s)
@@ -126,13 +126,13 @@ describe.each([
   it('tells nothing of what a node does not hold, or holds with another size', async () => {
     held.byNode.set('b', holdingsOf(size + 1, [0]))
     for (const index of [1, 2]) {
-      expect(await node(0).ask(node(index).peerId, { digest, size }, undefined, signal())).toBeUndefined()
+      expect(await node(0).ask({ peerId: node(index).peerId }, { digest, size }, undefined, signal())).toBeUndefined()
     }
   })
 
   it('hands on what a node is wanted to fetch', async () => {
     const wanted = { size, registry: 'origin:5000', repository: 'app', firstPiece: 14 }
-    await node(0).ask(node(2).peerId, { digest, size }, wanted, signal())
+    await node(0).ask({ peerId: node(2).peerId }, { digest, size }, wanted, signal())
     expect(held.wanted).toEqual([['c', digest, wanted, node(0).peerId]])
   })
 
@@ -142,7 +142,7 @@ describe.each([
       held.byNode.set('c', { ...holdingsOf(size, []), fetcher: 'somebody' })
     })
     const wanted = { size, registry: 'origin:5000', repository: 'app', firstPiece: 0 }
-    const asking = node(0).ask(node(2).peerId, { digest, size }, wanted, signal())
+    const asking = node(0).ask({ peerId: node(2).peerId }, { digest, size }, wanted, signal())
     await vi.waitFor(() => expect(held.wanted).toHaveLength(1))
     known.resolve()
     expect(await asking).toMatchObject({ fetcher: 'somebody', isFetching: false })
@@ -162,7 +162,7 @@ describe.each([
 
   it('rejects when the node does not answer', async () => {
     const nobody = '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA'
-    await expect(node(0).ask(nobody, { digest, size }, undefined, signal())).rejects.toThrow()
+    await expect(node(0).ask({ peerId: nobody }, { digest, size }, undefined, signal())).rejects.toThrow()
   })
 })
 

@@ -1,6 +1,6 @@
 import { contentIdOf } from '../../../src/swarm/content-id.ts'
 import { nearestTo, placeOf } from '../../../src/swarm/distance.ts'
-import type { Holder, HolderFinder, HoldingsSource, Wanted } from '../../../src/swarm/holders.ts'
+import type { Holder, HolderFinder, HoldingsSource, NamedNode, Wanted } from '../../../src/swarm/holders.ts'
 import { encodeAnswer, encodeQuestion, parseAnswer, parseQuestion } from '../../../src/swarm/holdings-messages.ts'
 
 /** A libp2p network in memory: nodes that find and ask each other, over the messages that go over the wire. */
@@ -58,7 +58,7 @@ export class MemoryFinder implements HolderFinder {
   }
 
   async ask(
-    peerId: string,
+    { peerId }: NamedNode,
     { digest, size }: { readonly digest: string; readonly size: number },
     wanted: Wanted | undefined,
   ): Promise<Holder | undefined> {

@@ -64,6 +64,23 @@ describe('swarm', () => {
     await rm(folder, { recursive: true })
   })
 
+  it('asks a node that it never met, by the addresses that it was told', async () => {
+    const a = await make('asker')
+    const b = await make('asked')
+    await a.start()
+    await b.start()
+    const ask = (multiaddrs: readonly string[]) =>
+      a.ask(
+        { peerId: b.peerId, multiaddrs },
+        { digest: digestOf('a layer'), size: 7 },
+        undefined,
+        AbortSignal.timeout(5000),
+      )
+    await expect(ask([])).rejects.toThrow()
+    expect(await ask(b.multiaddrs)).toBeUndefined()
+    expect(a.peerCount).toBe(1)
+  })
+
   it('finds over private addresses who provides a blob, through a third node', async () => {
     const a = await make('a')
     await a.start()
