@@ -16,11 +16,13 @@ import { MainLine } from './main-line.ts'
 import type { Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
 import { fetchOriginRun } from './origin-run.ts'
 import { PortDuplex, streamLinks } from './port-duplex.ts'
+import { letMainThreadGoFirst } from './priority.ts'
 
 // Wires the rooms of one worker thread: the lane's server starts when the main thread says so, tasks run from then on.
 
 if (parentPort === null) throw new Error('worker.ts runs in a worker thread of WorkerPool only')
 
+letMainThreadGoFirst()
 const settings = workerData as WorkerSettings
 const blobs = new HeldBlobs((digest) => main.lookUp(digest))
 const limits = new ThreadLimits(settings.limits)
