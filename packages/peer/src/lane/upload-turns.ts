@@ -5,8 +5,11 @@ import type { UploadSlots } from './upload-slots.ts'
 /** Shared memory of what requesters had of the upload limit lately, to hand to worker threads. */
 export type SharesMemory = SharedArrayBuffer
 
-/** Requesters are told apart by their number modulo this: two that fall together share one share, no more. */
-const SHARES = 1024
+/**
+ * Requesters are told apart by their number modulo this: two that fall together share one share, no more. Among 16
+ * that happens once in 550 times. Of the memory only the pages that are used cost something.
+ */
+const SHARES = 2 ** 16
 /** A send under a limit is cut so that about so many go in a second, and the others wait for none of them long. */
 const SLICES_PER_SECOND = 16
 /**

@@ -1,5 +1,6 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { collectOffline, openStorage } from '../../src/index.ts'
 import { ObjectDriver } from '../../src/storage/objects/object-driver.ts'
@@ -123,6 +124,8 @@ describe.runIf(areInstalled(SWIFT_PROGRAMS))("OpenStack's object store", () => {
       expect((await ask(`${ours.url}/v2/lib/app/manifests/${gone.digest}`, { method: 'DELETE' })).status).toBe(202)
       const more = await pushAll(ours.url)
       await ours.stop()
+      // It tells to the second when something was stored, rounded up: without a grace this must have passed.
+      await setTimeout(1000)
       const collected = await collectOffline(await openStorage(ours.options), {
         graceMs: 0,
         untagged: 'remove',
