@@ -11,6 +11,12 @@ import { RateLimit } from './guards/rate-limit.ts'
 import { addReadOnlyRoutes, ReadOnlyMode } from './guards/read-only.ts'
 import { StorageHealth } from './guards/storage-health.ts'
 import { Certificate } from './http/certificate.ts'
+import { addIndexRoutes } from './listings/admin.ts'
+import { IndexDb } from './listings/index-db.ts'
+import { IndexedDriver } from './listings/indexed-driver.ts'
+import { ListingIndex } from './listings/listing-index.ts'
+import { createIndexMetrics } from './listings/metrics.ts'
+import { StoredListings } from './listings/stored-listings.ts'
 import { createRegistryMetrics } from './metrics.ts'
 import { addNotificationRoutes } from './notifications/admin.ts'
 import { createNotificationMetrics } from './notifications/metrics.ts'
@@ -21,7 +27,6 @@ import { Upstreams } from './proxy/upstreams.ts'
 import { UploadPurge } from './purge.ts'
 import { Quotas } from './quotas/quotas.ts'
 import { createRedirects } from './redirect/redirects.ts'
-import { Referrers } from './referrers.ts'
 import { TagExpiry } from './retention/expiry.ts'
 import { Policies } from './retention/policies.ts'
 import { PullTimes } from './retention/pull-times.ts'
@@ -37,6 +42,7 @@ import { uploadRoutes, uploadsRoutes } from './routes/uploads.ts'
 import { RegistryServer } from './server.ts'
 import { BlobStore } from './storage/blobs.ts'
 import { ContentUses } from './storage/content-uses.ts'
+import type { StorageDriver } from './storage/driver.ts'
 import { FilesystemDriver } from './storage/filesystem.ts'
 import { ManifestStore } from './storage/manifests.ts'
 import { MeteredDriver } from './storage/metered.ts'
@@ -49,11 +55,13 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const registry = createMetricsRegistry()
   const metrics = createRegistryMetrics(registry)
   const tracing = options.tracing && new (await import('./tracing/tracing.ts')).Tracing(options.tracing)
-  const driver = new MeteredDriver(await openStorage(options), options.storage.driver, {
+  const storage = new MeteredDriver(await openStorage(options), options.storage.driver, {
     seconds: metrics.storageSeconds,
     span: tracing && ((name, work) => tracing.action(name, work)),
   })
   const uses = new ContentUses()
+  const index = createIndex(options.dataDir, { storage, uses, registry, log })
+  const driver = new IndexedDriver(storage, index)
   const quotas = new Quotas(options.quotas, driver)
   const blobs = new BlobStore(driver, uses, quotas)
   const manifests = new ManifestStore(driver, uses)
@@ -123,13 +131,13 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const health = new StorageHealth(options.health, { driver, log })
   const routes: RouteTable = {
     base: baseRoutes,
-    catalog: catalogRoutes(driver),
+    catalog: catalogRoutes(index),
     blob: blobRoutes({ blobs: proxy?.blobs ?? blobs, turns, metrics, events, log, redirects, mayDelete }),
     uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
     upload: uploadRoutes({ blobs, uploads, metrics, events }),
     manifest: manifestRoutes({ blobs, manifests, turns, events, quotas, mayDelete }),
-    tags: tagRoutes(manifests),
-    referrers: referrerRoutes(new Referrers(manifests)),
+    tags: tagRoutes(index),
+    referrers: referrerRoutes(index),
   }
   const server: RegistryServer = new RegistryServer(options, {
     routes: proxy === undefined ? routes : proxiedRoutes(routes, proxy),
@@ -151,13 +159,16 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
       routes: (admin) => {
         addGcRoutes(admin, collector)
         addReadOnlyRoutes(admin, readOnly)
+        addIndexRoutes(admin, index)
         if (notifications !== undefined) addNotificationRoutes(admin, notifications)
       },
     },
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const listening = [tracing, notifications, audit, pulls, certificate, proxy].filter((each) => each !== undefined)
+  const listening = [tracing, index, notifications, audit, pulls, certificate, proxy].filter(
+    (each) => each !== undefined,
+  )
   const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, health, purge, collector])
   return {
     start: () => lifecycle.start(),
@@ -171,6 +182,25 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
 
 function notePull(pulls: PullTimes, { action, kind, repository, digest }: RegistryEvent): void {
   if (action === 'pull' && kind === 'manifest' && digest !== undefined) pulls.note(repository, digest)
+}
+
+function createIndex(dataDir: string, { storage, uses, registry, log }: IndexParts): ListingIndex {
+  const db = new IndexDb(dataDir)
+  return new ListingIndex({
+    db,
+    stored: new StoredListings({ driver: storage, manifests: new ManifestStore(storage, uses), facts: db }),
+    manifests: new ManifestStore(storage, new ContentUses()),
+    used: (digest) => uses.note(digest),
+    metrics: createIndexMetrics(registry),
+    log,
+  })
+}
+
+interface IndexParts {
+  readonly storage: StorageDriver
+  readonly uses: ContentUses
+  readonly registry: Registry
+  readonly log: Logger
 }
 
 /** Undefined when nobody is to be told. */

@@ -1,6 +1,6 @@
 import { type Descriptor, formatDigest, MAX_MANIFEST_BYTES, MEDIA_TYPES } from '@shoal/core'
 import type { FastifyReply } from 'fastify'
-import type { Referrers } from '../referrers.ts'
+import type { Listings } from '../listings/listings.ts'
 import type { Handlers } from './exchange.ts'
 import { nextPageLink } from './pages.ts'
 
@@ -8,17 +8,14 @@ import { nextPageLink } from './pages.ts'
 const PAGE_BYTES = MAX_MANIFEST_BYTES - 64 * 1024
 
 /** `/v2/<name>/referrers/<digest>`. Source: OCI distribution-spec 1.1, "Listing Referrers". */
-export function referrerRoutes(referrers: Referrers): Handlers<'referrers'> {
+export function referrerRoutes(listings: Pick<Listings, 'referrers'>): Handlers<'referrers'> {
   return {
     GET: async ({ query, reply }, { repository, digest }) => {
       const artifactType = query.get('artifactType')
-      const last = query.get('last') ?? ''
-      const matching = (await referrers.of(repository, digest)).filter(
-        (each) => each.digest > last && (artifactType === null || each.artifactType === artifactType),
-      )
-      const manifests = firstPage(matching)
+      const referrers = listings.referrers(repository, digest, query.get('last') ?? '')
+      const { manifests, isLast } = await firstPage(referrers, artifactType)
       if (artifactType !== null) reply.header('oci-filters-applied', 'artifactType')
-      if (manifests.length < matching.length) {
+      if (!isLast) {
         const next = { last: manifests.at(-1)?.digest ?? '', ...(artifactType === null ? {} : { artifactType }) }
         reply.header('link', nextPageLink(`/v2/${repository}/referrers/${formatDigest(digest)}`, next))
       }
@@ -35,13 +32,17 @@ export function sendIndex(reply: FastifyReply, manifests: readonly unknown[]): F
 }
 
 /** As many as fit; at least one, so that a client that follows links comes to the end. */
-function firstPage(descriptors: readonly Descriptor[]): Descriptor[] {
-  const page: Descriptor[] = []
+async function firstPage(
+  descriptors: AsyncIterable<Descriptor>,
+  artifactType: string | null,
+): Promise<{ readonly manifests: Descriptor[]; readonly isLast: boolean }> {
+  const manifests: Descriptor[] = []
   let bytes = 0
-  for (const descriptor of descriptors) {
+  for await (const descriptor of descriptors) {
+    if (artifactType !== null && descriptor.artifactType !== artifactType) continue
     bytes += Buffer.byteLength(JSON.stringify(descriptor)) + 1
-    if (bytes > PAGE_BYTES && page.length > 0) break
-    page.push(descriptor)
+    if (bytes > PAGE_BYTES && manifests.length > 0) return { manifests, isLast: false }
+    manifests.push(descriptor)
   }
-  return page
+  return { manifests, isLast: true }
 }

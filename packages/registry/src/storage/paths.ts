@@ -1,4 +1,4 @@
-import type { Digest } from '@shoal/core'
+import { type Digest, tryParseDigest } from '@shoal/core'
 
 /**
  * Distribution's layout, below its `rootdirectory`. Source: distribution/distribution, registry/storage/paths.go.
@@ -64,3 +64,43 @@ export const uploadDataPath = (name: string, id: string): string => `${uploadPat
 
 /** When an upload was started, RFC 3339; its presence is what makes the upload exist. */
 export const uploadStartedAtPath = (name: string, id: string): string => `${uploadPath(name, id)}/startedat`
+
+/** What a path of the layout is about, as far as lists go by it. */
+export type StoredPlace =
+  /** A tag's folder, or the link to what it points at. */
+  | { readonly kind: 'tag'; readonly repository: string; readonly tag: string }
+  /** A manifest's link, or its folder. */
+  | { readonly kind: 'revision'; readonly repository: string; readonly digest: Digest }
+  /** Something else of what a repository holds. */
+  | { readonly kind: 'held'; readonly repository: string }
+  /** A content's file, or its folder. */
+  | { readonly kind: 'content'; readonly digest: Digest }
+  /** Something of an upload, or of another layout. */
+  | { readonly kind: 'other' }
+  /** A folder of more than one of these. */
+  | { readonly kind: 'many' }
+
+const HELD = new RegExp(`^${REPOSITORIES}/(.+?)/_(?:manifests|layers)/(.+)$`)
+const UPLOAD = new RegExp(`^${REPOSITORIES}/.+?/_uploads(?:/|$)`)
+const TAG_LINK = /^tags\/([^/]+)(?:\/current(?:\/link)?)?$/
+const REVISION_LINK = /^revisions\/([^/]+)\/([^/]+)(?:\/link)?$/
+const CONTENT = new RegExp(`^${BLOBS}/([^/]+)/[^/]+/([^/]+)(?:/data)?$`)
+
+/** What a path is about. */
+export function placeOf(path: string): StoredPlace {
+  const digest = digestIn(CONTENT.exec(path))
+  if (digest !== undefined) return { kind: 'content', digest }
+  const [, repository, rest] = HELD.exec(path) ?? []
+  if (repository === undefined || rest === undefined) {
+    return { kind: UPLOAD.test(path) || !`${path}/`.startsWith(`${ROOT}/`) ? 'other' : 'many' }
+  }
+  const [, tag] = TAG_LINK.exec(rest) ?? []
+  if (tag !== undefined) return { kind: 'tag', repository, tag }
+  const revision = digestIn(REVISION_LINK.exec(rest))
+  if (revision !== undefined) return { kind: 'revision', repository, digest: revision }
+  return { kind: 'held', repository }
+}
+
+function digestIn(match: RegExpExecArray | null): Digest | undefined {
+  return match === null ? undefined : tryParseDigest(`${match[1]}:${match[2]}`)
+}

@@ -1,4 +1,8 @@
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { parseDigest } from '@shoal/core'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ContentUses } from '../../src/storage/content-uses.ts'
+import { FilesystemDriver } from '../../src/storage/filesystem.ts'
+import { ManifestStore } from '../../src/storage/manifests.ts'
 import {
   ask,
   errorOf,
@@ -101,5 +105,32 @@ describe('catalog', () => {
     } finally {
       await fresh.dispose()
     }
+  })
+})
+
+describe('the index of lists', () => {
+  it('is asked again, and can be told that the storage was changed behind it', async () => {
+    const tags = () => follow('/v2/lib/behind/tags/list')
+    const { digest } = await pushManifest(
+      registry.url,
+      'lib/behind',
+      'v1',
+      await pushImageBlobs(registry.url, 'lib/behind', 'v1'),
+    )
+    expect(await tags()).toEqual(['v1'])
+    const metric = 'shoal_registry_lists_total{of="tags",from="index"}'
+    const countOf = async () =>
+      Number((await ask(`${registry.metricsUrl}/metrics`)).bytes.toString().split(`${metric} `)[1]?.split('\n')[0])
+    await vi.waitFor(async () => {
+      const before = (await countOf()) || 0
+      expect(await tags()).toEqual(['v1'])
+      expect(await countOf()).toBe(before + 1)
+    })
+
+    const behind = new ManifestStore(new FilesystemDriver(registry.dataDir), new ContentUses())
+    await behind.tag('lib/behind', 'v2', parseDigest(digest))
+    expect(await tags()).toEqual(['v1'])
+    expect((await ask(`${registry.metricsUrl}/api/v1/index`, { method: 'DELETE' })).status).toBe(204)
+    expect(await tags()).toEqual(['v1', 'v2'])
   })
 })

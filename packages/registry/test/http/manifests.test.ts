@@ -228,7 +228,7 @@ describe('manifest delete', () => {
   })
 
   it('and blob delete are refused where they are turned off', async () => {
-    const closed = await startRegistry({ dataDir: registry.dataDir, delete: { enabled: false } })
+    const closed = await startRegistry({ delete: { enabled: false } })
     try {
       for (const path of ['/v2/app/manifests/v1', `/v2/app/blobs/${digestOf('')}`]) {
         const answer = await ask(closed.url + path, { method: 'DELETE' })
@@ -236,7 +236,7 @@ describe('manifest delete', () => {
         expect(errorOf(answer).message).toContain('delete.enabled')
       }
     } finally {
-      await closed.stop()
+      await closed.dispose()
     }
   })
 })

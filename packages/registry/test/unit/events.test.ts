@@ -5,9 +5,9 @@ import { createMetricsRegistry } from '@shoal/core/service'
 import { afterEach, beforeEach, expect, it } from 'vitest'
 import { Events, type RegistryEvent } from '../../src/events.ts'
 import { RateLimit } from '../../src/guards/rate-limit.ts'
+import { StoredListings } from '../../src/listings/stored-listings.ts'
 import { createRegistryMetrics } from '../../src/metrics.ts'
 import { Quotas } from '../../src/quotas/quotas.ts'
-import { Referrers } from '../../src/referrers.ts'
 import { baseRoutes } from '../../src/routes/base.ts'
 import { blobRoutes } from '../../src/routes/blobs.ts'
 import { manifestRoutes } from '../../src/routes/manifests.ts'
@@ -38,15 +38,17 @@ beforeEach(async () => {
   const metrics = createRegistryMetrics(createMetricsRegistry())
   const log = createLogger('registry', 'silent')
   const events = new Events([async (event) => void told.push(event)])
+  const facts = { get: async () => undefined, put: async () => {} }
+  const listings = new StoredListings({ driver, manifests, facts })
   const routes = {
     base: baseRoutes,
-    catalog: catalogRoutes(driver),
+    catalog: catalogRoutes(listings),
     blob: blobRoutes({ blobs, turns, metrics, events, log, mayDelete: true }),
     uploads: uploadsRoutes({ blobs, uploads, metrics, events }),
     upload: uploadRoutes({ blobs, uploads, metrics, events }),
     manifest: manifestRoutes({ blobs, manifests, turns, events, quotas: new Quotas([], driver), mayDelete: true }),
-    tags: tagRoutes(manifests),
-    referrers: referrerRoutes(new Referrers(manifests)),
+    tags: tagRoutes(listings),
+    referrers: referrerRoutes(listings),
   }
   const rateLimit = new RateLimit({ readsPerMinute: 0, writesPerMinute: 0, exempt: [] })
   server = new RegistryServer({ host: '127.0.0.1', port: 0 }, { routes, guards: [], rateLimit, metrics, log })
