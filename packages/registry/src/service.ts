@@ -47,7 +47,7 @@ import { FilesystemDriver } from './storage/filesystem.ts'
 import { ManifestStore } from './storage/manifests.ts'
 import { MeteredDriver } from './storage/metered.ts'
 import { openStorage } from './storage/open-storage.ts'
-import { Turns } from './storage/turns.ts'
+import { Holds, Turns } from './storage/turns.ts'
 import { UploadStore } from './storage/uploads.ts'
 
 /** The registry, wired: storage below, routes above it, one server for clients and one for operators. */
@@ -70,6 +70,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     limitOf: (repository) => quotas.limitOf(repository),
   })
   const turns = new Turns()
+  const holds = new Holds()
   const notifications = createNotifications(options, { registry, log, port: () => server.port })
   const audit = options.audit.enabled
     ? new AuditLog(options.audit, { lines: metrics.auditLines, log, now: Date.now })
@@ -103,6 +104,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     driver,
     uses,
     turns,
+    hold: () => holds.tryTake('collection'),
     retention,
     unlinked: (repository) => quotas.forget(repository),
     metrics: gcMetrics,

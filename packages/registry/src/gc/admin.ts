@@ -9,7 +9,7 @@ export function addGcRoutes(server: FastifyInstance, collector: GarbageCollector
     if (dryRun !== 'true' && dryRun !== 'false') {
       return reply.code(400).send({ message: 'dryRun must be true or false' })
     }
-    if (!collector.begin(dryRun === 'true')) {
+    if (!(await collector.begin(dryRun === 'true'))) {
       return reply.code(409).send({ message: 'a collection runs already: GET /api/v1/gc shows it' })
     }
     return reply.code(202).send({ last: collector.last })

@@ -35,7 +35,7 @@ interface CollectionDependencies {
   /** Shared with whoever serves clients from the same storage. */
   readonly uses: ContentUses
   /** Turns by repository; shared too. */
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'take'>
   /** Milliseconds since 1970. */
   readonly now: () => number
   /** What is kept in which repositories; all is when undefined. */
@@ -270,10 +270,10 @@ export class Collection {
     const isUsed = () => uses.usedSince(digest, this.#sinceMs)
     return turns.take(repository, () =>
       uses.alone(target, async () => {
-        if (isUsed()) return false
+        if (await isUsed()) return false
         if (this.#options.isDryRun) return true
         await driver.remove(folderOf(path))
-        if (!isUsed()) return true
+        if (!(await isUsed())) return true
         // Somebody asked meanwhile, and may have been told that it is there.
         await writeLink(driver, path, target)
         return false
@@ -303,7 +303,7 @@ export class Collection {
 
   async #isRecent(digest: Digest, path: string): Promise<boolean> {
     const { driver, uses } = this.#dependencies
-    if (uses.usedSince(digest, this.#sinceMs)) return true
+    if (await uses.usedSince(digest, this.#sinceMs)) return true
     const stored = await driver.stat(path)
     return stored !== undefined && stored.modifiedAtMs >= this.#sinceMs
   }

@@ -1,7 +1,7 @@
 import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import type { ContentUses } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
-import type { Turns } from '../storage/turns.ts'
+import type { Hold, Turns } from '../storage/turns.ts'
 import { type Collected, Collection, type Retention } from './collection.ts'
 import type { GcMetrics } from './metrics.ts'
 import type { GcOptions } from './options.ts'
@@ -11,7 +11,9 @@ const HOUR_MS = 3_600_000
 interface GarbageCollectorDependencies {
   readonly driver: StorageDriver
   readonly uses: ContentUses
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'take'>
+  /** Has it to itself that somebody collects; undefined when somebody else does. */
+  readonly hold: () => Promise<Hold | undefined>
   readonly retention?: Retention | undefined
   /** Told of repositories that lose a blob. */
   readonly unlinked: (repository: string) => void
@@ -79,9 +81,19 @@ export class GarbageCollector implements Startable {
     }
   }
 
-  /** Begins a collection; false when one runs already, or the registry is not running. */
-  begin(isDryRun: boolean): boolean {
+  /**
+   * Begins a collection; false when one runs already, or the registry is not running. Rejects when nobody can say
+   * whether one runs.
+   */
+  async begin(isDryRun: boolean): Promise<boolean> {
     if (!this.#loop.isRunning || this.#last?.state === 'running') return false
+    const hold = await this.#dependencies.hold()
+    if (hold === undefined) return false
+    // Stopped meanwhile.
+    if (!this.#loop.isRunning) {
+      await hold.release()
+      return false
+    }
     const { driver, uses, turns, retention, unlinked } = this.#dependencies
     const { graceHours, untagged } = this.#options
     const options = { graceMs: graceHours * HOUR_MS, untagged, isDryRun }
@@ -89,7 +101,7 @@ export class GarbageCollector implements Startable {
     const abort = new AbortController()
     const run: Run = { collection, isDryRun, startedAtMs: Date.now(), abort, state: 'running', done: Promise.resolve() }
     this.#last = run
-    run.done = this.#run(run)
+    run.done = this.#run(run).finally(() => hold.release())
     return true
   }
 
@@ -124,7 +136,11 @@ export class GarbageCollector implements Startable {
     while (!signal.aborted) {
       await pause(everyHours * HOUR_MS, signal)
       if (signal.aborted) return
-      this.begin(false)
+      try {
+        await this.begin(false)
+      } catch (error) {
+        this.#dependencies.log.warn({ error: errorChain(error) }, 'no garbage was collected; it will be tried again')
+      }
       await this.#last?.done
     }
   }

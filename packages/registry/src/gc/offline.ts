@@ -3,7 +3,7 @@ import { TagExpiry } from '../retention/expiry.ts'
 import type { RetentionPolicy } from '../retention/options.ts'
 import { Policies } from '../retention/policies.ts'
 import { PullTimes } from '../retention/pull-times.ts'
-import { ContentUses } from '../storage/content-uses.ts'
+import { ContentUses, UseMemory } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { ManifestStore } from '../storage/manifests.ts'
 import { Turns } from '../storage/turns.ts'
@@ -27,7 +27,7 @@ export async function collectOffline(
   options: CollectionOptions,
   { policies: list, dataDir }: OfflineRetention = { policies: [], dataDir: '' },
 ): Promise<Collected> {
-  const uses = new ContentUses({ knownSinceMs: 0 })
+  const uses = new ContentUses(new UseMemory({ knownSinceMs: 0 }))
   const turns = new Turns()
   const collect = (retention?: Retention) =>
     new Collection(options, { driver, uses, turns, retention, now: Date.now }).run(new AbortController().signal)

@@ -20,7 +20,7 @@ interface IndexDependencies {
   /** For walks: what they look at is not used by anybody. */
   readonly manifests: ManifestStore
   /** Told of what clients are told is there. */
-  readonly used: (digest: Digest) => void
+  readonly used: (digest: Digest) => Promise<void>
   readonly metrics: IndexMetrics
   readonly log: Logger
   readonly now?: () => number
@@ -99,7 +99,7 @@ export class ListingIndex implements Listings, Startable {
     for (const digest of keys.map((key) => tryParseDigest(lastOf(key)))) {
       const descriptor = digest && (await factsIn(this.#facts, repository, digest))?.descriptor
       if (digest === undefined || descriptor === undefined) continue
-      used(digest)
+      await used(digest)
       yield descriptor
     }
   }

@@ -12,7 +12,7 @@ interface ProxiedManifestsDependencies {
   readonly upstreams: Upstreams
   readonly client: OriginClient
   readonly manifests: ManifestStore
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'take'>
   readonly mayKeep: () => boolean
   /** Told of manifests that clients ask for. */
   readonly used: (repository: string, digest: string) => void

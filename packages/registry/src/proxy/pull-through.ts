@@ -19,7 +19,7 @@ interface ProxyDependencies {
   readonly driver: StorageDriver
   readonly blobs: BlobStore
   readonly manifests: ManifestStore
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'take'>
   /** A folder of this machine, in which blobs gather. */
   readonly spool: StorageDriver
   readonly isSpoolStorage: boolean

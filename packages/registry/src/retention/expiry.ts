@@ -9,7 +9,7 @@ import type { PullTimes } from './pull-times.ts'
 interface ExpiryDependencies {
   readonly driver: StorageDriver
   readonly manifests: ManifestStore
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'take'>
   readonly pulls: Pick<PullTimes, 'pulledAtMs'>
   /** Told of each tag that was removed. */
   readonly removed: (repository: string, tag: string) => Promise<void>

@@ -12,7 +12,7 @@ import { sendFile } from './send-file.ts'
 
 interface BlobRouteDependencies {
   readonly blobs: Pick<BlobStore, 'sizeOf' | 'open' | 'pathOf' | 'unlink'>
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'take'>
   readonly metrics: RegistryMetrics
   readonly events: Events
   readonly log: Logger

@@ -24,7 +24,7 @@ import type { Route } from './path.ts'
 interface ManifestRouteDependencies {
   readonly blobs: BlobStore
   readonly manifests: ManifestStore
-  readonly turns: Turns
+  readonly turns: Pick<Turns, 'take'>
   readonly events: Events
   readonly quotas: Pick<Quotas, 'refuseTags'>
   readonly mayDelete: boolean

@@ -23,7 +23,7 @@ export class BlobStore {
 
   /** Bytes of a blob; undefined when the repository does not hold it. To have asked for it is a use. */
   async sizeOf(repository: string, digest: Digest): Promise<number | undefined> {
-    this.#uses.note(digest)
+    await this.#uses.note(digest)
     return (await this.pathOf(repository, digest))?.sizeBytes
   }
 
@@ -53,7 +53,7 @@ export class BlobStore {
     target: Digest,
     { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
   ): Promise<void> {
-    this.#uses.note(digest)
+    await this.#uses.note(digest)
     await this.#uses.link(target, async () => {
       await this.#counted(repository, target, sizeBytes, async () => {
         const stored = await this.#driver.stat(blobPath(target))
@@ -87,7 +87,7 @@ export class BlobStore {
    * @throws RegistryError `DENIED` when `to` has no room for it
    */
   async mount(digest: Digest, from: string, to: string): Promise<boolean> {
-    this.#uses.note(digest)
+    await this.#uses.note(digest)
     const named = await readLink(this.#driver, layerLinkPath(from, digest))
     if (named === undefined) return false
     return this.#uses.link(named, async () => {

@@ -4,8 +4,15 @@ import { Turns } from './turns.ts'
 /** Contents whose last use is remembered: some 40 MiB of memory. */
 const MAX_REMEMBERED = 250_000
 
-/** When contents were last named by a client, and who may make or break links to them at the moment. */
-export interface ContentUsesOptions {
+/** Knows when contents were last named by a client. */
+export interface UseRecord {
+  /** Resolves when everybody who asks from now on is told of the use. */
+  note(digest: Digest): Promise<void>
+  /** Whether `digest` was, or may have been, used at `sinceMs` (milliseconds since 1970) or later. */
+  usedSince(digest: Digest, sinceMs: number): Promise<boolean>
+}
+
+interface UseMemoryOptions {
   /** What time it is; milliseconds since 1970. */
   readonly now?: () => number
   /**
@@ -16,25 +23,19 @@ export interface ContentUsesOptions {
   readonly knownSinceMs?: number
 }
 
-/**
- * The uses of contents (blobs and manifests) that garbage collection must respect. A client that asks whether a blob is
- * there, and is told that it is, does not push it but names it in a manifest a moment later: between the two nothing on
- * disk says that it is needed.
- */
-export class ContentUses {
+/** The uses that one process saw. */
+export class UseMemory implements UseRecord {
   readonly #now: () => number
   /** Oldest use first. */
   readonly #lastUsedMs = new Map<string, number>()
-  readonly #turns = new Turns()
   #knownSinceMs: number
 
-  constructor({ now = Date.now, knownSinceMs = now() }: ContentUsesOptions = {}) {
+  constructor({ now = Date.now, knownSinceMs = now() }: UseMemoryOptions = {}) {
     this.#now = now
     this.#knownSinceMs = knownSinceMs
   }
 
-  /** A client uses `digest`: call it before looking whether it is there. */
-  note(digest: Digest): void {
+  async note(digest: Digest): Promise<void> {
     const key = formatDigest(digest)
     this.#lastUsedMs.delete(key)
     this.#lastUsedMs.set(key, this.#now())
@@ -47,15 +48,40 @@ export class ContentUses {
     }
   }
 
-  /** Whether `digest` was, or may have been, used at `sinceMs` (milliseconds since 1970) or later. */
-  usedSince(digest: Digest, sinceMs: number): boolean {
+  async usedSince(digest: Digest, sinceMs: number): Promise<boolean> {
     if (sinceMs < this.#knownSinceMs) return true
     return (this.#lastUsedMs.get(formatDigest(digest)) ?? 0) >= sinceMs
   }
+}
+
+/**
+ * The uses of contents (blobs and manifests) that garbage collection must respect. A client that asks whether a blob is
+ * there, and is told that it is, does not push it but names it in a manifest a moment later: between the two nothing on
+ * disk says that it is needed.
+ */
+export class ContentUses {
+  readonly #record: UseRecord
+  readonly #turns: Pick<Turns, 'take'>
+
+  /** @param turns by content */
+  constructor(record: UseRecord = new UseMemory(), turns: Pick<Turns, 'take'> = new Turns()) {
+    this.#record = record
+    this.#turns = turns
+  }
+
+  /** A client uses `digest`: await it before looking whether it is there. */
+  note(digest: Digest): Promise<void> {
+    return this.#record.note(digest)
+  }
+
+  /** Whether `digest` was, or may have been, used at `sinceMs` (milliseconds since 1970) or later. */
+  usedSince(digest: Digest, sinceMs: number): Promise<boolean> {
+    return this.#record.usedSince(digest, sinceMs)
+  }
 
   /** Notes the use of `target` and does `work`, which links to it, when nobody else makes or breaks links to it. */
-  link<T>(target: Digest, work: () => Promise<T>): Promise<T> {
-    this.note(target)
+  async link<T>(target: Digest, work: () => Promise<T>): Promise<T> {
+    await this.note(target)
     return this.alone(target, work)
   }
 

@@ -58,7 +58,7 @@ export class ManifestStore {
 
   /** Whether the repository holds a manifest. To have asked for it is a use. */
   async has(repository: string, digest: Digest): Promise<boolean> {
-    this.#uses.note(digest)
+    await this.#uses.note(digest)
     return this.#has(repository, digest)
   }
 
@@ -72,7 +72,7 @@ export class ManifestStore {
    * @throws RegistryError `UNKNOWN` when what is stored is not what the digest says
    */
   async read(repository: string, digest: Digest): Promise<Uint8Array | undefined> {
-    this.#uses.note(digest)
+    await this.#uses.note(digest)
     const target = await readLink(this.#driver, revisionLinkPath(repository, digest))
     if (target === undefined) return undefined
     const bytes = await this.#driver.read(blobPath(target), MAX_MANIFEST_BYTES)

@@ -14,3 +14,20 @@ export class Turns {
     }
   }
 }
+
+/** What somebody has for itself until it lets go. */
+export interface Hold {
+  release(): Promise<void>
+}
+
+/** What one at a time may have, each by its name; nobody waits for it. */
+export class Holds {
+  readonly #held = new Set<string>()
+
+  /** undefined when somebody else has it. */
+  async tryTake(name: string): Promise<Hold | undefined> {
+    if (this.#held.has(name)) return undefined
+    this.#held.add(name)
+    return { release: async () => void this.#held.delete(name) }
+  }
+}

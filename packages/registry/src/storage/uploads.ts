@@ -5,6 +5,7 @@ import type { BlobStore } from './blobs.ts'
 import { repositoriesWithUploads } from './catalog.ts'
 import type { Appender, StorageDriver } from './driver.ts'
 import { uploadDataPath, uploadPath, uploadStartedAtPath, uploadsPath } from './paths.ts'
+import { Holds } from './turns.ts'
 import { UploadHash } from './upload-hash.ts'
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
@@ -35,13 +36,20 @@ export class UploadStore {
   readonly #driver: StorageDriver
   readonly #blobs: BlobStore
   readonly #observer: UploadObserver
-  readonly #busy = new Set<string>()
+  readonly #holds: Pick<Holds, 'tryTake'>
   readonly #hashes = new Map<string, UploadHash>()
 
-  constructor(driver: StorageDriver, blobs: BlobStore, observer: UploadObserver) {
+  /** @param holds who writes to which upload */
+  constructor(
+    driver: StorageDriver,
+    blobs: BlobStore,
+    observer: UploadObserver,
+    holds: Pick<Holds, 'tryTake'> = new Holds(),
+  ) {
     this.#driver = driver
     this.#blobs = blobs
     this.#observer = observer
+    this.#holds = holds
   }
 
   /**
@@ -126,9 +134,10 @@ export class UploadStore {
       for (const id of await this.#driver.list(uploadsPath(repository))) {
         if (signal.aborted) return purged
         const key = uploadPath(repository, id)
-        if (this.#busy.has(key) || (await this.#startedAt(repository, id)) >= startedBeforeMs) continue
-        this.#busy.add(key)
-        await this.#forget(key).finally(() => this.#busy.delete(key))
+        if ((await this.#startedAt(repository, id)) >= startedBeforeMs) continue
+        const hold = await this.#holds.tryTake(key)
+        if (hold === undefined) continue
+        await this.#forget(key).finally(() => hold.release())
         purged++
       }
     }
@@ -204,13 +213,13 @@ export class UploadStore {
 
   async #alone<T>(repository: string, id: string, work: (key: string) => Promise<T>): Promise<T> {
     const key = uploadPath(repository, id)
-    if (this.#busy.has(key)) {
+    const hold = await this.#holds.tryTake(key)
+    if (hold === undefined) {
       throw new RegistryError(
         'BLOB_UPLOAD_INVALID',
         `another request is writing to upload ${id}: wait until it is done, then ask for the upload's status with GET`,
       )
     }
-    this.#busy.add(key)
     try {
       await this.#mustExist(repository, id)
       return await work(key)
@@ -219,7 +228,7 @@ export class UploadStore {
       if (error instanceof RegistryError && error.code === 'DENIED') await this.#forget(key).catch(() => {})
       throw error
     } finally {
-      this.#busy.delete(key)
+      await hold.release()
     }
   }
 

@@ -1,7 +1,7 @@
 import { type Digest, digestOf, formatDigest, MEDIA_TYPES, parseDigest } from '@shoal/core'
 import { beforeEach, describe, expect, it } from 'vitest'
 import { Collection } from '../../../src/gc/collection.ts'
-import { ContentUses } from '../../../src/storage/content-uses.ts'
+import { ContentUses, UseMemory } from '../../../src/storage/content-uses.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { content, descriptor } from '../../running-registry.ts'
 
@@ -82,7 +82,7 @@ describe('a collection', () => {
     world.aheadMs = 2 * HOUR_MS
     const { driver, turns, now } = world
     const collect = (uses: ContentUses) => new Collection(REMOVE, { driver, uses, turns, now }).run(AbortSignal.any([]))
-    const uses = new ContentUses({ now })
+    const uses = new ContentUses(new UseMemory({ now }))
     expect(await collect(uses)).toMatchObject({ removedBlobs: 0 })
     world.aheadMs += 2 * HOUR_MS
     expect(await collect(uses)).toMatchObject({ removedBlobs: 1 })

@@ -1,7 +1,7 @@
 import { type Digest, digestOf, formatDigest, MEDIA_TYPES, parseDigest, parseManifest } from '@shoal/core'
 import { Collection, type CollectionOptions } from '../../../src/gc/collection.ts'
 import { BlobStore } from '../../../src/storage/blobs.ts'
-import { ContentUses } from '../../../src/storage/content-uses.ts'
+import { ContentUses, UseMemory } from '../../../src/storage/content-uses.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { ManifestStore } from '../../../src/storage/manifests.ts'
 import { MemoryDriver } from '../../../src/storage/memory.ts'
@@ -19,7 +19,7 @@ export class World {
   /** Ahead of the files' own times. */
   aheadMs = 0
   readonly now = () => Date.now() + this.aheadMs
-  readonly uses = new ContentUses({ now: this.now, knownSinceMs: 0 })
+  readonly uses = new ContentUses(new UseMemory({ now: this.now, knownSinceMs: 0 }))
   readonly turns = new Turns()
   readonly driver: StorageDriver = new MemoryDriver(2 ** 20)
   readonly blobs = new BlobStore(this.driver, this.uses)

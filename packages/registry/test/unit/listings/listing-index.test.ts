@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { type Digest, digestOf, formatDigest, MEDIA_TYPES, parseDigest } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Collection } from '../../../src/gc/collection.ts'
-import { ContentUses } from '../../../src/storage/content-uses.ts'
+import { ContentUses, UseMemory } from '../../../src/storage/content-uses.ts'
 import { ManifestStore } from '../../../src/storage/manifests.ts'
 import { Turns } from '../../../src/storage/turns.ts'
 import { allOf, IndexWorld, referrersOf } from './world.ts'
@@ -96,7 +96,7 @@ describe('the index of lists', () => {
       { graceMs: 0, untagged: 'remove', isDryRun: false },
       {
         driver: world.driver,
-        uses: new ContentUses({ knownSinceMs: 0 }),
+        uses: new ContentUses(new UseMemory({ knownSinceMs: 0 })),
         turns: new Turns(),
         now: () => Date.now() + 1000,
       },
@@ -149,10 +149,10 @@ describe('the index of lists', () => {
     await follow('app')
     const sinceMs = Date.now() + 1
     while (Date.now() <= sinceMs) await new Promise(setImmediate)
-    expect(world.uses.usedSince(referrer, sinceMs)).toBe(false)
+    expect(await world.uses.usedSince(referrer, sinceMs)).toBe(false)
     await referrersOf(world.index, 'app', SUBJECT)
     expect(world.storage.looks).toEqual([])
-    expect(world.uses.usedSince(referrer, sinceMs)).toBe(true)
+    expect(await world.uses.usedSince(referrer, sinceMs)).toBe(true)
   })
 
   it('believes nothing of what another registry may have changed meanwhile, but what manifests say', async () => {
