@@ -7,6 +7,7 @@ import {
   retentionPolicies,
 } from '@shoal/registry'
 import { type ConfigSources, loadServiceConfig } from './configure.ts'
+import { CliError } from './errors.ts'
 import { mebibytes } from './pull/progress.ts'
 import { storageOf } from './registry-storage.ts'
 
@@ -14,7 +15,7 @@ const HOUR_MS = 3_600_000
 
 /**
  * Collects garbage in the folder of a registry's configuration, which must not run; its `gc` options say what. Throws
- * CliError `USAGE` when there is no such folder.
+ * CliError `USAGE` when there is no such folder, or the registry has replicas.
  */
 export async function collectGarbage(
   options: ConfigSources & { readonly json: boolean; readonly dryRun: boolean },
@@ -22,6 +23,12 @@ export async function collectGarbage(
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
   const registry = values as RegistryOptions
+  if (registry.replicas.redis !== undefined) {
+    throw new CliError(
+      'USAGE',
+      'the registry has replicas, which would not know of it: ask one that runs, by POST /api/v1/gc on its metrics port',
+    )
+  }
   const { graceHours, untagged } = registry.gc
   const collection = { graceMs: graceHours * HOUR_MS, untagged, isDryRun: options.dryRun }
   const retention = { policies: retentionPolicies(registry), dataDir: registry.dataDir }

@@ -8,6 +8,7 @@ import { notificationOptions } from './notifications/options.ts'
 import { proxyOptions } from './proxy/options.ts'
 import { quotasOption } from './quotas/options.ts'
 import { redirectOptions } from './redirect/options.ts'
+import { replicasOptions } from './replicas/options.ts'
 import { retentionOptions } from './retention/options.ts'
 import { storageOptions } from './storage/options.ts'
 import { tracingOption } from './tracing/options.ts'
@@ -51,6 +52,7 @@ export const registryOptions = Type.Object(
     ),
     gc: gcOptions,
     retention: retentionOptions,
+    replicas: replicasOptions,
     quotas: quotasOption,
     notifications: notificationOptions,
     audit: auditOptions,

@@ -27,6 +27,7 @@ import { Upstreams } from './proxy/upstreams.ts'
 import { UploadPurge } from './purge.ts'
 import { Quotas } from './quotas/quotas.ts'
 import { createRedirects } from './redirect/redirects.ts'
+import { createReplicas, type Replicas } from './replicas/replicas.ts'
 import { TagExpiry } from './retention/expiry.ts'
 import { Policies } from './retention/policies.ts'
 import { PullTimes } from './retention/pull-times.ts'
@@ -47,7 +48,6 @@ import { FilesystemDriver } from './storage/filesystem.ts'
 import { ManifestStore } from './storage/manifests.ts'
 import { MeteredDriver } from './storage/metered.ts'
 import { openStorage } from './storage/open-storage.ts'
-import { Holds, Turns } from './storage/turns.ts'
 import { UploadStore } from './storage/uploads.ts'
 
 /** The registry, wired: storage below, routes above it, one server for clients and one for operators. */
@@ -59,18 +59,18 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     seconds: metrics.storageSeconds,
     span: tracing && ((name, work) => tracing.action(name, work)),
   })
-  const uses = new ContentUses()
-  const index = createIndex(options.dataDir, { storage, uses, registry, log })
+  const replicas = await createReplicas(options, { metrics: registry, log })
+  const { uses, turns, holds } = replicas
+  const index = createIndex(options.dataDir, { storage, replicas, registry, log })
   const driver = new IndexedDriver(storage, index)
-  const quotas = new Quotas(options.quotas, driver)
+  const quotas = new Quotas(options.quotas, driver, replicas.isAlone)
   const blobs = new BlobStore(driver, uses, quotas)
   const manifests = new ManifestStore(driver, uses)
-  const uploads = new UploadStore(driver, blobs, {
-    received: (bytes) => metrics.uploadBytesReceived.inc(bytes),
-    limitOf: (repository) => quotas.limitOf(repository),
-  })
-  const turns = new Turns()
-  const holds = new Holds()
+  const observer = {
+    received: (bytes: number) => metrics.uploadBytesReceived.inc(bytes),
+    limitOf: (repository: string) => quotas.limitOf(repository),
+  }
+  const uploads = new UploadStore(driver, blobs, observer, holds)
   const notifications = createNotifications(options, { registry, log, port: () => server.port })
   const audit = options.audit.enabled
     ? new AuditLog(options.audit, { lines: metrics.auditLines, log, now: Date.now })
@@ -85,7 +85,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const events = new Events(listeners)
   const upstreams = new Upstreams(options.proxy)
   const policies = new Policies(retentionPolicies(options))
-  const pulls = policies.isEmpty ? undefined : new PullTimes(options.dataDir, { log })
+  const pulls = policies.isEmpty ? undefined : new PullTimes(replicas.pulls, { log })
   if (pulls !== undefined) listeners.push(async (event) => notePull(pulls, event))
   const retention = pulls && {
     policies,
@@ -114,7 +114,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const redirects = await createRedirects(options.redirect, driver, options.storage.prefix)
   const certificate = options.tls && (await Certificate.read(options.tls, { log }))
   const tls = certificate && { certificate, http2: options.tls?.http2 ?? false }
-  const readOnly = new ReadOnlyMode(options.readOnly)
+  const readOnly = new ReadOnlyMode(options.readOnly, replicas.readOnly)
   const proxy = upstreams.isEmpty
     ? undefined
     : await PullThrough.create(options.proxy, {
@@ -168,7 +168,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const listening = [tracing, index, notifications, audit, pulls, certificate, proxy].filter(
+  const listening = [tracing, replicas, readOnly, index, notifications, audit, pulls, certificate, proxy].filter(
     (each) => each !== undefined,
   )
   const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, health, purge, collector])
@@ -186,13 +186,17 @@ function notePull(pulls: PullTimes, { action, kind, repository, digest }: Regist
   if (action === 'pull' && kind === 'manifest' && digest !== undefined) pulls.note(repository, digest)
 }
 
-function createIndex(dataDir: string, { storage, uses, registry, log }: IndexParts): ListingIndex {
+function createIndex(
+  dataDir: string,
+  { storage, replicas: { uses, versions }, registry, log }: IndexParts,
+): ListingIndex {
   const db = new IndexDb(dataDir)
   return new ListingIndex({
     db,
     stored: new StoredListings({ driver: storage, manifests: new ManifestStore(storage, uses), facts: db }),
     manifests: new ManifestStore(storage, new ContentUses()),
     used: (digest) => uses.note(digest),
+    versions,
     metrics: createIndexMetrics(registry),
     log,
   })
@@ -200,7 +204,7 @@ function createIndex(dataDir: string, { storage, uses, registry, log }: IndexPar
 
 interface IndexParts {
   readonly storage: StorageDriver
-  readonly uses: ContentUses
+  readonly replicas: Replicas
   readonly registry: Registry
   readonly log: Logger
 }

@@ -228,8 +228,8 @@ export class Collection {
       const pointed = await listDigests(driver, (algorithm) => tagHistoryPath(repository, tag, algorithm))
       for (const digest of pointed) {
         if (!removed.has(formatDigest(digest))) continue
-        await turns.take(repository, async () => {
-          if (await this.#manifests.links(repository, digest)) return
+        await turns.take(repository, async (turn) => {
+          if ((await this.#manifests.links(repository, digest)) || !turn.isMine) return
           await driver.remove(folderOf(tagIndexPath(repository, tag, digest)))
         })
       }
@@ -268,10 +268,11 @@ export class Collection {
   async #removeLink(repository: string, digest: Digest, target: Digest, path: string): Promise<boolean> {
     const { driver, turns, uses } = this.#dependencies
     const isUsed = () => uses.usedSince(digest, this.#sinceMs)
-    return turns.take(repository, () =>
-      uses.alone(target, async () => {
+    return turns.take(repository, (turn) =>
+      uses.alone(target, async (alone) => {
         if (await isUsed()) return false
         if (this.#options.isDryRun) return true
+        if (!turn.isMine || !alone.isMine) return false
         await driver.remove(folderOf(path))
         if (!(await isUsed())) return true
         // Somebody asked meanwhile, and may have been told that it is there.
@@ -292,9 +293,10 @@ export class Collection {
   async #removeContent(digest: Digest): Promise<void> {
     const { driver, uses } = this.#dependencies
     const path = blobPath(digest)
-    await uses.alone(digest, async () => {
+    await uses.alone(digest, async (turn) => {
       if (await this.#isRecent(digest, path)) return
       const stored = await driver.stat(path)
+      if (!turn.isMine) return
       if (!this.#options.isDryRun) await driver.remove(folderOf(path))
       this.#seen.removedBlobs++
       this.#seen.removedBytes += stored?.sizeBytes ?? 0

@@ -101,14 +101,14 @@ export class GarbageCollector implements Startable {
     const abort = new AbortController()
     const run: Run = { collection, isDryRun, startedAtMs: Date.now(), abort, state: 'running', done: Promise.resolve() }
     this.#last = run
-    run.done = this.#run(run).finally(() => hold.release())
+    run.done = this.#run(run, hold).finally(() => hold.release())
     return true
   }
 
-  async #run(run: Run): Promise<void> {
+  async #run(run: Run, hold: Hold): Promise<void> {
     const { metrics, log } = this.#dependencies
     try {
-      const collected = await run.collection.run(run.abort.signal)
+      const collected = await run.collection.run(AbortSignal.any([run.abort.signal, hold.lost]))
       run.state = 'done'
       const { unreadable, ...counts } = collected
       log.info({ ...counts, isDryRun: run.isDryRun }, 'garbage was collected')

@@ -2,6 +2,7 @@ import { createLogger } from '@shoal/core'
 import { TagExpiry } from '../retention/expiry.ts'
 import type { RetentionPolicy } from '../retention/options.ts'
 import { Policies } from '../retention/policies.ts'
+import { LevelPullShelf } from '../retention/pull-shelf.ts'
 import { PullTimes } from '../retention/pull-times.ts'
 import { ContentUses, UseMemory } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
@@ -33,7 +34,7 @@ export async function collectOffline(
     new Collection(options, { driver, uses, turns, retention, now: Date.now }).run(new AbortController().signal)
   const policies = new Policies(list)
   if (policies.isEmpty) return collect()
-  const pulls = new PullTimes(dataDir, { log: createLogger('registry', 'warn') })
+  const pulls = new PullTimes(new LevelPullShelf(dataDir), { log: createLogger('registry', 'warn') })
   await pulls.start()
   try {
     const manifests = new ManifestStore(driver, uses)

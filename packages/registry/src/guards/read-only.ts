@@ -1,3 +1,4 @@
+import { BackgroundLoop, pause, type Startable } from '@shoal/core'
 import type { FastifyInstance } from 'fastify'
 import { type Static, Type } from 'typebox'
 import { Value } from 'typebox/value'
@@ -6,16 +7,47 @@ import type { Guard } from './guard.ts'
 
 const READS: ReadonlySet<string> = new Set(['GET', 'HEAD'])
 
-/** Refuses what would change the storage while it is on. Requests that have begun go on. */
-export class ReadOnlyMode {
-  isOn: boolean
+/** Where the mode is kept for all replicas. */
+export interface SharedMode {
+  /** undefined when nobody has set it, or nobody can say. */
+  get(): Promise<boolean | undefined>
+  set(isOn: boolean): Promise<void>
+}
 
-  constructor(isOn: boolean) {
-    this.isOn = isOn
+const LOOK_EVERY_MS = 1000
+
+/** Refuses what would change the storage while it is on. Requests that have begun go on. */
+export class ReadOnlyMode implements Startable {
+  readonly #shared: SharedMode | undefined
+  readonly #loop = new BackgroundLoop((signal) => this.#look(signal))
+  #isOn: boolean
+
+  /** @param isOn until somebody sets it */
+  constructor(isOn: boolean, shared?: SharedMode) {
+    this.#isOn = isOn
+    this.#shared = shared
+  }
+
+  get isOn(): boolean {
+    return this.#isOn
+  }
+
+  async start(): Promise<void> {
+    if (this.#shared !== undefined) await this.#loop.start()
+  }
+
+  stop(): Promise<void> {
+    return this.#loop.stop()
+  }
+
+  /** Sets it for all replicas; rejects when they can not be told, and then leaves it. */
+  async set(isOn: boolean): Promise<void> {
+    await this.#shared?.set(isOn)
+    this.#isOn = isOn
   }
 
   readonly guard: Guard = ({ method }) => {
-    if (!this.isOn || READS.has(method)) return
+    if (!this.#isOn || READS.has(method)) return
     throw new RegistryError(
       'UNSUPPORTED',
       'the registry takes no changes at the moment: try again later, or ask its operator',
@@ -23,6 +55,13 @@ export class ReadOnlyMode {
         headers: { allow: 'GET, HEAD' },
       },
     )
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      this.#isOn = (await this.#shared?.get()) ?? this.#isOn
+      await pause(LOOK_EVERY_MS, signal)
+    }
   }
 }
 
@@ -38,7 +77,7 @@ export function addReadOnlyRoutes(server: FastifyInstance, mode: ReadOnlyMode): 
     if (!Value.Check(bodySchema, body)) {
       return reply.code(400).send({ message: 'send {"readOnly": true} or {"readOnly": false}' })
     }
-    mode.isOn = body.readOnly
+    await mode.set(body.readOnly)
     return view()
   })
 }

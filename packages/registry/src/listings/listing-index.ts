@@ -7,6 +7,7 @@ import {
   type Startable,
   tryParseDigest,
 } from '@shoal/core'
+import type { Versions } from '../replicas/versions.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 import { type IndexChange, type IndexDb, indexKeys, type KeyRange, lastOf } from './index-db.ts'
 import type { Listings } from './listings.ts'
@@ -21,6 +22,8 @@ interface IndexDependencies {
   readonly manifests: ManifestStore
   /** Told of what clients are told is there. */
   readonly used: (digest: Digest) => Promise<void>
+  /** Counts what all replicas change; undefined when this is the only one. */
+  readonly versions?: Versions | undefined
   readonly metrics: IndexMetrics
   readonly log: Logger
   readonly now?: () => number
@@ -35,11 +38,30 @@ const READ_TOGETHER = 16
 /** After a walk or a write that failed the storage alone is asked for so long. */
 const REST_MS = 60_000
 
+/** A replica that dies between a change and the word of it leaves the others wrong for so long. */
+const MOST_BELIEVED_MS = 10 * 60_000
+
+/** Since when, and from which version on, a repository is followed. */
+interface Followed {
+  readonly sinceMs: number
+  version: number
+}
+
 /** A walk that goes on. */
 interface Walk {
   /** Keys that were changed since it began: the walk may have seen them as they were before. */
   readonly changed: Set<string>
+  /** Changes of this replica since it began. */
+  counted: number
   isVoid: boolean
+}
+
+function put(key: string): IndexChange {
+  return { type: 'put', key, value: '' }
+}
+
+function remove(key: string): IndexChange {
+  return { type: 'del', key }
 }
 
 /**
@@ -51,7 +73,7 @@ export class ListingIndex implements Listings, Startable {
   readonly #dependencies: IndexDependencies
   readonly #now: () => number
   /** Oldest first. */
-  readonly #followed = new Set<string>()
+  readonly #followed = new Map<string, Followed>()
   readonly #walks = new Map<string, Walk>()
   readonly #waiting = new Set<string>()
   #working: Promise<void> | undefined
@@ -110,28 +132,30 @@ export class ListingIndex implements Listings, Startable {
   }
 
   /** A repository holds something. */
-  held(repository: string): Promise<void> {
-    return this.#follow(NAMES, { type: 'put', key: indexKeys.repository(repository), value: '' })
+  async held(repository: string): Promise<void> {
+    const { versions } = this.#dependencies
+    if (versions !== undefined && !(await versions.isNew(repository))) return
+    await this.#follow(NAMES, put(indexKeys.repository(repository)))
   }
 
   async tagged(repository: string, tag: string): Promise<void> {
     await this.held(repository)
-    await this.#follow(repository, { type: 'put', key: indexKeys.tag(repository, tag), value: '' })
+    await this.#follow(repository, put(indexKeys.tag(repository, tag)))
   }
 
-  untagged(repository: string, tag: string): Promise<void> {
-    return this.#follow(repository, { type: 'del', key: indexKeys.tag(repository, tag) })
+  async untagged(repository: string, tag: string): Promise<void> {
+    await this.#follow(repository, remove(indexKeys.tag(repository, tag)))
   }
 
   /** A manifest became visible in a repository. */
   async linked(repository: string, digest: Digest): Promise<void> {
     await this.held(repository)
-    await this.#followRevision(repository, digest, (key) => ({ type: 'put', key, value: '' }))
+    await this.#followRevision(repository, digest, put)
   }
 
   /** A manifest is not visible in a repository any more. */
-  unlinked(repository: string, digest: Digest): Promise<void> {
-    return this.#followRevision(repository, digest, (key) => ({ type: 'del', key }))
+  async unlinked(repository: string, digest: Digest): Promise<void> {
+    await this.#followRevision(repository, digest, remove)
   }
 
   /** The content of a manifest was stored. @param bytes have the digest */
@@ -163,7 +187,7 @@ export class ListingIndex implements Listings, Startable {
   /** What the index knows of a repository; undefined when it does not follow it, but will. */
   async #ask<T>(of: string, scope: string, read: () => Promise<T>): Promise<T | undefined> {
     const { metrics } = this.#dependencies
-    if (this.#followed.has(scope)) {
+    if (await this.#isBelieved(scope)) {
       const known = await this.#orForgetAll(read)
       // What was forgotten meanwhile may not be all that is there.
       if (known !== undefined && this.#followed.has(scope)) {
@@ -181,15 +205,33 @@ export class ListingIndex implements Listings, Startable {
     return { manifests, facts: db }
   }
 
+  /** undefined when nobody can say. */
+  async #versionOf(scope: string): Promise<number | undefined> {
+    const { versions } = this.#dependencies
+    return versions === undefined ? 0 : versions.of(scope)
+  }
+
+  async #isBelieved(scope: string): Promise<boolean> {
+    const { versions } = this.#dependencies
+    const followed = this.#followed.get(scope)
+    if (followed === undefined || versions === undefined) return followed !== undefined
+    const isOld = this.#now() - followed.sinceMs > MOST_BELIEVED_MS
+    if (!isOld && (await this.#versionOf(scope)) === followed.version) return true
+    this.forget(scope)
+    return false
+  }
+
   async #followRevision(repository: string, digest: Digest, changeOf: (key: string) => IndexChange): Promise<void> {
-    if (!this.#isFollowed(repository)) return
-    const text = formatDigest(digest)
-    const facts = await this.#orForgetAll(async () => (await factsIn(this.#facts, repository, digest)) ?? 'unknown')
-    if (facts === undefined) return
-    // What it referred to is not known any more, so that it can not be taken out alone.
-    if (facts === 'unknown') this.forget(repository)
-    else if (facts.subject !== undefined) {
-      await this.#follow(repository, changeOf(indexKeys.referrer(repository, facts.subject, text)))
+    // Who does not follow it need not know what it refers to.
+    const isFollowed = this.#isFollowed(repository)
+    const facts = isFollowed ? await this.#orForgetAll(() => factsIn(this.#facts, repository, digest)) : undefined
+    if (facts?.subject !== undefined) {
+      const key = indexKeys.referrer(repository, facts.subject, formatDigest(digest))
+      await this.#follow(repository, changeOf(key))
+    } else if (facts === undefined) {
+      // What it refers to is not known, so that nothing can be put in or taken out for it.
+      if (isFollowed) this.forget(repository)
+      await this.#count(repository)
     }
   }
 
@@ -198,9 +240,22 @@ export class ListingIndex implements Listings, Startable {
   }
 
   async #follow(scope: string, change: IndexChange): Promise<void> {
-    if (!this.#isFollowed(scope)) return
-    this.#walks.get(scope)?.changed.add(change.key)
-    await this.#orForgetAll(() => this.#dependencies.db.write([change]))
+    if (this.#isFollowed(scope)) {
+      this.#walks.get(scope)?.changed.add(change.key)
+      await this.#orForgetAll(() => this.#dependencies.db.write([change]))
+    }
+    await this.#count(scope)
+  }
+
+  /** Counts a change for the other replicas. What this one knows stays right when none of them changed anything. */
+  async #count(scope: string): Promise<void> {
+    const version = await this.#dependencies.versions?.changed(scope)
+    const walk = this.#walks.get(scope)
+    if (walk !== undefined) walk.counted++
+    const followed = this.#followed.get(scope)
+    if (followed === undefined || this.#dependencies.versions === undefined) return
+    if (followed.version + 1 === version) followed.version = version
+    else this.forget(scope)
   }
 
   /** undefined when it failed: the index is then worth nothing, and what it is for goes on without it. */
@@ -242,11 +297,16 @@ export class ListingIndex implements Listings, Startable {
 
   async #walk(scope: string): Promise<void> {
     const { metrics } = this.#dependencies
-    const walk: Walk = { changed: new Set(), isVoid: false }
+    const walk: Walk = { changed: new Set(), counted: 0, isVoid: false }
     this.#walks.set(scope, walk)
     try {
+      const [sinceMs, version] = [this.#now(), await this.#versionOf(scope)]
       await (scope === NAMES ? this.#walkNames(walk) : this.#walkRepository(scope, walk))
-      if (!walk.isVoid && !this.#isStopped) this.#followed.add(scope)
+      if (version === undefined) walk.isVoid = true
+      else if (!walk.isVoid && !this.#isStopped) {
+        // With a change of another replica in between it is not the version that is asked for.
+        this.#followed.set(scope, { sinceMs, version: version + walk.counted })
+      }
       metrics.walks.inc({ outcome: 'done' })
     } catch (error) {
       this.#rest(error)
@@ -254,7 +314,7 @@ export class ListingIndex implements Listings, Startable {
     } finally {
       this.#walks.delete(scope)
     }
-    for (const oldest of this.#followed) {
+    for (const oldest of this.#followed.keys()) {
       if (this.#followed.size <= MOST_FOLLOWED) break
       this.#followed.delete(oldest)
     }
@@ -296,9 +356,9 @@ export class ListingIndex implements Listings, Startable {
   /** Makes `found` all that the index has in `ranges`, but for what was changed meanwhile. */
   async #replace(ranges: readonly KeyRange[], found: ReadonlySet<string>, { changed }: Walk): Promise<void> {
     const { db } = this.#dependencies
-    const changes: IndexChange[] = [...found].map((key) => ({ type: 'put', key, value: '' }))
+    const changes = [...found].map(put)
     for (const range of ranges) {
-      for await (const key of db.eachKey(range)) if (!found.has(key)) changes.push({ type: 'del', key })
+      for await (const key of db.eachKey(range)) if (!found.has(key)) changes.push(remove(key))
     }
     await db.write(changes.filter(({ key }) => !changed.has(key)))
   }

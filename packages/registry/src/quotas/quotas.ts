@@ -16,14 +16,17 @@ const STATS_AT_ONCE = 32
 export class Quotas {
   readonly #quotas: readonly Quota[]
   readonly #driver: StorageDriver
+  readonly #isAlone: boolean
   readonly #turns = new Turns()
   readonly #usedBytes = new Map<string, number>()
   /** Counts what was forgotten: a sum that was begun before may hold what is gone. */
   #forgotten = 0
 
-  constructor(quotas: readonly Quota[], driver: StorageDriver) {
+  /** @param isAlone whether nobody else changes the storage; otherwise what is held is added up for each push */
+  constructor(quotas: readonly Quota[], driver: StorageDriver, isAlone = true) {
     this.#quotas = quotas
     this.#driver = driver
+    this.#isAlone = isAlone
   }
 
   /**
@@ -97,7 +100,7 @@ export class Quotas {
       const sizes = await Promise.all(blobs.slice(i, i + STATS_AT_ONCE).map((blob) => this.#sizeOf(repository, blob)))
       usedBytes += sizes.reduce((sum, sizeBytes) => sum + sizeBytes, 0)
     }
-    if (this.#forgotten === forgottenBefore) this.#usedBytes.set(repository, usedBytes)
+    if (this.#isAlone && this.#forgotten === forgottenBefore) this.#usedBytes.set(repository, usedBytes)
     const [oldest] = this.#usedBytes.keys()
     if (this.#usedBytes.size > MAX_REMEMBERED && oldest !== undefined) this.#usedBytes.delete(oldest)
     return usedBytes

@@ -1,59 +1,34 @@
-import { join } from 'node:path'
-import { BackgroundLoop, CoreError, errorChain, type Logger, pause, type Startable } from '@shoal/core'
-import { Level } from 'level'
+import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '@shoal/core'
+import type { PullShelf } from './pull-shelf.ts'
 
 const WRITE_EVERY_MS = 30_000
 /** Pulls that may wait to be written: some 20 MiB. */
 const MAX_WAITING = 100_000
-const SINCE = 'since'
 
-/**
- * When manifests were last pulled, in `level`: `pull!<repository>!<digest>` → milliseconds since 1970. Written from
- * time to time: a crash loses the last half minute.
- */
+/** When manifests were last pulled. Written from time to time: a crash loses the last half minute. */
 export class PullTimes implements Startable {
-  readonly #folder: string
+  readonly #shelf: PullShelf
   readonly #log: Logger
   readonly #now: () => number
   readonly #waiting = new Map<string, number>()
   readonly #loop = new BackgroundLoop((signal) => this.#writeAgainAndAgain(signal))
-  #level: Level<string, string> | undefined
-  #sinceMs = 0
 
-  constructor(dataDir: string, { log, now = Date.now }: { readonly log: Logger; readonly now?: () => number }) {
-    this.#folder = join(dataDir, 'pulls')
+  constructor(shelf: PullShelf, { log, now = Date.now }: { readonly log: Logger; readonly now?: () => number }) {
+    this.#shelf = shelf
     this.#log = log
     this.#now = now
   }
 
   /** Throws CoreError `DATA_FOLDER_UNUSABLE`. */
   async start(): Promise<void> {
-    if (this.#level !== undefined) return
-    const level = new Level<string, string>(this.#folder)
-    try {
-      await level.open()
-      const since = Number(await level.get(SINCE))
-      this.#sinceMs = Number.isFinite(since) && since > 0 ? since : this.#now()
-      await level.put(SINCE, String(this.#sinceMs))
-    } catch (cause) {
-      await level.close().catch(() => {})
-      throw new CoreError(
-        'DATA_FOLDER_UNUSABLE',
-        `can not open the pull times ${this.#folder}: another process uses them, the disk is full, or they are damaged; stop the other process, free space, or delete the folder, after which all counts as pulled just now`,
-        { cause },
-      )
-    }
-    this.#level = level
+    await this.#shelf.start()
     await this.#loop.start()
   }
 
   async stop(): Promise<void> {
     await this.#loop.stop()
-    const level = this.#level
-    if (level === undefined) return
     await this.#write()
-    this.#level = undefined
-    await level.close()
+    await this.#shelf.stop()
   }
 
   /** A client has pulled a manifest. */
@@ -68,16 +43,17 @@ export class PullTimes implements Startable {
    */
   async pulledAtMs(repository: string, digest: string, pushedAtMs: number): Promise<number | undefined> {
     const key = keyOf(repository, digest)
-    const stored = this.#waiting.get(key) ?? Number(await this.#level?.get(key))
-    if (Number.isFinite(stored)) return stored
-    return pushedAtMs < this.#sinceMs ? this.#sinceMs : undefined
+    const pulledAtMs = this.#waiting.get(key) ?? (await this.#shelf.get(key))
+    if (pulledAtMs !== undefined) return pulledAtMs
+    const sinceMs = await this.#shelf.sinceMs()
+    return pushedAtMs < sinceMs ? sinceMs : undefined
   }
 
   /** A manifest is gone. */
   async forget(repository: string, digest: string): Promise<void> {
     const key = keyOf(repository, digest)
     this.#waiting.delete(key)
-    await this.#level?.del(key)
+    await this.#shelf.delete(key)
   }
 
   async #writeAgainAndAgain(signal: AbortSignal): Promise<void> {
@@ -91,7 +67,7 @@ export class PullTimes implements Startable {
     const written = [...this.#waiting]
     if (written.length === 0) return
     try {
-      await this.#level?.batch(written.map(([key, ms]) => ({ type: 'put', key, value: String(ms) })))
+      await this.#shelf.put(written)
       for (const [key, ms] of written) if (this.#waiting.get(key) === ms) this.#waiting.delete(key)
     } catch (error) {
       this.#log.warn({ error: errorChain(error) }, 'pull times could not be written; they will be tried again')

@@ -1,5 +1,5 @@
 import { type Digest, formatDigest } from '@shoal/core'
-import { Turns } from './turns.ts'
+import { type Turn, Turns } from './turns.ts'
 
 /** Contents whose last use is remembered: some 40 MiB of memory. */
 const MAX_REMEMBERED = 250_000
@@ -69,9 +69,12 @@ export class ContentUses {
     this.#turns = turns
   }
 
-  /** A client uses `digest`: await it before looking whether it is there. */
-  note(digest: Digest): Promise<void> {
-    return this.#record.note(digest)
+  /**
+   * A client uses `digest`: await it before looking whether it is there. Who only looks is answered also when nobody can
+   * be told: the manifest that it then pushes is checked again.
+   */
+  async note(digest: Digest): Promise<void> {
+    await this.#record.note(digest).catch(() => {})
   }
 
   /** Whether `digest` was, or may have been, used at `sinceMs` (milliseconds since 1970) or later. */
@@ -80,13 +83,13 @@ export class ContentUses {
   }
 
   /** Notes the use of `target` and does `work`, which links to it, when nobody else makes or breaks links to it. */
-  async link<T>(target: Digest, work: () => Promise<T>): Promise<T> {
-    await this.note(target)
+  async link<T>(target: Digest, work: (turn: Turn) => Promise<T>): Promise<T> {
+    await this.#record.note(target)
     return this.alone(target, work)
   }
 
   /** Does `work` when nobody else makes or breaks links to `target`, or removes it. */
-  alone<T>(target: Digest, work: () => Promise<T>): Promise<T> {
+  alone<T>(target: Digest, work: (turn: Turn) => Promise<T>): Promise<T> {
     return this.#turns.take(formatDigest(target), work)
   }
 }

@@ -59,6 +59,7 @@ describe('options', () => {
       uploads: { expireAfterHours: 168 },
       gc: { everyHours: 24, graceHours: 24, untagged: 'keep' },
       retention: { policies: [] },
+      replicas: {},
       quotas: [],
       notifications: { endpoints: {} },
       audit: { enabled: false, folder: './data/registry-audit', maxFileBytes: 134_217_728, keepDays: 90 },

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { createLogger } from '@shoal/core'
 import { afterEach, beforeEach, expect, it } from 'vitest'
+import { LevelPullShelf } from '../../../src/retention/pull-shelf.ts'
 import { PullTimes } from '../../../src/retention/pull-times.ts'
 import { temporaryFolder } from '../../running-registry.ts'
 
@@ -8,7 +9,7 @@ const log = createLogger('test', 'silent')
 let dataDir: string
 let nowMs: number
 const open = async () => {
-  const pulls = new PullTimes(dataDir, { log, now: () => nowMs })
+  const pulls = new PullTimes(new LevelPullShelf(dataDir, () => nowMs), { log, now: () => nowMs })
   await pulls.start()
   return pulls
 }
