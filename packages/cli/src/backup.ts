@@ -7,6 +7,7 @@ import {
   type RegistryOptions,
   registryService,
   restore,
+  whileStopped,
 } from '@shoal/registry'
 import { type ConfigSources, loadServiceConfig } from './configure.ts'
 import { CliError } from './errors.ts'
@@ -61,10 +62,8 @@ export async function restoreRegistry(
   const target = await storageOf(values)
   await refuseSame(values as RegistryOptions, options.from)
   const say = sayer(options.json, output)
-  const done = await restore(new FilesystemDriver(options.from), target, {
-    isMerge: options.merge,
-    progress: say.progress,
-  })
+  const restored = { isMerge: options.merge, progress: say.progress }
+  const done = await whileStopped(dataDir, () => restore(new FilesystemDriver(options.from), target, restored))
   say.end('restored', done)
 }
 

@@ -5,6 +5,7 @@ import {
   type RegistryOptions,
   registryService,
   retentionPolicies,
+  whileStopped,
 } from '@shoal/registry'
 import { type ConfigSources, loadServiceConfig } from './configure.ts'
 import { CliError } from './errors.ts'
@@ -32,7 +33,8 @@ export async function collectGarbage(
   const { graceHours, untagged } = registry.gc
   const collection = { graceMs: graceHours * HOUR_MS, untagged, isDryRun: options.dryRun }
   const retention = { policies: retentionPolicies(registry), dataDir: registry.dataDir }
-  const collected = await collectOffline(await storageOf(values), collection, retention)
+  const storage = await storageOf(values)
+  const collected = await whileStopped(registry.dataDir, () => collectOffline(storage, collection, retention))
   stdout.write(options.json ? `${JSON.stringify(collected)}\n` : describe(collected, options.dryRun))
 }
 

@@ -28,6 +28,11 @@ interface ConfigFlags {
   readonly set: string[]
 }
 
+interface ArchiveFlags {
+  readonly json: boolean
+  readonly platform?: string
+}
+
 /** The command line of Shoal. What only one command needs is loaded by it: services are to stay small. */
 export function createProgram({ file, environment, stdout, stderr }: ProgramContext): Command {
   const program = new Command('shoal')
@@ -118,6 +123,36 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
       .action(async (flags: ConfigFlags & { json: boolean }) => {
         const { verifyRegistry } = await import('./verify.ts')
         await verifyRegistry({ ...flags, environment }, { stdout })
+      })
+    withConfig(registry.command('scrub'))
+      .description('verify, and take what is damaged out of the way, so that a push or the next pull brings it again')
+      .option('--json', 'print one line of JSON', false)
+      .action(async (flags: ConfigFlags & { json: boolean }) => {
+        const { verifyRegistry } = await import('./verify.ts')
+        await verifyRegistry({ ...flags, environment, isScrub: true }, { stdout })
+      })
+    withConfig(registry.command('export'))
+      .argument('<images...>', 'name:tag, name@digest, or a name for all its tags')
+      .description('write images, with their signatures and SBOMs, to a tar; the registry may run meanwhile')
+      .requiredOption('--to <file>', 'the tar, an OCI image layout; - for standard output')
+      .option('--platform <os/arch>', 'of images for several platforms only the one for this, e.g. linux/arm64')
+      .option('--json', 'print one line of JSON', false)
+      .action(async (images: string[], flags: ConfigFlags & ArchiveFlags & { to: string }) => {
+        const { exportFromRegistry } = await import('./archive.ts')
+        await exportFromRegistry({ ...flags, images, environment }, { stdout, stderr })
+      })
+    withConfig(registry.command('import'))
+      .argument(
+        '<file>',
+        'an OCI image layout or what docker save writes, as a tar, gzipped or not; - for standard input',
+      )
+      .description('take the images of a tar into the storage of a registry that does not run')
+      .option('--as <name[:tag]>', 'what they are called here; as the tar calls them without it')
+      .option('--platform <os/arch>', 'of images for several platforms only the one for this, e.g. linux/arm64')
+      .option('--json', 'print one line of JSON', false)
+      .action(async (from: string, flags: ConfigFlags & ArchiveFlags & { as?: string }) => {
+        const { importIntoRegistry } = await import('./archive.ts')
+        await importIntoRegistry({ ...flags, from, environment }, { stdout, stderr })
       })
     withConfig(registry.command('backup'))
       .description('copy what the registry stores, which may run meanwhile, into a folder that a registry can serve')

@@ -1,8 +1,11 @@
 import type { Writable } from 'node:stream'
+import { tryParseDigest } from '@shoal/core'
 import {
   type Finding,
+  quarantine,
   type RegistryOptions,
   registryService,
+  type StorageDriver,
   Upstreams,
   type Verified,
   verifyStorage,
@@ -17,11 +20,12 @@ const SHOW_EVERY_MS = 1000
 const MOST_FINDINGS = 10_000
 
 /**
- * Checks what a registry stores, in the folder of its configuration; the registry may run meanwhile. Throws CliError
- * `VERIFY_DAMAGED` when something is not as it must be, `USAGE` when there is no such folder.
+ * Checks what a registry stores, in the storage of its configuration; the registry may run meanwhile. A scrub also takes
+ * damaged contents out of the way. Throws CliError `VERIFY_DAMAGED` when something is not as it must be, `USAGE` when
+ * there is no such folder.
  */
 export async function verifyRegistry(
-  options: ConfigSources & { readonly json: boolean },
+  options: ConfigSources & { readonly json: boolean; readonly isScrub?: boolean },
   { stdout, now = () => performance.now() }: { stdout: Writable; now?: () => number },
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
@@ -44,11 +48,25 @@ export async function verifyRegistry(
       say(lineOf(soFar))
     },
   })
+  const quarantined = options.isScrub === true ? await quarantineAll(driver, findings) : []
+  for (const path of quarantined) say(`out of the way: ${path}`)
   say(`${lineOf(verified)}; ${count === 0 ? 'all is well' : `${count} findings`}`)
-  if (options.json) stdout.write(`${JSON.stringify({ ...verified, count, findings })}\n`)
+  if (options.json)
+    stdout.write(`${JSON.stringify({ ...verified, count, findings, ...(options.isScrub && { quarantined }) })}\n`)
   if (count > 0) {
     throw new CliError('VERIFY_DAMAGED', `${count} findings: push the images that are named again, and check the disk`)
   }
+}
+
+/** What is damaged but named by a manifest is found a second time, by its digest. */
+async function quarantineAll(driver: StorageDriver, findings: readonly Finding[]): Promise<string[]> {
+  const digests = findings.filter(({ kind }) => kind === 'corrupt').map(({ where }) => tryParseDigest(where))
+  const paths: string[] = []
+  for (const digest of digests) {
+    const path = digest && (await quarantine(driver, digest))
+    if (path !== undefined) paths.push(path)
+  }
+  return paths
 }
 
 function lineOf({ repositories, tags, manifests, blobs, bytes }: Verified): string {

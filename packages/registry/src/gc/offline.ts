@@ -21,7 +21,6 @@ interface OfflineRetention {
 
 /**
  * Collects in the storage of a registry that does not run: of what clients ask of one that does nothing is known here.
- * Throws CoreError `DATA_FOLDER_UNUSABLE` when there are policies and it runs nevertheless.
  */
 export async function collectOffline(
   driver: StorageDriver,

@@ -19,6 +19,9 @@ export const BLOBS = `${ROOT}/blobs`
 /** The content of a blob or manifest. */
 export const blobPath = ({ algorithm, hex }: Digest): string => `${BLOBS}/${algorithm}/${hex.slice(0, 2)}/${hex}/data`
 
+/** Where a content is that was found to be damaged. Distribution does not look there. */
+export const quarantinePath = ({ algorithm, hex }: Digest): string => `${ROOT}/quarantine/${algorithm}/${hex}`
+
 /** Folder of a repository's blobs of one digest algorithm. */
 export const layersPath = (name: string, algorithm: string): string => `${repositoryPath(name)}/_layers/${algorithm}`
 

@@ -1,10 +1,12 @@
 import { execFile } from 'node:child_process'
+import { createReadStream, createWriteStream } from 'node:fs'
 import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { gzipSync } from 'node:zlib'
 import { digestOf, MEDIA_TYPES } from '@shoal/core'
 import { expect, it } from 'vitest'
+import { exportImages, FilesystemDriver, importImages, parseImageName, verifyStorage } from '../../src/index.ts'
 import { content, descriptor, startRegistry, temporaryFolder } from '../running-registry.ts'
 import { requireTool } from './tool.ts'
 
@@ -52,6 +54,37 @@ it('skopeo copies an image to the registry and back', async (context) => {
     }
   } finally {
     await registry.dispose()
+    await rm(folder, { recursive: true })
+  }
+})
+
+it('skopeo and the registry read the archives that the other one wrote', async (context) => {
+  const skopeo = requireTool('skopeo', context)
+  const folder = await temporaryFolder()
+  const at = (name: string) => join(folder, name)
+  const copy = (from: string, to: string) => run(skopeo, ['--insecure-policy', 'copy', from, to])
+  try {
+    const digest = await writeLayout(at('from'))
+    await copy(`oci:${at('from')}:v1`, `oci-archive:${at('oci.tar')}:v1`)
+    await copy(`oci:${at('from')}:v1`, `docker-archive:${at('docker.tar')}:example.org/lib/app:v2`)
+    const driver = new FilesystemDriver(at('registry'))
+    const as = parseImageName('lib/app')
+    const [image] = await importImages(driver, createReadStream(at('oci.tar')), { as })
+    expect(image).toEqual({ repository: 'lib/app', tag: 'v1', digest })
+    const [docker] = await importImages(driver, createReadStream(at('docker.tar')), {})
+    expect(docker).toMatchObject({ repository: 'lib/app', tag: 'v2' })
+    await verifyStorage(driver, { found: (finding) => expect.unreachable(JSON.stringify(finding)) })
+
+    await exportImages(driver, createWriteStream(at('out.tar')), { images: [parseImageName('lib/app')] })
+    const inspected = async (from: string) => (await run(skopeo, ['inspect', '--raw', from])).stdout
+    expect(digestOf(await inspected(`oci-archive:${at('out.tar')}:v1`))).toBe(digest)
+    expect(digestOf(await inspected(`oci-archive:${at('out.tar')}:v2`))).toBe(docker?.digest)
+    for (const tag of ['v1', 'v2']) {
+      await copy(`oci-archive:${at('out.tar')}:${tag}`, `dir:${at(`oci-${tag}`)}`)
+      // As docker load reads it: the same configuration, and so the same image.
+      await copy(`docker-archive:${at('out.tar')}:lib/app:${tag}`, `dir:${at(`docker-${tag}`)}`)
+    }
+  } finally {
     await rm(folder, { recursive: true })
   }
 })

@@ -1,0 +1,106 @@
+import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import type { Readable, Writable } from 'node:stream'
+import { systemErrorCode } from '@shoal/core'
+import {
+  type ArchiveProgress,
+  exportImages,
+  importImages,
+  parseImageName,
+  parsePlatform,
+  type RegistryOptions,
+  registryService,
+  whileStopped,
+} from '@shoal/registry'
+import { type ConfigSources, loadServiceConfig } from './configure.ts'
+import { CliError } from './errors.ts'
+import { mebibytes } from './pull/progress.ts'
+import { storageOf } from './registry-storage.ts'
+
+const SHOW_EVERY_MS = 1000
+/** Standard output or input. */
+const STANDARD = '-'
+
+interface Streams {
+  readonly stdout: Writable
+  readonly stderr: Writable
+  readonly stdin?: Readable
+}
+
+interface ArchiveFlags extends ConfigSources {
+  readonly json: boolean
+  readonly platform?: string | undefined
+}
+
+/** Writes images of a registry, which may run meanwhile, to a tar. The file has its name when it is whole. */
+export async function exportFromRegistry(
+  options: ArchiveFlags & { readonly images: readonly string[]; readonly to: string },
+  streams: Streams,
+): Promise<void> {
+  const images = options.images.map(parseImageName)
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
+  const { values } = await loadServiceConfig(registryService, options)
+  const driver = await storageOf(values)
+  // Standard output may be the archive.
+  const isPiped = options.to === STANDARD
+  const say = sayer(options.json, isPiped ? streams.stderr : streams.stdout)
+  const partial = `${options.to}.partial`
+  const to = isPiped ? streams.stdout : (await openFile(partial, 'w')).createWriteStream({ flush: true })
+  try {
+    const done = await exportImages(driver, to, { images, platform, progress: say.progress })
+    if (!isPiped) await rename(partial, options.to)
+    say.end(`exported: ${describe(done)}`, done)
+  } catch (error) {
+    if (!isPiped) await rm(partial, { force: true })
+    throw error
+  }
+}
+
+/** Takes the images of a tar into the storage of a registry that does not run. */
+export async function importIntoRegistry(
+  options: ArchiveFlags & { readonly from: string; readonly as?: string | undefined },
+  { stdout, stdin = process.stdin }: Streams,
+): Promise<void> {
+  const as = options.as === undefined ? undefined : parseImageName(options.as)
+  if (as?.digest !== undefined) throw new CliError('USAGE', '--as takes a name, or name:tag')
+  const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
+  const { values } = await loadServiceConfig(registryService, options)
+  const { dataDir, storage } = values as RegistryOptions
+  if (storage.driver === 'filesystem') await mkdir(dataDir, { recursive: true })
+  const driver = await storageOf(values)
+  const say = sayer(options.json, stdout)
+  const from = options.from === STANDARD ? stdin : (await openFile(options.from, 'r')).createReadStream()
+  const imported = await whileStopped(dataDir, () =>
+    importImages(driver, from, { as, platform, progress: say.progress }),
+  )
+  const lines = imported.map(
+    ({ repository, tag, digest }) => `${repository}${tag === undefined ? '' : `:${tag}`}@${digest}`,
+  )
+  say.end(`imported:\n${lines.map((line) => `  ${line}`).join('\n')}`, { images: imported })
+}
+
+async function openFile(path: string, how: 'r' | 'w'): Promise<FileHandle> {
+  try {
+    return await open(path, how)
+  } catch (cause) {
+    const doing = how === 'r' ? 'read' : 'write'
+    throw new CliError('USAGE', `can not ${doing} ${path} (${systemErrorCode(cause)}): name another file, or -`, {
+      cause,
+    })
+  }
+}
+
+function describe({ images, blobs, bytes }: ArchiveProgress): string {
+  return `${images} images, ${blobs} contents, ${mebibytes(bytes)}`
+}
+
+function sayer(isJson: boolean, out: Writable) {
+  let shownMs = performance.now()
+  return {
+    progress: (soFar: ArchiveProgress) => {
+      if (isJson || performance.now() - shownMs < SHOW_EVERY_MS) return
+      shownMs = performance.now()
+      out.write(`${describe(soFar)}\n`)
+    },
+    end: (text: string, json: object) => void out.write(isJson ? `${JSON.stringify(json)}\n` : `${text}\n`),
+  }
+}
