@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
+import { addressOf, clientOf } from './http/client-certificate.ts'
 import type { Exchange } from './routes/exchange.ts'
 
 /** What can happen to content. Names as in Distribution's notifications. */
@@ -28,6 +29,8 @@ export interface Happening {
 /** The request that something was done by. All that the client chose is bounded by the HTTP server's header limit. */
 export interface Requester {
   readonly id: string
+  /** Who it is by its certificate; undefined when clients need none. */
+  readonly actor?: string
   /** `address:port` of the connection: what a forwarded-for header claims anybody can write. */
   readonly address: string
   /** The `Host` that the client asked for; empty when it named none. */
@@ -70,10 +73,11 @@ export class Events {
 }
 
 export function requesterOf(request: FastifyRequest): Requester {
-  const { remoteAddress = '', remotePort = 0 } = request.socket
+  const actor = clientOf(request)
   return {
     id: request.id,
-    address: `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`,
+    ...(actor === undefined ? {} : { actor }),
+    address: addressOf(request.socket),
     host: request.host,
     method: request.method,
     userAgent: request.headers['user-agent'] ?? '',

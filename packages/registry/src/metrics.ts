@@ -63,12 +63,6 @@ export function createRegistryMetrics(registry: Registry) {
       help: 'Body bytes of blobs received from clients',
       registers,
     }),
-    auditLines: new Counter({
-      name: 'shoal_registry_audit_lines_total',
-      help: 'Lines of the audit log by what became of them: written, lost',
-      labelNames: ['outcome'],
-      registers,
-    }),
     uploads: new Counter({
       name: 'shoal_registry_uploads_total',
       help: 'Uploads by what became of them: started, committed, cancelled, expired; mounted needs no upload',

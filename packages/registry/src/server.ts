@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Server } from 'node:http'
+import type { Socket } from 'node:net'
 import type { Server as TlsServer } from 'node:tls'
 import { errorChain, type Logger, listen, ociErrorBody, type Startable } from '@shoal/core'
 import Fastify, { type FastifyHttpOptions, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
@@ -9,6 +10,7 @@ import { requesterOf } from './events.ts'
 import type { Guard } from './guards/guard.ts'
 import type { RateLimit } from './guards/rate-limit.ts'
 import type { Certificate } from './http/certificate.ts'
+import { type Authentication, addressOf, nameOfClient } from './http/client-certificate.ts'
 import { Connections } from './http/connections.ts'
 import type { RegistryMetrics } from './metrics.ts'
 import type { Exchange, Handler, Handlers, Method, RouteTable } from './routes/exchange.ts'
@@ -31,6 +33,8 @@ interface RegistryServerDependencies {
   readonly logAccess?: ((access: Access) => void) | undefined
   /** Told of each request that was answered with an error. */
   readonly refused?: (refusal: Refusal) => void
+  /** Told of each client that had to show a certificate. */
+  readonly authenticated?: (authentication: Authentication) => void
 }
 
 /** A request that was answered, for the log. */
@@ -115,6 +119,7 @@ export class RegistryServer implements Startable {
     })
     const { server } = this.#server
     this.#connections = new Connections(server, tls !== undefined)
+    if (tls?.certificate.context.ca !== undefined) this.#tellOfClients(server as unknown as TlsServer)
     tls?.certificate.onChange((context) => (server as unknown as TlsServer).setSecureContext(context))
     this.#server.removeAllContentTypeParsers()
     // Bodies are read by the handlers, as streams; whatever their type is.
@@ -153,6 +158,21 @@ export class RegistryServer implements Startable {
     } finally {
       clearTimeout(deadline)
     }
+  }
+
+  #tellOfClients(server: TlsServer): void {
+    const { authenticated } = this.#dependencies
+    // A connection that TLS has given up has no address any more, unless it was asked for before.
+    const addresses = new WeakMap<object, string>()
+    server.on('connection', (socket) => addresses.set(socket, addressOf(socket)))
+    server.on('secureConnection', (socket) =>
+      authenticated?.({ address: addressOf(socket), actor: nameOfClient(socket) }),
+    )
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket) => {
+      const { authorizationError, _parent: below } = socket as { authorizationError?: unknown; _parent?: Socket }
+      const code = String(authorizationError ?? error.code ?? 'TLS')
+      authenticated?.({ address: (below && addresses.get(below)) ?? addressOf(socket), code })
+    })
   }
 
   async #track<T>(work: Promise<T>): Promise<T> {

@@ -1,8 +1,7 @@
 import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
 import { AdminServer, createMetricsRegistry, type Service } from '@shoal/core/service'
 import type { Registry } from 'prom-client'
-import { AuditLog } from './audit/audit-log.ts'
-import { doneLine, type Refusal, refusedLine } from './audit/line.ts'
+import { createAuditing } from './audit/auditing.ts'
 import { type EventListener, Events, type RegistryEvent } from './events.ts'
 import { addGcRoutes } from './gc/admin.ts'
 import { GarbageCollector } from './gc/garbage-collector.ts'
@@ -72,16 +71,10 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   }
   const uploads = new UploadStore(driver, blobs, observer, holds)
   const notifications = createNotifications(options, { registry, log, port: () => server.port })
-  const audit = options.audit.enabled
-    ? new AuditLog(options.audit, { lines: metrics.auditLines, log, now: Date.now })
-    : undefined
+  const auditing = await createAuditing(options.audit, { metrics: registry, log })
   const listeners: EventListener[] = []
   if (notifications !== undefined) listeners.push((event) => notifications.take(event))
-  if (audit !== undefined) listeners.push(async (event) => audit.add(doneLine(event)))
-  const refused = (refusal: Refusal) => {
-    const line = refusedLine(refusal, Date.now())
-    if (line !== undefined) audit?.add(line)
-  }
+  if (auditing !== undefined) listeners.push(auditing.done)
   const events = new Events(listeners)
   const upstreams = new Upstreams(options.proxy)
   const policies = new Policies(retentionPolicies(options))
@@ -151,7 +144,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     logAccess: options.accessLog ? (access) => log.info(access, 'request') : undefined,
     metrics,
     log,
-    ...(audit === undefined ? {} : { refused }),
+    ...(auditing === undefined ? {} : { refused: auditing.refused, authenticated: auditing.authenticated }),
   })
   const admin = new AdminServer(
     { name: 'registry metrics', ...options.metrics },
@@ -168,9 +161,17 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   )
   const dataFolder = { start: async () => void (await prepareDataFolder(options.dataDir)), stop: async () => {} }
   const purge = new UploadPurge(options.uploads.expireAfterHours, { uploads, metrics, log })
-  const listening = [tracing, replicas, readOnly, index, notifications, audit, pulls, certificate, proxy].filter(
-    (each) => each !== undefined,
-  )
+  const listening = [
+    tracing,
+    replicas,
+    readOnly,
+    index,
+    notifications,
+    ...(auditing?.parts ?? []),
+    pulls,
+    certificate,
+    proxy,
+  ].filter((each) => each !== undefined)
   const lifecycle = new Lifecycle([dataFolder, ...listening, admin, server, health, purge, collector])
   return {
     start: () => lifecycle.start(),

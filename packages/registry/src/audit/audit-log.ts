@@ -7,6 +7,8 @@ export interface AuditLogOptions {
   readonly folder: string
   readonly maxFileBytes: number
   readonly keepDays: number
+  /** Whether files are shipped, and stay until they were. */
+  readonly isShipped?: boolean
 }
 
 interface AuditLogDependencies {
@@ -29,7 +31,7 @@ const DAY_MS = 86_400_000
 const RETRY_MS = 1000
 /** Lines that may wait for the disk; further ones are lost, so that a hanging disk does not eat the memory. */
 const MAX_WAITING = 50_000
-const FILE = /^audit-([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{6})\.jsonl$/
+const FILE = /^audit-([0-9]{4}-[0-9]{2}-[0-9]{2})\.([0-9]{6})(\.shipped)?\.jsonl$/
 
 /**
  * Appends lines to files `audit-<day>.<number>.jsonl`. A line is with the system soon after `add`, all that wait in one
@@ -42,6 +44,7 @@ export class AuditLog implements Startable {
   #waiting: string[] = []
   #writing: Promise<void> | undefined
   #file: OpenFile | undefined
+  #isEnding = false
   #failedAtMs: number | undefined
   #isStarted = false
 
@@ -73,6 +76,21 @@ export class AuditLog implements Startable {
     }
     this.#waiting.push(line)
     this.#writing ??= this.#writeWaiting()
+  }
+
+  /** Ends the file that lines go to, if there is one: the next lines begin another one. */
+  async endFile(): Promise<void> {
+    this.#isEnding = this.#file !== undefined
+    // Who writes at the moment ends it with the next lines.
+    if (this.#writing === undefined) await this.#close()
+  }
+
+  /** Files that are done and were not shipped, oldest first. */
+  async unshipped(): Promise<string[]> {
+    const current = this.#file?.path
+    const { folder } = this.#options
+    const files = (await this.#files()).filter(({ name, wasShipped }) => !wasShipped && join(folder, name) !== current)
+    return files.map(({ name }) => name).sort()
   }
 
   async #writeWaiting(): Promise<void> {
@@ -112,7 +130,7 @@ export class AuditLog implements Startable {
     const day = dayOf(this.#dependencies.now())
     const { folder, maxFileBytes } = this.#options
     const file = this.#file
-    if (file?.day === day && file.sizeBytes < maxFileBytes) return file
+    if (file?.day === day && file.sizeBytes < maxFileBytes && !this.#isEnding) return file
     await this.#close()
     const numbers = (await this.#files()).filter((each) => each.day === day).map(({ number }) => number)
     const number = String(Math.max(0, ...numbers) + 1).padStart(6, '0')
@@ -124,21 +142,24 @@ export class AuditLog implements Startable {
   }
 
   async #deleteOld(): Promise<void> {
-    const { folder, keepDays } = this.#options
+    const { folder, keepDays, isShipped = false } = this.#options
     const oldest = dayOf(this.#dependencies.now() - keepDays * DAY_MS)
-    for (const { name, day } of await this.#files()) if (day < oldest) await rm(join(folder, name), { force: true })
+    for (const { name, day, wasShipped } of await this.#files()) {
+      if (day < oldest && (wasShipped || !isShipped)) await rm(join(folder, name), { force: true })
+    }
   }
 
-  async #files(): Promise<{ name: string; day: string; number: number }[]> {
+  async #files(): Promise<{ name: string; day: string; number: number; wasShipped: boolean }[]> {
     return (await readdir(this.#options.folder)).flatMap((name) => {
-      const [, day, number] = FILE.exec(name) ?? []
-      return day === undefined ? [] : [{ name, day, number: Number(number) }]
+      const [, day, number, shipped] = FILE.exec(name) ?? []
+      return day === undefined ? [] : [{ name, day, number: Number(number), wasShipped: shipped !== undefined }]
     })
   }
 
   async #close(): Promise<void> {
     const file = this.#file
     this.#file = undefined
+    this.#isEnding = false
     if (file === undefined) return
     try {
       await file.handle.datasync()

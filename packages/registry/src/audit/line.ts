@@ -1,4 +1,5 @@
 import type { RegistryEvent, Requester } from '../events.ts'
+import type { Authentication } from '../http/client-certificate.ts'
 
 /** A request that was not carried out. */
 export interface Refusal {
@@ -26,8 +27,17 @@ export function refusedLine({ request, path, status, code }: Refusal, atMs: numb
   return line(atMs, { action, outcome, path: path.slice(0, MAX_PATH), status, code }, request)
 }
 
-/** The registry knows no accounts, so nobody has a name. */
-function line(atMs: number, what: object, { id, address, method, userAgent }: Requester): string {
-  const who = { actor: null, address, requestId: id, method, userAgent }
-  return `${JSON.stringify({ time: new Date(atMs).toISOString(), ...what, ...who })}\n`
+/** The line of a client that showed, or should have shown, a certificate. */
+export function authenticateLine({ address, actor, code }: Authentication, atMs: number): string {
+  const outcome = code === undefined ? { outcome: 'done' } : { outcome: 'refused', code }
+  return jsonLine(atMs, { action: 'authenticate', ...outcome, actor: actor ?? null, address })
+}
+
+/** Who has a certificate has a name; the registry knows no accounts. */
+function line(atMs: number, what: object, { id, actor, address, method, userAgent }: Requester): string {
+  return jsonLine(atMs, { ...what, actor: actor ?? null, address, requestId: id, method, userAgent })
+}
+
+function jsonLine(atMs: number, what: object): string {
+  return `${JSON.stringify({ time: new Date(atMs).toISOString(), ...what })}\n`
 }

@@ -1,4 +1,5 @@
-import { Type } from 'typebox'
+import { type Static, Type } from 'typebox'
+import { storageOptions } from '../storage/options.ts'
 
 /** The audit log. */
 export const auditOptions = Type.Object(
@@ -21,6 +22,22 @@ export const auditOptions = Type.Object(
       default: 90,
       description: 'days that a file is kept; older ones are deleted when a new one is begun',
     }),
+    ship: Type.Optional(
+      Type.Object(
+        {
+          storage: storageOptions,
+          everyMinutes: Type.Number({
+            minimum: 1,
+            maximum: 10_080,
+            default: 15,
+            description: 'minutes after which a file is ended and copied',
+          }),
+        },
+        { additionalProperties: false, description: 'an object store that files are copied to when they are done' },
+      ),
+    ),
   },
   { additionalProperties: false, default: {} },
 )
+
+export type AuditOptions = Static<typeof auditOptions>

@@ -177,7 +177,7 @@ async function copyBlob(
       return { sizeBytes: stored.sizeBytes, sha256: digests.sha256 ?? '', isNew: false }
     }
   }
-  const { sizeBytes, digests } = await copyFile(source, target, path, algorithms, (copied) => {
+  const { sizeBytes, digests } = await copyFile({ from: source, path, to: target }, algorithms, (copied) => {
     if (copied.digests[digest.algorithm] !== digest.hex) throw new Error('what is stored is damaged')
   })
   return { sizeBytes, sha256: digests.sha256 ?? '', isNew: true }

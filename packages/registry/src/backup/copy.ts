@@ -2,9 +2,6 @@ import { createHash, type Hash } from 'node:crypto'
 import { RegistryError } from '../errors.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 
-/** Where a file is while it is being copied. */
-const INCOMING = 'incoming'
-
 /** What was copied. */
 export interface Copied {
   readonly sizeBytes: number
@@ -12,17 +9,25 @@ export interface Copied {
   readonly digests: Readonly<Record<string, string>>
 }
 
-/** Copies a file, whole or not at all: `isRight` has seen its digests before it gets its name. */
+/** What is copied, and where to. */
+interface Copying {
+  readonly from: StorageDriver
+  readonly path: string
+  readonly to: StorageDriver
+  /** What it is called there; as it is here when left out. */
+  readonly as?: string
+}
+
+/** Copies a file, whole or not at all: `isRight` has seen its digests before it gets its name. One copy of it at a time. */
 export async function copyFile(
-  from: StorageDriver,
-  to: StorageDriver,
-  path: string,
+  { from, path, to, as = path }: Copying,
   algorithms: readonly string[],
   isRight: (copied: Copied) => void,
 ): Promise<Copied> {
-  await to.remove(INCOMING)
+  const incoming = `incoming/${as.replaceAll('/', '_')}`
+  await to.remove(incoming)
   const hashes = hashesOf(algorithms)
-  const appender = await to.append(INCOMING)
+  const appender = await to.append(incoming)
   let sizeBytes = 0
   try {
     for await (const chunk of chunksOf(from, path)) {
@@ -37,7 +42,7 @@ export async function copyFile(
   }
   const copied = { sizeBytes, digests: digestsOf(hashes) }
   isRight(copied)
-  await to.move(INCOMING, path)
+  await to.move(incoming, as)
   return copied
 }
 

@@ -34,7 +34,7 @@ export async function restore(
     // Content of the right size is what an earlier restore left, or is the registry's own.
     const isThere = isContent && (await target.stat(file.path))?.sizeBytes === file.sizeBytes
     if (!isThere) {
-      await copyFile(backup, target, file.path, ['sha256'], ({ sizeBytes, digests }) => {
+      await copyFile({ from: backup, path: file.path, to: target }, ['sha256'], ({ sizeBytes, digests }) => {
         if (sizeBytes === file.sizeBytes && digests.sha256 === file.sha256) return
         throw new RegistryError('UNKNOWN', `the backup is damaged: ${file.path} is not what it was`)
       })

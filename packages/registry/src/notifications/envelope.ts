@@ -50,7 +50,7 @@ export function distributionEvent(event: RegistryEvent, source: EventSource): Di
       method: request.method,
       ...(request.userAgent === '' ? {} : { useragent: request.userAgent }),
     },
-    actor: {},
+    actor: request.actor === undefined ? {} : { name: request.actor },
     source,
   }
 }

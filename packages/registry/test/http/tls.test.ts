@@ -1,7 +1,7 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { readFile, rename, rm } from 'node:fs/promises'
+import { readdir, readFile, rename, rm } from 'node:fs/promises'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { Agent, request } from 'node:https'
 import { join } from 'node:path'
@@ -120,10 +120,19 @@ describe('a registry with TLS', () => {
   it('lets in only clients with a certificate that it knows, when told so', async () => {
     const [ca, own] = [await makeCertificate('server'), await makeCertificate('client')]
     await makeCertificate('stranger')
-    const { url } = await start({ ...filesOf('server'), clientCaFile: join(folder, 'client.pem') })
+    const audit = join(folder, 'audit')
+    const tls = { ...filesOf('server'), clientCaFile: join(folder, 'client.pem') }
+    const registry = await startRegistry({ tls, audit: { enabled: true, folder: audit } })
+    running.push(registry)
+    const { url } = registry
     const clientKey = await readFile(join(folder, 'client.key'), 'utf8')
     const known = clientsOf(url, ca, { cert: own, key: clientKey })
     expect((await known.http1('GET', '/v2/')).status).toBe(200)
+    const bytes = content('by somebody', 100)
+    for (const ask of [known.http1, known.http2]) {
+      const pushed = await ask('POST', `/v2/app/blobs/uploads/?digest=${digestOf(bytes)}`, bytes)
+      expect(pushed.status).toBe(201)
+    }
     known.close()
     const cert = await readFile(join(folder, 'stranger.pem'), 'utf8')
     const key = await readFile(join(folder, 'stranger.key'), 'utf8')
@@ -132,6 +141,25 @@ describe('a registry with TLS', () => {
       await expect(http1('GET', '/v2/')).rejects.toThrow()
       close()
     }
+    await registry.stop()
+    const lines = await Promise.all((await readdir(audit)).map((name) => readFile(join(audit, name), 'utf8')))
+    const said = lines
+      .join('')
+      .trimEnd()
+      .split('\n')
+      .map((line) => JSON.parse(line) as Record<string, unknown>)
+    const of = (action: string, outcome: string) =>
+      said.filter((line) => line.action === action && line.outcome === outcome)
+    expect(of('push', 'done').map(({ actor }) => actor)).toEqual(['client', 'client'])
+    expect(new Set(of('authenticate', 'done').map(({ actor }) => actor))).toEqual(new Set(['client']))
+    const refused = of('authenticate', 'refused')
+    expect(refused.length).toBeGreaterThanOrEqual(2)
+    for (const { actor, address, code } of refused) {
+      expect(actor).toBeNull()
+      expect(address).toMatch(/^127\.0\.0\.1:[0-9]+$/)
+      expect(code).toMatch(/^[A-Z_]+$/)
+    }
+    expect(refused.map(({ code }) => code)).toContain('DEPTH_ZERO_SELF_SIGNED_CERT')
   })
 
   it('ends at once when nobody asks for anything, and answers who does', async () => {
