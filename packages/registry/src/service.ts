@@ -99,6 +99,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
     turns,
     hold: () => holds.tryTake('collection'),
     retention,
+    references: (digest) => index.references(digest),
     unlinked: (repository) => quotas.forget(repository),
     metrics: gcMetrics,
     log,
@@ -195,6 +196,7 @@ function createIndex(
   return new ListingIndex({
     db,
     stored: new StoredListings({ driver: storage, manifests: new ManifestStore(storage, uses), facts: db }),
+    driver: storage,
     manifests: new ManifestStore(storage, new ContentUses()),
     used: (digest) => uses.note(digest),
     versions,

@@ -40,6 +40,8 @@ interface CollectionDependencies {
   readonly now: () => number
   /** What is kept in which repositories; all is when undefined. */
   readonly retention?: Retention | undefined
+  /** What a manifest names, where somebody knows it without reading it; undefined when it can not be read. */
+  readonly references?: ((digest: Digest) => Promise<References | undefined>) | undefined
   /** Told of repositories that lose a blob. */
   readonly unlinked?: ((repository: string) => void) | undefined
 }
@@ -130,7 +132,7 @@ export class Collection {
   }
 
   async #collectRepository(repository: string, signal: AbortSignal): Promise<void> {
-    const { driver, retention } = this.#dependencies
+    const { retention } = this.#dependencies
     const policy = retention?.policies.of(repository)
     const expired = await this.#expireTags(repository, policy)
     const tagged = await this.#taggedManifests(repository, expired)
@@ -141,7 +143,7 @@ export class Collection {
       signal.throwIfAborted()
       // A crash between two files, or a deletion, leaves what nobody sees.
       if (!(await this.#manifests.links(repository, digest))) continue
-      const references = await readReferences(driver, digest)
+      const references = await this.#referencesOf(digest)
       if (references !== undefined) {
         manifests.set(formatDigest(digest), references)
         continue
@@ -161,6 +163,11 @@ export class Collection {
       for (const blob of blobs) named.add(blob)
     }
     await this.#collectLayers(repository, isUnreadable ? undefined : named, signal)
+  }
+
+  #referencesOf(digest: Digest): Promise<References | undefined> {
+    const { driver, references } = this.#dependencies
+    return references === undefined ? readReferences(driver, digest) : references(digest)
   }
 
   async #expireTags(repository: string, policy: RepositoryPolicy | undefined): Promise<ReadonlySet<string>> {

@@ -1,8 +1,9 @@
-import { BackgroundLoop, errorChain, type Logger, pause, type Startable } from '@shoal/core'
+import { BackgroundLoop, type Digest, errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import type { ContentUses } from '../storage/content-uses.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import type { Hold, Turns } from '../storage/turns.ts'
 import { type Collected, Collection, type Retention } from './collection.ts'
+import type { References } from './liveness.ts'
 import type { GcMetrics } from './metrics.ts'
 import type { GcOptions } from './options.ts'
 
@@ -15,6 +16,8 @@ interface GarbageCollectorDependencies {
   /** Has it to itself that somebody collects; undefined when somebody else does. */
   readonly hold: () => Promise<Hold | undefined>
   readonly retention?: Retention | undefined
+  /** What a manifest names. */
+  readonly references: (digest: Digest) => Promise<References | undefined>
   /** Told of repositories that lose a blob. */
   readonly unlinked: (repository: string) => void
   readonly metrics: GcMetrics
@@ -94,10 +97,10 @@ export class GarbageCollector implements Startable {
       await hold.release()
       return false
     }
-    const { driver, uses, turns, retention, unlinked } = this.#dependencies
+    const { driver, uses, turns, retention, references, unlinked } = this.#dependencies
     const { graceHours, untagged } = this.#options
     const options = { graceMs: graceHours * HOUR_MS, untagged, isDryRun }
-    const collection = new Collection(options, { driver, uses, turns, retention, unlinked, now: Date.now })
+    const collection = new Collection(options, { driver, uses, turns, retention, references, unlinked, now: Date.now })
     const abort = new AbortController()
     const run: Run = { collection, isDryRun, startedAtMs: Date.now(), abort, state: 'running', done: Promise.resolve() }
     this.#last = run

@@ -1,6 +1,7 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { CoreError, type Descriptor, type Startable, tryParseDigest } from '@shoal/core'
+import { crc32 } from 'node:zlib'
+import { CoreError, type Startable } from '@shoal/core'
 import { Level } from 'level'
 import type { FactsShelf, ManifestFacts } from './manifest-facts.ts'
 
@@ -16,6 +17,7 @@ export interface KeyRange {
 }
 
 const FACTS = 'manifest!'
+const CHECKSUM_DIGITS = 8
 /** Sorts after all keys that have `!` in its place. */
 const AFTER = '"'
 
@@ -116,7 +118,7 @@ export class IndexDb implements Startable, FactsShelf {
   }
 
   put(digest: string, facts: ManifestFacts): Promise<void> {
-    return this.write([{ type: 'put', key: FACTS + digest, value: JSON.stringify(facts) }])
+    return this.write([{ type: 'put', key: FACTS + digest, value: encode(facts) }])
   }
 
   /** Of a manifest that is gone from the storage. */
@@ -157,19 +159,16 @@ function isLocked(error: unknown): boolean {
   return cause?.code === 'LEVEL_LOCKED'
 }
 
-/** undefined for what was damaged on the disk: it is read from the manifest again. */
+/** With a checksum: what is collected goes by it. */
+function encode(facts: ManifestFacts): string {
+  const json = JSON.stringify(facts)
+  return `${crc32(json).toString(16).padStart(CHECKSUM_DIGITS, '0')}${json}`
+}
+
+/** undefined for what was damaged on the disk, or is of another version: it is read from the manifest again. */
 function decode(digest: string, value: string): ManifestFacts | undefined {
-  try {
-    const { subject, descriptor } = JSON.parse(value) as { subject?: unknown; descriptor?: Partial<Descriptor> | null }
-    if (subject === undefined && descriptor === undefined) return {}
-    const isWhole =
-      typeof subject === 'string' &&
-      tryParseDigest(subject) !== undefined &&
-      descriptor?.digest === digest &&
-      typeof descriptor.mediaType === 'string' &&
-      Number.isSafeInteger(descriptor.size)
-    return isWhole ? { subject, descriptor: descriptor as Descriptor } : undefined
-  } catch {
-    return undefined
-  }
+  const json = value.slice(CHECKSUM_DIGITS)
+  if (crc32(json) !== Number.parseInt(value.slice(0, CHECKSUM_DIGITS), 16)) return undefined
+  const facts = JSON.parse(json) as ManifestFacts
+  return facts.descriptor === undefined || facts.descriptor.digest === digest ? facts : undefined
 }

@@ -7,7 +7,10 @@ import {
   type Startable,
   tryParseDigest,
 } from '@shoal/core'
+import type { References } from '../gc/liveness.ts'
+import { readContent } from '../gc/references.ts'
 import type { Versions } from '../replicas/versions.ts'
+import type { StorageDriver } from '../storage/driver.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 import { type IndexChange, type IndexDb, indexKeys, type KeyRange, lastOf } from './index-db.ts'
 import type { Listings } from './listings.ts'
@@ -18,6 +21,7 @@ interface IndexDependencies {
   readonly db: IndexDb
   /** Lists as the storage has them. */
   readonly stored: Listings
+  readonly driver: StorageDriver
   /** For walks: what they look at is not used by anybody. */
   readonly manifests: ManifestStore
   /** Told of what clients are told is there. */
@@ -158,6 +162,17 @@ export class ListingIndex implements Listings, Startable {
     await this.#followRevision(repository, digest, remove)
   }
 
+  /** What a manifest names; undefined when it is not there, or damaged, or can not be read. */
+  async references(digest: Digest): Promise<References | undefined> {
+    const { db, driver } = this.#dependencies
+    const key = formatDigest(digest)
+    const known = await db.get(key).catch(() => undefined)
+    if (known !== undefined) return known.references
+    const bytes = await readContent(driver, digest)
+    if (bytes !== undefined) await this.stored(digest, bytes)
+    return bytes === undefined ? undefined : factsOf(key, bytes).references
+  }
+
   /** The content of a manifest was stored. @param bytes have the digest */
   async stored(digest: Digest, bytes: Uint8Array): Promise<void> {
     const key = formatDigest(digest)
@@ -225,8 +240,9 @@ export class ListingIndex implements Listings, Startable {
     // Who does not follow it need not know what it refers to.
     const isFollowed = this.#isFollowed(repository)
     const facts = isFollowed ? await this.#orForgetAll(() => factsIn(this.#facts, repository, digest)) : undefined
-    if (facts?.subject !== undefined) {
-      const key = indexKeys.referrer(repository, facts.subject, formatDigest(digest))
+    const subject = facts?.references?.subject
+    if (subject !== undefined) {
+      const key = indexKeys.referrer(repository, subject, formatDigest(digest))
       await this.#follow(repository, changeOf(key))
     } else if (facts === undefined) {
       // What it refers to is not known, so that nothing can be put in or taken out for it.
@@ -346,7 +362,7 @@ export class ListingIndex implements Listings, Startable {
       const some = revisions.slice(i, i + READ_TOGETHER)
       const facts = await Promise.all(some.map((digest) => factsIn(this.#facts, repository, digest)))
       for (const [at, digest] of some.entries()) {
-        const subject = facts[at]?.subject
+        const subject = facts[at]?.references?.subject
         if (subject === undefined || !(await manifests.has(repository, digest))) continue
         yield indexKeys.referrer(repository, subject, formatDigest(digest))
       }

@@ -1,11 +1,13 @@
 import { type Descriptor, type Digest, formatDigest, type Manifest, parseManifest } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
+import type { References } from '../gc/liveness.ts'
+import { referencesIn } from '../gc/references.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 
-/** What lists need to know of a manifest. It never changes, as the manifest does not. */
+/** What lists and collection need to know of a manifest. It never changes, as the manifest does not. */
 export interface ManifestFacts {
-  /** Digest of the subject; undefined when the manifest has none. */
-  readonly subject?: string
+  /** What it names; undefined for one that can not be read, so that nobody can say what it needs. */
+  readonly references?: References
   /** What the manifest is called in lists of referrers; of those with a subject. */
   readonly descriptor?: Descriptor
 }
@@ -42,7 +44,8 @@ export function factsOf(digest: string, bytes: Uint8Array): ManifestFacts {
     // Of a type that has no subject, such as Docker's schema 1.
     return {}
   }
-  if (manifest.subject === undefined) return {}
+  const references = referencesIn(manifest)
+  if (references.subject === undefined) return { references }
   const artifactType = manifest.artifactType ?? manifest.config?.mediaType
   const descriptor: Descriptor = {
     mediaType: manifest.mediaType,
@@ -51,7 +54,7 @@ export function factsOf(digest: string, bytes: Uint8Array): ManifestFacts {
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(manifest.annotations === undefined ? {} : { annotations: manifest.annotations }),
   }
-  return { subject: manifest.subject.digest, descriptor }
+  return { references, descriptor }
 }
 
 /** A damaged manifest refers to nothing; it must not hide the others. */

@@ -51,8 +51,8 @@ export class StoredListings implements Listings {
 
   /** What a manifest is called if it is there and its subject is `wanted`. */
   async #referring(repository: string, revision: Digest, wanted: string): Promise<Descriptor | undefined> {
-    const { subject, descriptor } = (await factsIn(this.#dependencies, repository, revision)) ?? {}
-    if (subject !== wanted || descriptor === undefined) return undefined
+    const { references, descriptor } = (await factsIn(this.#dependencies, repository, revision)) ?? {}
+    if (references?.subject !== wanted || descriptor === undefined) return undefined
     return (await this.#dependencies.manifests.has(repository, revision)) ? descriptor : undefined
   }
 }

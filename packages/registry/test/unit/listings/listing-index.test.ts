@@ -1,10 +1,12 @@
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { type Digest, digestOf, formatDigest, MEDIA_TYPES, parseDigest } from '@shoal/core'
+import { Level } from 'level'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { Collection } from '../../../src/gc/collection.ts'
 import { ContentUses, UseMemory } from '../../../src/storage/content-uses.ts'
 import { ManifestStore } from '../../../src/storage/manifests.ts'
+import { blobPath } from '../../../src/storage/paths.ts'
 import { Turns } from '../../../src/storage/turns.ts'
 import { allOf, IndexWorld, referrersOf } from './world.ts'
 
@@ -170,6 +172,41 @@ describe('the index of lists', () => {
     expect(await world.index.tags('app', 10)).toEqual([])
     world.index.forgetAll()
     expect(await world.index.tags('app', 10)).toEqual(['v2'])
+  })
+
+  it('knows what manifests name without reading them again, over restarts too', async () => {
+    const layer = { mediaType: 'application/x', digest: digestOf('layer'), size: 5 }
+    const bytes = Buffer.from(
+      JSON.stringify({ schemaVersion: 2, mediaType: MEDIA_TYPES.ociManifest, config: layer, layers: [layer] }),
+    )
+    const digest = parseDigest(digestOf(bytes))
+    await world.manifests.put('app', digest, bytes)
+    const odd = parseDigest(digestOf('odd'))
+    await world.storage.write(blobPath(odd), 'odd')
+    world.storage.looks.length = 0
+    for (let round = 0; round < 2; round++) {
+      const { blobs } = (await world.index.references(digest)) ?? {}
+      expect(new Set(blobs)).toEqual(new Set([layer.digest]))
+      expect(await world.index.references(odd)).toBeUndefined()
+      expect(await world.index.references(SUBJECT)).toBeUndefined()
+      await world.restart()
+    }
+    expect(world.storage.looks).toEqual([`read ${blobPath(odd)}`, ...Array(2).fill(`read ${blobPath(SUBJECT)}`)])
+
+    // A damaged disk must not tell collection that a blob is not needed.
+    await world.index.stop()
+    const level = new Level<string, string>(join(world.folder, 'index'))
+    const value = (await level.get(`manifest!${formatDigest(digest)}`)) ?? ''
+    await level.put(`manifest!${formatDigest(digest)}`, value.replace(layer.digest, digestOf('other')))
+    await level.close()
+    world.storage.looks.length = 0
+    await world.restart()
+    expect((await world.index.references(digest))?.blobs).toContain(layer.digest)
+    expect(world.storage.looks).toEqual([`read ${blobPath(digest)}`])
+
+    await world.storage.remove(blobPath(digest))
+    await world.driver.remove(blobPath(digest))
+    expect(await world.index.references(digest)).toBeUndefined()
   })
 
   it('is made anew when it is damaged', async () => {

@@ -104,6 +104,7 @@ export class IndexWorld {
         manifests: new ManifestStore(this.storage, this.uses),
         facts: db,
       }),
+      driver: this.storage,
       manifests: new ManifestStore(this.storage, new ContentUses()),
       used: (digest) => this.uses.note(digest),
       metrics: createIndexMetrics(createMetricsRegistry()),
