@@ -57,7 +57,8 @@ export interface BlobRangeCall extends BlobCall {
 }
 
 export interface ReferrersCall extends BlobCall {
-  readonly artifactType?: string | undefined
+  /** `artifactType`, and what the registry's `Link` says for its next page. */
+  readonly query?: URLSearchParams
 }
 
 export interface TagsCall extends OriginCall {
@@ -178,7 +179,7 @@ export class OriginClient {
   getReferrers(call: ReferrersCall): Promise<ListReply> {
     return this.#measured('referrers', () => {
       parseDigest(call.digest)
-      return this.#list(call, `referrers/${call.digest}`, { artifactType: call.artifactType })
+      return this.#list(call, `referrers/${call.digest}`, Object.fromEntries(call.query ?? []))
     })
   }
 

@@ -111,13 +111,12 @@ describe('lists', () => {
     }
     const { registry, repository, signal } = call(server.host)
     expect(await client.listTags({ registry, repository, signal, n: 5, last: 'a&b' })).toEqual(expected)
-    expect(await client.getReferrers({ registry, repository, signal, digest: DIGEST, artifactType: 'a/b+c' })).toEqual(
-      expected,
-    )
+    const query = new URLSearchParams({ artifactType: 'a/b+c', last: 'x' })
+    expect(await client.getReferrers({ registry, repository, signal, digest: DIGEST, query })).toEqual(expected)
     expect(await client.listTags({ registry, repository, signal })).toEqual(expected)
     expect(server.requests.map(({ url }) => url)).toEqual([
       '/base/v2/a/b/tags/list?n=5&last=a%26b',
-      `/base/v2/a/b/referrers/${DIGEST}?artifactType=a%2Fb%2Bc`,
+      `/base/v2/a/b/referrers/${DIGEST}?artifactType=a%2Fb%2Bc&last=x`,
       '/base/v2/a/b/tags/list',
     ])
   })

@@ -194,11 +194,18 @@ export class Mirror implements Startable {
     const list =
       target.kind === 'tags'
         ? await origin.listTags({ ...call, n, last: text('last') })
-        : await origin.getReferrers({ ...call, digest: target.digest, artifactType: text('artifactType') })
+        : await origin.getReferrers({ ...call, digest: target.digest, query: pageOf(request) })
     if (list.link !== undefined) reply.header('link', list.link)
     if (list.filtersApplied !== undefined) reply.header('oci-filters-applied', list.filtersApplied)
     return reply.type(list.mediaType ?? 'application/json').send(list.bytes)
   }
+}
+
+/** What a client asks of a list, but for the registry that it means: registries have words of their own for pages. */
+function pageOf(request: FastifyRequest): URLSearchParams {
+  const query = new URLSearchParams(request.url.split('?').slice(1).join('?'))
+  query.delete('ns')
+  return query
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -9,6 +9,12 @@ interface TagPage {
   readonly next: string | undefined
 }
 
+/** A page of descriptors, and what asks for the next one; undefined when it is the last. */
+interface ReferrerPage {
+  readonly manifests: unknown[]
+  readonly next: URLSearchParams | undefined
+}
+
 /** Lists as upstreams give them. Calls throw OriginError, or RegistryError `UNAVAILABLE` for what can not be read. */
 export class UpstreamLists {
   readonly #client: OriginClient
@@ -35,15 +41,22 @@ export class UpstreamLists {
     const page = rest.slice(0, limit)
     const isCut = rest.length > page.length
     const hasNext = page.length > 0 && (isCut || listed.link !== undefined)
-    return { tags: page, next: hasNext ? ((isCut ? undefined : lastOf(listed.link)) ?? page.at(-1)) : undefined }
+    return {
+      tags: page,
+      next: hasNext ? ((isCut ? undefined : queryOf(listed.link)?.get('last')) ?? page.at(-1)) : undefined,
+    }
   }
 
-  /** Descriptors of the first page, as they came. */
-  async referrers(upstream: UpstreamRepository, digest: string, artifactType: string | undefined): Promise<unknown[]> {
-    const listed = await this.#client.getReferrers({ ...upstream, digest, artifactType, signal: this.#signal })
+  /** A page of descriptors, as they came. @param query `artifactType`, and what `next` of the page before says */
+  async referrers(upstream: UpstreamRepository, digest: string, query: URLSearchParams): Promise<ReferrerPage> {
+    const listed = await this.#client.getReferrers({ ...upstream, digest, query, signal: this.#signal })
     const { manifests } = parsed(listed, upstream)
     if (!Array.isArray(manifests)) throw unreadable(upstream)
-    return manifests.filter((each) => artifactType === undefined || each?.artifactType === artifactType)
+    const artifactType = query.get('artifactType')
+    return {
+      manifests: manifests.filter((each) => artifactType === null || each?.artifactType === artifactType),
+      next: queryOf(listed.link),
+    }
   }
 }
 
@@ -61,9 +74,9 @@ function unreadable({ registry, repository }: UpstreamRepository): RegistryError
   return new RegistryError('UNAVAILABLE', `${repository} at ${registry}: the upstream's list can not be read`)
 }
 
-/** Where the upstream's next page begins; undefined when it does not say in the specification's way. */
-function lastOf(link: string | undefined): string | undefined {
+/** What asks for the upstream's next page; undefined when it says of none. */
+function queryOf(link: string | undefined): URLSearchParams | undefined {
   const [, url] = /^\s*<([^>]{1,2048})>/.exec(link ?? '') ?? []
   if (url === undefined || !URL.canParse(url, 'http://upstream')) return undefined
-  return new URL(url, 'http://upstream').searchParams.get('last') ?? undefined
+  return new URL(url, 'http://upstream').searchParams
 }

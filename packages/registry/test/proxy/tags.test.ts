@@ -76,7 +76,8 @@ describe('lists', () => {
   it('of referrers are too', async () => {
     const image = await world.pushImage('v1')
     const subject = { mediaType: MEDIA_TYPES.ociManifest, digest: image.digest, size: image.bytes.byteLength }
-    for (const artifactType of ['example/sbom', 'example/signature']) {
+    const large = { text: 'x'.repeat(2.5 * 1024 * 1024) }
+    const refer = async (artifactType: string, annotations = {}) => {
       const config = Buffer.from('{}')
       await pushBlob(world.upstream.url, APP, config)
       const empty = descriptor(MEDIA_TYPES.ociEmpty, config)
@@ -87,10 +88,12 @@ describe('lists', () => {
         config: empty,
         layers: [empty],
         subject,
+        annotations,
       }
       const { digest } = await pushManifest(world.upstream.url, APP, digestOf(JSON.stringify(manifest)), manifest)
       expect(digest).toContain('sha256:')
     }
+    for (const artifactType of ['example/sbom', 'example/signature']) await refer(artifactType)
     const proxy = await world.startProxy()
     const list = async (query = '') => {
       const { bytes, headers } = await ask(`${proxy.url}/v2/${LOCAL}/referrers/${image.digest}${query}`)
@@ -101,6 +104,18 @@ describe('lists', () => {
     const filtered = await list('?artifactType=example/sbom')
     expect(filtered.types).toEqual(['example/sbom'])
     expect(filtered.headers.get('oci-filters-applied')).toBe('artifactType')
+
+    // More than go on one page.
+    for (const artifactType of ['large/1', 'large/2', 'large/3']) await refer(artifactType, large)
+    const types: string[] = []
+    let pages = 0
+    for (let next: string | undefined = '?'; next !== undefined; pages++) {
+      const page: Awaited<ReturnType<typeof list>> = await list(next)
+      types.push(...page.types)
+      next = /^<[^?]+(\?[^>]+)>; rel="next"$/.exec(page.headers.get('link') ?? '')?.[1]
+    }
+    expect(pages).toBe(3)
+    expect(types.sort()).toEqual(['example/sbom', 'example/signature', 'large/1', 'large/2', 'large/3'])
     await world.gate.close()
     expect((await list()).types).toEqual([])
   })
