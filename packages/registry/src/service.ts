@@ -119,7 +119,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
         turns,
         spool: new FilesystemDriver(options.dataDir),
         isSpoolStorage: options.storage.driver === 'filesystem',
-        mayKeep: () => !readOnly.isOn,
+        mayKeep: () => !readOnly.isOn && replicas.areReachable,
         used: (repository, digest) => pulls?.note(repository, digest),
         metrics: registry,
         log,

@@ -50,6 +50,11 @@ export class Redis implements Startable {
     if (this.#client.isOpen) this.#client.destroy()
   }
 
+  /** Whether it is reached. */
+  get isReady(): boolean {
+    return this.#client.isReady
+  }
+
   /** Called with each connection. */
   onReady(listener: () => void): void {
     this.#client.on('ready', listener)

@@ -11,6 +11,8 @@ import type { Versions } from './versions.ts'
 /** What registries that serve the same storage have to agree on. */
 export interface Replicas extends Startable {
   readonly isAlone: boolean
+  /** Whether they can agree at the moment; without that nothing is changed. */
+  readonly areReachable: boolean
   readonly uses: ContentUses
   /** By repository. */
   readonly turns: Pick<Turns, 'take'>
@@ -58,6 +60,7 @@ function alone(dataDir: string): Replicas {
   const nothing = async () => {}
   return {
     isAlone: true,
+    areReachable: true,
     uses: new ContentUses(),
     turns: new Turns(),
     holds: new Holds(),
@@ -86,6 +89,9 @@ async function sharing(
   const lifecycle = new Lifecycle([redis, record])
   return {
     isAlone: false,
+    get areReachable() {
+      return redis.isReady
+    },
     uses: new ContentUses(record, new SharedTurns(holds, 'content')),
     turns: new SharedTurns(holds, 'repository'),
     holds,

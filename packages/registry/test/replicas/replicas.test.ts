@@ -213,6 +213,32 @@ describe.runIf(areInstalled(['redis-server']))('replicas of a registry', () => {
     expect(await tags(one)).toEqual(['v1', 'v2'])
   })
 
+  it('pass on what other registries have without Redis, and keep it when it is back', { timeout: 60_000 }, async () => {
+    const upstream = await startRegistry()
+    const { one, two } = await start({ proxy: { upstreams: { 'up.example': { url: upstream.url, prefix: 'up' } } } })
+    running.push(upstream)
+    const image = await pushImageBlobs(upstream.url, 'app', 'upstream')
+    await pushManifest(upstream.url, 'app', 'v1', image)
+    const { digest } = image.config as { digest: string }
+    const pull = async ({ url }: RunningRegistry, path: string) => (await ask(`${url}/v2/up/app/${path}`)).status
+    expect(await pull(one, 'manifests/v1')).toBe(200)
+    await redis.stop()
+    await vi.waitFor(async () => expect(await metric(two.metricsUrl, 'shoal_registry_replicas_connected')).toBe(0), {
+      timeout: 10_000,
+    })
+    expect(await pull(two, 'manifests/v1')).toBe(200)
+    expect(await pull(two, `blobs/${digest}`)).toBe(200)
+    await pushManifest(upstream.url, 'app', 'v2', image)
+    expect(await pull(two, 'manifests/v2')).toBe(503)
+    await redis.start()
+    await vi.waitFor(async () => expect(await metric(two.metricsUrl, 'shoal_registry_replicas_connected')).toBe(1), {
+      timeout: 10_000,
+    })
+    expect(await pull(two, `blobs/${digest}`)).toBe(200)
+    await upstream.stop()
+    await vi.waitFor(async () => expect(await pull(one, `blobs/${digest}`)).toBe(200), { timeout: 10_000 })
+  })
+
   it(
     `lose nothing that was confirmed and not deleted, for ${SECONDS} s of pushes, mounts and deletions at once`,
     async () => {
