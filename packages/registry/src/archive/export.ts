@@ -14,6 +14,7 @@ import {
 } from '@shoal/core'
 import { pack as newPack, type Pack } from 'tar-stream'
 import { RegistryError } from '../errors.ts'
+import type { FactsShelf, ManifestFacts } from '../listings/manifest-facts.ts'
 import { StoredListings } from '../listings/stored-listings.ts'
 import { BlobStore } from '../storage/blobs.ts'
 import { ContentUses } from '../storage/content-uses.ts'
@@ -94,7 +95,12 @@ class Export {
     const uses = new ContentUses()
     this.#blobs = new BlobStore(driver, uses)
     this.#manifests = new ManifestStore(driver, uses)
-    const facts = { get: async () => undefined, put: async () => {} }
+    // Each manifest is asked what refers to it: without this all would be read for each.
+    const known = new Map<string, ManifestFacts>()
+    const facts: FactsShelf = {
+      get: async (digest) => known.get(digest),
+      put: async (digest, of) => void known.set(digest, of),
+    }
     this.#listings = new StoredListings({ driver, manifests: this.#manifests, facts })
     this.#options = options
   }

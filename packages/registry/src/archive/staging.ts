@@ -2,11 +2,12 @@ import { posix } from 'node:path'
 import { Readable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { createGunzip } from 'node:zlib'
-import { createDigestHash, type Digest, formatDigest, MAX_MANIFEST_BYTES, tryParseDigest } from '@shoal/core'
+import { type Digest, formatDigest, MAX_MANIFEST_BYTES, tryParseDigest } from '@shoal/core'
 import { extract, type Header } from 'tar-stream'
 import { RegistryError } from '../errors.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { repositoryPath, uploadDataPath } from '../storage/paths.ts'
+import { UploadHash } from '../storage/upload-hash.ts'
 import { invalid, lacks } from './failure.ts'
 import { DOCKER_FILE, digestOfFile, INDEX_FILE } from './layout.ts'
 
@@ -119,7 +120,8 @@ export class Staging {
 
   async #store(name: string, expected: Digest | undefined, body: AsyncIterable<Uint8Array>): Promise<StagedFile> {
     const path = uploadDataPath(STAGE, String(this.#stored++))
-    const hashes = new Map([...new Set(['sha256', expected?.algorithm ?? 'sha256'] as const)].map(hashOf))
+    const algorithm = expected?.algorithm ?? 'sha256'
+    const hash = new UploadHash(algorithm)
     const appender = await this.#driver.append(path)
     let magic = Buffer.alloc(0)
     let waiting: Uint8Array[] = []
@@ -127,7 +129,7 @@ export class Staging {
     try {
       for await (const chunk of body) {
         if (magic.length < MAGIC_BYTES) magic = Buffer.concat([magic, chunk.subarray(0, MAGIC_BYTES - magic.length)])
-        for (const hash of hashes.values()) hash.update(chunk)
+        hash.update(chunk)
         waiting.push(chunk)
         waitingBytes += chunk.byteLength
         this.#progress(chunk.byteLength)
@@ -141,9 +143,7 @@ export class Staging {
     } finally {
       await appender.close()
     }
-    const digests = [...hashes].map(([algorithm, hash]) => ({ algorithm, hex: hash.digest('hex') }))
-    const [sha256, found = sha256] = digests
-    if (sha256 === undefined || found === undefined) throw new Error('no digest was taken')
+    const [sha256, found] = [hash.digest('sha256'), hash.digest(algorithm)]
     if (expected !== undefined && expected.hex !== found.hex) {
       throw invalid(`${name} is damaged: it has the digest ${formatDigest(found)}`)
     }
@@ -154,10 +154,6 @@ export class Staging {
     else await this.#driver.remove(path)
     return known ?? staged
   }
-}
-
-function hashOf<T extends Digest['algorithm']>(algorithm: T) {
-  return [algorithm, createDigestHash(algorithm)] as const
 }
 
 /** The tar in a stream that may be gzipped. */

@@ -5,7 +5,7 @@ import type { ListingIndex } from './listing-index.ts'
 /** What is told of changes of the storage. */
 type Followers = Pick<
   ListingIndex,
-  'held' | 'tagged' | 'untagged' | 'linked' | 'unlinked' | 'stored' | 'removed' | 'forget' | 'forgetAll'
+  'held' | 'tagged' | 'untagged' | 'linked' | 'unlinked' | 'stored' | 'removed' | 'doubted' | 'forgetAll'
 >
 
 /** Tells the index of every change of the storage, once it is made and before its caller goes on. */
@@ -76,7 +76,7 @@ export class IndexedDriver implements StorageDriver {
       await work()
     } catch (error) {
       const place = placeOf(path)
-      if ('repository' in place) this.#index.forget(place.repository)
+      if ('repository' in place) await this.#index.doubted(place.repository)
       else if (place.kind === 'many') this.#index.forgetAll()
       throw error
     }

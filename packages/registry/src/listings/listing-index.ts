@@ -192,6 +192,12 @@ export class ListingIndex implements Listings, Startable {
     this.#dependencies.metrics.repositories.set(this.#countFollowed())
   }
 
+  /** A change of a repository failed, and may have been made by half. */
+  async doubted(repository: string): Promise<void> {
+    this.forget(repository)
+    await this.#count(repository)
+  }
+
   /** Anything may have changed. */
   forgetAll(): void {
     this.#followed.clear()
@@ -265,11 +271,16 @@ export class ListingIndex implements Listings, Startable {
 
   /** Counts a change for the other replicas. What this one knows stays right when none of them changed anything. */
   async #count(scope: string): Promise<void> {
-    const version = await this.#dependencies.versions?.changed(scope)
+    const { versions } = this.#dependencies
+    if (versions === undefined) return
+    const version = await versions.changed(scope)
     const walk = this.#walks.get(scope)
-    if (walk !== undefined) walk.counted++
+    if (walk !== undefined) {
+      walk.counted++
+      if (version === undefined) walk.isVoid = true
+    }
     const followed = this.#followed.get(scope)
-    if (followed === undefined || this.#dependencies.versions === undefined) return
+    if (followed === undefined) return
     if (followed.version + 1 === version) followed.version = version
     else this.forget(scope)
   }
@@ -314,9 +325,10 @@ export class ListingIndex implements Listings, Startable {
   async #walk(scope: string): Promise<void> {
     const { metrics } = this.#dependencies
     const walk: Walk = { changed: new Set(), counted: 0, isVoid: false }
+    const [sinceMs, version] = [this.#now(), await this.#versionOf(scope)]
+    // Not before: a change that the version knows already must not be counted to it once more.
     this.#walks.set(scope, walk)
     try {
-      const [sinceMs, version] = [this.#now(), await this.#versionOf(scope)]
       await (scope === NAMES ? this.#walkNames(walk) : this.#walkRepository(scope, walk))
       if (version === undefined) walk.isVoid = true
       else if (!walk.isVoid && !this.#isStopped) {

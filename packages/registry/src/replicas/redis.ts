@@ -1,6 +1,7 @@
 import { readFile } from 'node:fs/promises'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createClient } from '@redis/client'
-import { CoreError, errorChain, type Logger, type Startable } from '@shoal/core'
+import { BackgroundLoop, CoreError, errorChain, type Logger, pause, type Startable } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
 import type { ReplicaMetrics } from './metrics.ts'
 import type { RedisOptions } from './options.ts'
@@ -9,6 +10,9 @@ import { scripts } from './scripts.ts'
 /** A request waits for no answer longer than this. */
 const TIMEOUT_MS = 2000
 const MOST_RETRY_MS = 2000
+const LOOK_EVERY_MS = 5000
+
+class SilentError extends Error {}
 
 type Client = ReturnType<typeof connect>
 
@@ -21,6 +25,7 @@ interface RedisDependencies {
 export class Redis implements Startable {
   readonly #client: Client
   readonly #dependencies: RedisDependencies
+  readonly #loop = new BackgroundLoop((signal) => this.#watch(signal))
   #isLost = false
 
   /** Throws CoreError `CONFIG_UNREADABLE` for a file that can not be read. */
@@ -40,13 +45,12 @@ export class Redis implements Startable {
   /** Waits a moment for the connection; without one the registry starts too, and takes no changes until it is there. */
   async start(): Promise<void> {
     if (this.#client.isOpen) return
-    const connected = this.#client.connect()
-    connected.catch((error) => this.#failed(error))
-    const tooLong = new Promise((resolve) => setTimeout(resolve, TIMEOUT_MS).unref())
-    await Promise.race([connected.catch(() => {}), tooLong])
+    await Promise.race([this.#connect(), sleep(TIMEOUT_MS, undefined, { ref: false })])
+    await this.#loop.start()
   }
 
   async stop(): Promise<void> {
+    await this.#loop.stop()
     if (this.#client.isOpen) this.#client.destroy()
   }
 
@@ -65,18 +69,49 @@ export class Redis implements Startable {
    * @throws RegistryError `UNAVAILABLE` when it is not reached, or does not do it
    */
   async run<T>(work: (client: Client) => Promise<T>): Promise<T> {
-    if (!this.#client.isReady) throw away()
+    if (!this.isReady) throw away()
+    // The client's own timeout ends when a command is sent.
+    const timeout = Promise.withResolvers<never>()
+    const timer = setTimeout(() => timeout.reject(new SilentError('Redis does not answer')), TIMEOUT_MS)
     try {
-      return await work(this.#client)
+      return await Promise.race([work(this.#client), timeout.promise])
     } catch (error) {
       this.#dependencies.metrics.failures.inc()
+      if (error instanceof SilentError) this.#reconnect(error)
       throw away(error)
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+
+  /** Rejects what waits, so that nobody waits for a Redis that hangs, or whose machine is gone. */
+  #reconnect(error: Error): void {
+    this.#failed(error)
+    if (this.#client.isOpen) this.#client.destroy()
+    void this.#connect()
+  }
+
+  async #connect(): Promise<void> {
+    await this.#client.connect().catch((error) => this.#failed(error))
+  }
+
+  /** Finds out that it hangs, or that a connection that began is not answered. */
+  async #watch(signal: AbortSignal): Promise<void> {
+    let wasReady = true
+    while (!signal.aborted) {
+      await pause(LOOK_EVERY_MS, signal)
+      if (signal.aborted) return
+      const isReady = this.isReady
+      if (isReady) await this.run((client) => client.ping()).catch(() => {})
+      else if (!wasReady) this.#reconnect(new SilentError('Redis does not answer'))
+      wasReady = isReady
     }
   }
 
   #ready(): void {
-    this.#dependencies.metrics.connected.set(1)
-    this.#dependencies.log.info('replicas are connected by Redis')
+    const { metrics, log } = this.#dependencies
+    metrics.connected.set(1)
+    log.info('replicas are connected by Redis')
     this.#isLost = false
   }
 
@@ -97,9 +132,6 @@ function connect({ url, username, keyPrefix }: RedisOptions, password: string | 
     keyPrefix,
     scripts,
     disableOfflineQueue: true,
-    commandOptions: { timeout: TIMEOUT_MS },
-    // A connection that fell silent is found out by this.
-    pingInterval: 5000,
     ...(username === undefined ? {} : { username }),
     ...(password === undefined ? {} : { password }),
     socket: ca === undefined ? socket : { ...socket, tls: true as const, ca },

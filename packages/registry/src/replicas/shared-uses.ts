@@ -41,7 +41,7 @@ export class SharedUses implements UseRecord, Startable {
     }
   }
 
-  /** `sinceMs` by Redis's clock. Throws RegistryError `UNAVAILABLE`. */
+  /** Uses have the time of Redis's clock, which must agree with the caller's to well within the grace. Throws RegistryError `UNAVAILABLE`. */
   async usedSince(digest: Digest, sinceMs: number): Promise<boolean> {
     const values = [formatDigest(digest), String(Math.floor(sinceMs))]
     return (await this.#redis.run((client) => client.usedSince(KEYS, values))) === 1

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect } from 'node:net'
 import { setTimeout as wait } from 'node:timers/promises'
-import { freePort, type ServerProcess, startProgram } from '../stores/server.ts'
+import { freePort, type ServerProgram, startProgram } from '../stores/server.ts'
 
 /** A running Redis, which keeps all in memory. */
 export interface RedisServer {
@@ -10,11 +10,13 @@ export interface RedisServer {
   stop(): Promise<void>
   /** Starts it again, empty, where it was. */
   start(): Promise<void>
+  /** Has it hang, or go on. */
+  signal(name: 'SIGSTOP' | 'SIGCONT'): void
 }
 
 export async function startRedis(program: string, password = ''): Promise<RedisServer> {
   const port = await freePort()
-  let server: ServerProcess | undefined
+  let server: ServerProgram | undefined
   const start = async () => {
     const settings = ['--port', String(port), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'no']
     server = startProgram(program, [...settings, ...(password === '' ? [] : ['--requirepass', password])])
@@ -26,7 +28,8 @@ export async function startRedis(program: string, password = ''): Promise<RedisS
     await running?.stop()
   }
   await start()
-  return { url: `redis://127.0.0.1:${port}`, start, stop }
+  const signal = (name: 'SIGSTOP' | 'SIGCONT') => server?.signal(name)
+  return { url: `redis://127.0.0.1:${port}`, start, stop, signal }
 }
 
 async function untilListens(port: number): Promise<void> {

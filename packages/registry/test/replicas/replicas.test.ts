@@ -213,6 +213,26 @@ describe.runIf(areInstalled(['redis-server']))('replicas of a registry', () => {
     expect(await tags(one)).toEqual(['v1', 'v2'])
   })
 
+  it('answer pulls while Redis hangs, and do not wait for it each time', { timeout: 60_000 }, async () => {
+    const { one } = await start()
+    const image = await pushImageBlobs(one.url, 'app', 'app')
+    await pushManifest(one.url, 'app', 'v1', image)
+    redis.signal('SIGSTOP')
+    try {
+      const beganMs = performance.now()
+      for (let i = 0; i < 5; i++) expect((await ask(`${one.url}/v2/app/manifests/v1`)).status).toBe(200)
+      expect((await pushManifest(one.url, 'app', 'v2', image)).answer.status).toBe(503)
+      expect(performance.now() - beganMs).toBeLessThan(6000)
+      expect(await metric(one.metricsUrl, 'shoal_registry_replicas_connected')).toBe(0)
+    } finally {
+      redis.signal('SIGCONT')
+    }
+    await vi.waitFor(async () => expect((await pushManifest(one.url, 'app', 'v2', image)).answer.status).toBe(201), {
+      timeout: 20_000,
+      interval: 200,
+    })
+  })
+
   it('pass on what other registries have without Redis, and keep it when it is back', { timeout: 60_000 }, async () => {
     const upstream = await startRegistry()
     const { one, two } = await start({ proxy: { upstreams: { 'up.example': { url: upstream.url, prefix: 'up' } } } })

@@ -8,6 +8,11 @@ export interface ServerProcess {
   stop(): Promise<void>
 }
 
+/** One that is a single process, which can be told things. */
+export interface ServerProgram extends ServerProcess {
+  signal(name: NodeJS.Signals): void
+}
+
 /** A port of the loopback that nobody listens on at the moment. */
 export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
@@ -20,7 +25,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** Starts a program, and kills it, and all that it started, on `stop`. */
-export function startProgram(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ServerProcess {
+export function startProgram(program: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): ServerProgram {
   const output: string[] = []
   const child: ChildProcess = spawn(program, args, {
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -34,6 +39,7 @@ export function startProgram(program: string, args: readonly string[], env: Node
     if (!isStopping) process.stderr.write(`${program} ended by itself: ${output.join('').slice(-2000)}\n`)
   })
   return {
+    signal: (name) => void child.kill(name),
     stop: async () => {
       isStopping = true
       if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
