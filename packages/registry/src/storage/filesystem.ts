@@ -3,15 +3,15 @@ import { dirname, join } from 'node:path'
 import { type ByteRange, syncFolder, systemErrorCode, writeFileAtomic } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
 import type { Appender, StorageDriver, StoredFile, StoredStat } from './driver.ts'
+import { ReadBuffers } from './read-buffers.ts'
 
-/** Large reads: on the way to a socket they cost half of what the streams' usual 64 KiB do. */
-const READ_BYTES = 256 * 1024
 const MAX_TRIES = 8
 const ABSENT: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ENOTDIR', 'EISDIR'])
 
 /** Files under a folder of this machine. */
 export class FilesystemDriver implements StorageDriver {
   readonly #root: string
+  readonly #buffers = new ReadBuffers()
 
   /** @param root folder that the paths are relative to */
   constructor(root: string) {
@@ -48,7 +48,7 @@ export class FilesystemDriver implements StorageDriver {
     const handle = await this.#openFile(path)
     if (handle === undefined) return undefined
     try {
-      return new OpenFile(handle, (await handle.stat()).size)
+      return new OpenFile(handle, (await handle.stat()).size, this.#buffers)
     } catch (error) {
       await handle.close()
       throw error
@@ -95,32 +95,40 @@ export class FilesystemDriver implements StorageDriver {
 class OpenFile implements StoredFile {
   readonly sizeBytes: number
   readonly #handle: FileHandle
+  readonly #buffers: ReadBuffers
 
-  constructor(handle: FileHandle, sizeBytes: number) {
+  constructor(handle: FileHandle, sizeBytes: number, buffers: ReadBuffers) {
     this.#handle = handle
     this.sizeBytes = sizeBytes
+    this.#buffers = buffers
   }
 
   /** Two buffers: one is with the consumer while the other is being filled. */
   async *chunks({ start, end }: ByteRange): AsyncGenerator<Uint8Array> {
-    const bufferBytes = Math.min(READ_BYTES, end - start + 1)
     const buffers: Buffer<ArrayBuffer>[] = []
-    let turn = 0
+    let turn = 1
     const fill = (position: number): Promise<Uint8Array> => {
       turn = 1 - turn
-      buffers[turn] ??= Buffer.allocUnsafeSlow(bufferBytes)
+      buffers[turn] ??= this.#buffers.take(end - position + 1)
       return this.#fill(buffers[turn] as Buffer<ArrayBuffer>, position, end)
     }
-    let next = fill(start)
-    for (let position = start; position <= end; ) {
-      const chunk = await next
-      position += chunk.byteLength
-      if (position <= end) {
-        next = fill(position)
-        // The consumer may leave before it is awaited; closing the file waits for the read itself.
-        next.catch(() => {})
+    let isOver = false
+    try {
+      let next = fill(start)
+      for (let position = start; position <= end; ) {
+        const chunk = await next
+        position += chunk.byteLength
+        if (position <= end) {
+          next = fill(position)
+          // The consumer may leave before it is awaited; closing the file waits for the read itself.
+          next.catch(() => {})
+        }
+        yield chunk
       }
-      yield chunk
+      isOver = true
+    } finally {
+      // Who leaves early may have left its chunk on the way to a client, and the next one is being read.
+      for (const buffer of buffers) this.#buffers.giveBack(buffer, isOver)
     }
   }
 

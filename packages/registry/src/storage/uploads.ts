@@ -10,7 +10,7 @@ import { UploadHash } from './upload-hash.ts'
 
 const ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/
 /** Bytes gathered for one write to disk; one such batch is being written while the next one arrives. */
-const BATCH_BYTES = 1024 * 1024
+const BATCH_BYTES = 512 * 1024
 /** Uploads whose digest is kept in memory between two requests; an upload beyond is read again when it is committed. */
 const MAX_HASHES = 4096
 
