@@ -53,7 +53,7 @@ async function createShipper(
   { folder, ship: { storage, everyMinutes } }: AuditOptions & { readonly ship: NonNullable<AuditOptions['ship']> },
   { metrics, log }: AuditingDependencies,
 ): Promise<AuditShipper> {
-  const driver: string = storage.driver
+  const { driver } = storage
   if (driver === 'filesystem' || driver === 'memory') {
     throw new CoreError('CONFIG_INVALID', `audit.ship.storage.driver: ${driver} is no object store: name one`)
   }

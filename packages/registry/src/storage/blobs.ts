@@ -53,7 +53,8 @@ export class BlobStore {
     target: Digest,
     { path, sizeBytes }: { readonly path: string; readonly sizeBytes: number },
   ): Promise<void> {
-    await this.#uses.note(digest)
+    // The link notes the target.
+    if (digest.algorithm !== target.algorithm) await this.#uses.note(digest)
     await this.#uses.link(target, async () => {
       await this.#counted(repository, target, sizeBytes, async () => {
         const stored = await this.#driver.stat(blobPath(target))

@@ -66,7 +66,14 @@ const swift = Type.Object(
 export const storageOptions = Type.Object(
   {
     driver: Type.Union(
-      ['filesystem', 'memory', 's3', 'azure', 'gcs', 'swift'].map((name) => Type.Literal(name as StorageDriverName)),
+      [
+        Type.Literal('filesystem'),
+        Type.Literal('memory'),
+        Type.Literal('s3'),
+        Type.Literal('azure'),
+        Type.Literal('gcs'),
+        Type.Literal('swift'),
+      ],
       {
         default: 'filesystem',
         description: 'what keeps the content: the folder `dataDir`, memory (lost with the process), or an object store',
@@ -100,5 +107,3 @@ export const storageOptions = Type.Object(
 )
 
 export type StorageOptions = Static<typeof storageOptions>
-
-type StorageDriverName = 'filesystem' | 'memory' | 's3' | 'azure' | 'gcs' | 'swift'
