@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { addressOf, clientOf } from './http/client-certificate.ts'
+import { baseUrlOf, callerOf } from './http/caller.ts'
+import { clientOf } from './http/client-certificate.ts'
 import type { Exchange } from './routes/exchange.ts'
 
 /** What can happen to content. Names as in Distribution's notifications. */
@@ -31,10 +32,12 @@ export interface Requester {
   readonly id: string
   /** Who it is by its certificate; undefined when clients need none. */
   readonly actor?: string
-  /** `address:port` of the connection: what a forwarded-for header claims anybody can write. */
+  /** `address:port` of the connection, or the address that a trusted proxy names. */
   readonly address: string
   /** The `Host` that the client asked for; empty when it named none. */
   readonly host: string
+  /** Where the client reached this registry, like `https://registry.corp`; undefined when it named no usable host. */
+  readonly baseUrl?: string
   readonly method: string
   readonly userAgent: string
 }
@@ -74,11 +77,13 @@ export class Events {
 
 export function requesterOf(request: FastifyRequest): Requester {
   const actor = clientOf(request)
+  const baseUrl = baseUrlOf(request)
   return {
     id: request.id,
     ...(actor === undefined ? {} : { actor }),
-    address: addressOf(request.socket),
+    address: callerOf(request),
     host: request.host,
+    ...(baseUrl === undefined ? {} : { baseUrl }),
     method: request.method,
     userAgent: request.headers['user-agent'] ?? '',
   }

@@ -3,7 +3,7 @@ import { type Static, Type } from 'typebox'
 import { auditOptions } from './audit/options.ts'
 import { gcOptions } from './gc/options.ts'
 import { healthOptions, rateLimitOptions, readOnlyOption } from './guards/options.ts'
-import { tlsOption } from './http/options.ts'
+import { relativeUrlsOption, tlsOption, trustedProxiesOption } from './http/options.ts'
 import { notificationOptions } from './notifications/options.ts'
 import { proxyOptions } from './proxy/options.ts'
 import { quotasOption } from './quotas/options.ts'
@@ -19,6 +19,8 @@ export const registryOptions = Type.Object(
     host: hostOption('127.0.0.1', 'address that the registry listens on'),
     port: portOption(5000, 'port that the registry listens on'),
     tls: tlsOption,
+    trustedProxies: trustedProxiesOption,
+    relativeUrls: relativeUrlsOption,
     dataDir: Type.String({
       minLength: 1,
       default: './data/registry',

@@ -9,9 +9,11 @@ import { RegistryError, toRegistryError } from './errors.ts'
 import { requesterOf } from './events.ts'
 import type { Guard } from './guards/guard.ts'
 import type { RateLimit } from './guards/rate-limit.ts'
+import { addressOf, baseUrlOf } from './http/caller.ts'
 import type { Certificate } from './http/certificate.ts'
-import { type Authentication, addressOf, nameOfClient } from './http/client-certificate.ts'
+import { type Authentication, nameOfClient } from './http/client-certificate.ts'
 import { Connections } from './http/connections.ts'
+import { Networks } from './http/networks.ts'
 import type { RegistryMetrics } from './metrics.ts'
 import type { Exchange, Handler, Handlers, Method, RouteTable } from './routes/exchange.ts'
 import { parsePath, type Route, type RouteKind } from './routes/path.ts'
@@ -60,9 +62,12 @@ interface TracedRequest {
   readonly handler: string
 }
 
-interface ServerAddress {
+/** Where a server listens, and what it believes and tells of how clients reach it. */
+interface ServerOptions {
   readonly host: string
   readonly port: number
+  readonly trustedProxies: readonly string[]
+  readonly relativeUrls: boolean
 }
 
 /** How a server speaks TLS. */
@@ -97,18 +102,21 @@ const DRAIN_MS = 10_000
 
 /** The registry's HTTP server: finds what a request is about, hands it to its handler, and turns errors into OCI's. */
 export class RegistryServer implements Startable {
-  readonly #address: ServerAddress
+  readonly #options: ServerOptions
   readonly #dependencies: RegistryServerDependencies
   readonly #server: FastifyInstance
   readonly #connections: Connections
   readonly #active = new Set<Promise<unknown>>()
   #port = 0
 
-  constructor(address: ServerAddress, dependencies: RegistryServerDependencies) {
+  /** Throws CoreError `CONFIG_INVALID`. */
+  constructor(options: ServerOptions, dependencies: RegistryServerDependencies) {
     const { tls } = dependencies
-    this.#address = address
+    this.#options = options
     this.#dependencies = dependencies
+    const proxies = new Networks(options.trustedProxies, 'trustedProxies')
     this.#server = fastifyWith(tls, {
+      trustProxy: options.trustedProxies.length > 0 && ((address) => proxies.has(address)),
       connectionTimeout: IDLE_MS,
       exposeHeadRoutes: false,
       // Events and audit lines outlive the process, so its own count would not tell requests apart.
@@ -125,6 +133,8 @@ export class RegistryServer implements Startable {
     // Bodies are read by the handlers, as streams; whatever their type is.
     this.#server.addContentTypeParser('*', (_request, _body, done) => done(null))
     this.#server.addHook('onRequest', async (_request, reply) => void reply.headers(ALWAYS))
+    if (!options.relativeUrls)
+      this.#server.addHook('onSend', async (request, reply) => completeLocation(request, reply))
     this.#server.setErrorHandler((error, request, reply) => this.#answerError(error, request, reply))
     const handler = (request: FastifyRequest, reply: FastifyReply) => this.#track(this.#dispatch(request, reply))
     this.#server.register(async (server) => {
@@ -141,7 +151,7 @@ export class RegistryServer implements Startable {
 
   async start(): Promise<void> {
     if (this.#port !== 0) return
-    const { host, port } = this.#address
+    const { host, port } = this.#options
     this.#port = await listen(this.#server, 'the registry', host, port)
   }
 
@@ -274,6 +284,14 @@ function accessOf(request: FastifyRequest, reply: FastifyReply, beganMs: number)
     durationMs: Math.round((performance.now() - beganMs) * 10) / 10,
     address,
     userAgent: userAgent.slice(0, MAX_LOGGED),
+  }
+}
+
+/** Makes a location on this registry one with its name. */
+function completeLocation(request: FastifyRequest, reply: FastifyReply): void {
+  const [location, base] = [reply.getHeader('location'), baseUrlOf(request)]
+  if (typeof location === 'string' && location.startsWith('/') && base !== undefined) {
+    reply.header('location', base + location)
   }
 }
 

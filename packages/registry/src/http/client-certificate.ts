@@ -42,8 +42,3 @@ function nameIn({ subject, subjectaltname, fingerprint256 }: Partial<PeerCertifi
   const name = (typeof common === 'string' && common) || other || fingerprint256
   return name?.slice(0, MAX_NAME)
 }
-
-/** `address:port` of the other end. */
-export function addressOf({ remoteAddress = '', remotePort = 0 }: Partial<Socket>): string {
-  return `${remoteAddress.includes(':') ? `[${remoteAddress}]` : remoteAddress}:${remotePort}`
-}

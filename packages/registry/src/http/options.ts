@@ -29,3 +29,16 @@ export const tlsOption = Type.Optional(
 )
 
 export type TlsOptions = NonNullable<Static<typeof tlsOption>>
+
+/** Who may say where a request is from. */
+export const trustedProxiesOption = Type.Array(Type.String({ minLength: 2, maxLength: 64 }), {
+  maxItems: 1024,
+  default: [],
+  description:
+    'addresses and networks (`10.0.0.0/8`) of proxies whose `X-Forwarded-For`, `-Proto` and `-Host` are believed',
+})
+
+export const relativeUrlsOption = Type.Boolean({
+  default: true,
+  description: 'whether `Location` is a path, else a URL with the name that the client, or a trusted proxy, asked for',
+})

@@ -28,7 +28,7 @@ export interface DistributionEvent {
 export function distributionEvent(event: RegistryEvent, source: EventSource): DistributionEvent {
   const { action, kind, repository, digest, tag, mediaType, sizeBytes, fromRepository, request } = event
   // A deleted thing has no address any more.
-  const isThere = action !== 'delete' && digest !== undefined
+  const isThere = action !== 'delete' && digest !== undefined && request.baseUrl !== undefined
   return {
     id: randomUUID(),
     timestamp: new Date(event.atMs).toISOString(),
@@ -40,7 +40,7 @@ export function distributionEvent(event: RegistryEvent, source: EventSource): Di
       ...(sizeBytes ? { length: sizeBytes } : {}),
       repository,
       ...(fromRepository === undefined ? {} : { fromRepository }),
-      ...(isThere ? { url: `http://${request.host}/v2/${repository}/${kind}s/${digest}` } : {}),
+      ...(isThere ? { url: `${request.baseUrl}/v2/${repository}/${kind}s/${digest}` } : {}),
       ...(tag === undefined ? {} : { tag }),
     },
     request: {

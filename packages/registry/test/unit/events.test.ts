@@ -51,7 +51,10 @@ beforeEach(async () => {
     referrers: referrerRoutes(listings),
   }
   const rateLimit = new RateLimit({ readsPerMinute: 0, writesPerMinute: 0, exempt: [] })
-  server = new RegistryServer({ host: '127.0.0.1', port: 0 }, { routes, guards: [], rateLimit, metrics, log })
+  server = new RegistryServer(
+    { host: '127.0.0.1', port: 0, trustedProxies: [], relativeUrls: true },
+    { routes, guards: [], rateLimit, metrics, log },
+  )
   await server.start()
   base = `http://127.0.0.1:${server.port}`
 })

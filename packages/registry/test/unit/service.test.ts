@@ -33,6 +33,8 @@ describe('options', () => {
     expect(resolveConfig(registryService.schema, []).values).toEqual({
       host: '127.0.0.1',
       port: 5000,
+      trustedProxies: [],
+      relativeUrls: true,
       dataDir: './data/registry',
       storage: { driver: 'filesystem', prefix: '', partMiB: 10, memoryMiB: 1024 },
       redirect: { enabled: false, expiresSeconds: 1200 },
