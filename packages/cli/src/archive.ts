@@ -40,18 +40,21 @@ export async function exportFromRegistry(
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
   const { values } = await loadServiceConfig(registryService, options)
   const driver = await storageOf(values)
-  // Standard output may be the archive.
-  const isPiped = options.to === STANDARD
-  const say = sayer(options.json, isPiped ? streams.stderr : streams.stdout)
   const partial = `${options.to}.partial`
-  const to = isPiped ? streams.stdout : (await openFile(partial, 'w')).createWriteStream({ flush: true })
+  const file = options.to === STANDARD ? undefined : await openFile(partial, 'w')
+  // Standard output may be the archive.
+  const say = sayer(options.json, file === undefined ? streams.stderr : streams.stdout)
+  const to = file === undefined ? streams.stdout : file.createWriteStream({ flush: true })
   try {
     const done = await exportImages(driver, to, { images, platform, progress: say.progress })
-    if (!isPiped) await rename(partial, options.to)
+    if (file !== undefined) await rename(partial, options.to)
     say.end(`exported: ${describe(done)}`, done)
   } catch (error) {
-    if (!isPiped) await rm(partial, { force: true })
+    if (file !== undefined) await rm(partial, { force: true })
     throw error
+  } finally {
+    // The stream closes it only when it was written to.
+    await file?.close()
   }
 }
 
@@ -68,10 +71,10 @@ export async function importIntoRegistry(
   if (storage.driver === 'filesystem') await mkdir(dataDir, { recursive: true })
   const driver = await storageOf(values)
   const say = sayer(options.json, stdout)
-  const from = options.from === STANDARD ? stdin : (await openFile(options.from, 'r')).createReadStream()
-  const imported = await whileStopped(dataDir, () =>
-    importImages(driver, from, { as, platform, progress: say.progress }),
-  )
+  const file = options.from === STANDARD ? undefined : await openFile(options.from, 'r')
+  const from = file === undefined ? stdin : file.createReadStream()
+  const take = () => importImages(driver, from, { as, platform, progress: say.progress })
+  const imported = await whileStopped(dataDir, take).finally(() => file?.close())
   const lines = imported.map(
     ({ repository, tag, digest }) => `${repository}${tag === undefined ? '' : `:${tag}`}@${digest}`,
   )

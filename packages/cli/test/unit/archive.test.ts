@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, readlink, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Writable } from 'node:stream'
@@ -37,6 +37,13 @@ async function shoal(...args: string[]) {
     (cause: Error & { code?: string }) => ({ code: cause.code, message: cause.message }),
   )
   return { printed: Buffer.concat(chunks), error }
+}
+
+/** The files that this process has open whose path begins with `path`. */
+async function openBelow(path: string): Promise<string[]> {
+  const open = await readdir('/proc/self/fd')
+  const paths = await Promise.all(open.map((fd) => readlink(`/proc/self/fd/${fd}`).catch(() => '')))
+  return paths.filter((each) => each.startsWith(path))
 }
 
 async function startRegistry(folder: string): Promise<string> {
@@ -108,6 +115,7 @@ describe('shoal registry export and import', () => {
     expect(missing.error).toMatchObject({ code: 'USAGE', message: expect.stringContaining('ENOENT') })
     const digest = await shoal('import', tar, '--as', `app@${digestOf('')}`, ...of(dataDir))
     expect(digest.error?.code).toBe('USAGE')
+    expect(await openBelow(tar)).toEqual([])
   })
 })
 
