@@ -103,32 +103,31 @@ class OpenFile implements StoredFile {
     this.#buffers = buffers
   }
 
-  /** Two buffers: one is with the consumer while the other is being filled. */
+  /** With two buffers one is with the consumer while the other is being filled. */
   async *chunks({ start, end }: ByteRange): AsyncGenerator<Uint8Array> {
-    const buffers: Buffer<ArrayBuffer>[] = []
-    let turn = 1
-    const fill = (position: number): Promise<Uint8Array> => {
-      turn = 1 - turn
-      buffers[turn] ??= this.#buffers.take(end - position + 1)
-      return this.#fill(buffers[turn] as Buffer<ArrayBuffer>, position, end)
-    }
+    let buffer = this.#buffers.take(end - start + 1)
+    let spare = end - start < buffer.byteLength ? undefined : this.#buffers.takeSpare()
+    let ahead: Promise<Uint8Array> | undefined
     let isOver = false
     try {
-      let next = fill(start)
       for (let position = start; position <= end; ) {
-        const chunk = await next
+        const chunk = await (ahead ?? this.#fill(buffer, position, end))
         position += chunk.byteLength
-        if (position <= end) {
-          next = fill(position)
+        if (spare !== undefined && position <= end) {
+          const free = spare
+          spare = buffer
+          buffer = free
+          ahead = this.#fill(buffer, position, end)
           // The consumer may leave before it is awaited; closing the file waits for the read itself.
-          next.catch(() => {})
+          ahead.catch(() => {})
         }
         yield chunk
       }
       isOver = true
     } finally {
       // Who leaves early may have left its chunk on the way to a client, and the next one is being read.
-      for (const buffer of buffers) this.#buffers.giveBack(buffer, isOver)
+      this.#buffers.giveBack(buffer, isOver)
+      if (spare !== undefined) this.#buffers.giveBack(spare, isOver)
     }
   }
 

@@ -2,8 +2,9 @@ const MIB = 1024 * 1024
 /** A read of a MiB costs the wake-ups of a quarter of one. */
 const LARGE_BYTES = 1 * MIB
 const SMALL_BYTES = MIB / 4
-/** Sixteen files with two each. */
 const MAX_LARGE = 32
+/** From so many large ones on the cores are busy without anybody reading ahead, and the caches are full. */
+const MAX_WITH_SPARES = 8
 
 /**
  * Buffers that files are read into: large ones as long as few are out, so that memory stays bounded when many files
@@ -18,6 +19,15 @@ export class ReadBuffers {
     if (leftBytes <= SMALL_BYTES || this.#largeOut === MAX_LARGE) {
       return Buffer.allocUnsafeSlow(Math.min(SMALL_BYTES, leftBytes))
     }
+    return this.#takeLarge()
+  }
+
+  /** A second one, to read ahead into while the first is in use; undefined when that is not worth it. */
+  takeSpare(): Buffer<ArrayBuffer> | undefined {
+    return this.#largeOut < MAX_WITH_SPARES ? this.#takeLarge() : undefined
+  }
+
+  #takeLarge(): Buffer<ArrayBuffer> {
     this.#largeOut++
     return this.#free.pop() ?? Buffer.allocUnsafeSlow(LARGE_BYTES)
   }

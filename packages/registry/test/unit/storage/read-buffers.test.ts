@@ -22,6 +22,15 @@ it('gives 32 large buffers, then small ones until one is back', () => {
   )
 })
 
+it('gives spares while few are out', () => {
+  const buffers = new ReadBuffers()
+  const taken = Array.from({ length: 7 }, () => buffers.take(10 * MIB))
+  expect(buffers.takeSpare()?.byteLength).toBe(MIB)
+  expect(buffers.takeSpare()).toBeUndefined()
+  for (const buffer of taken) buffers.giveBack(buffer, true)
+  expect(buffers.takeSpare()).toBeDefined()
+})
+
 it('gives a large one again that nobody uses, and never one that somebody may', () => {
   const buffers = new ReadBuffers()
   const [idle, busy] = [buffers.take(MIB), buffers.take(MIB)]
