@@ -10,6 +10,9 @@ import { writeFileAtomic } from '@shoal/core'
 import { rolldown } from 'rolldown'
 
 const WORKER = '/peer/src/workers/worker.ts'
+/** WebAssembly that costs more memory than it is worth, and what takes its place. */
+const WASM = ['@chainsafe/as-chacha20poly1305', '@chainsafe/as-sha256']
+const NATIVES = join(import.meta.dirname, '../peer/src/swarm/noise-natives.ts')
 const dist = join(import.meta.dirname, 'dist')
 
 const bundle = await rolldown({
@@ -30,6 +33,10 @@ const bundle = await rolldown({
         if (!id.startsWith('\0builtin:')) return undefined
         return `module.exports = process.getBuiltinModule('${id.slice('\0builtin:'.length)}')`
       },
+    },
+    {
+      name: 'no-wasm',
+      resolveId: (source) => (WASM.includes(source) ? { id: NATIVES } : undefined),
     },
     {
       name: 'worker-file',
