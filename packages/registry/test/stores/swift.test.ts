@@ -11,7 +11,9 @@ import { expectSeen, pushAll } from '../interop/images.ts'
 import { areInstalled, requireTool } from '../interop/tool.ts'
 import { ask, pushImageBlobs, pushManifest, startRegistry, temporaryFolder } from '../running-registry.ts'
 import { describeDriver } from '../unit/storage/driver-compliance.ts'
-import { SWIFT_PROGRAMS, type Swift, startSwift } from './swift.ts'
+import { authUrlOf, OWN_ACCOUNT, SWIFT_PROGRAMS, type Swift, startSwift } from './swift.ts'
+
+const { username, password } = OWN_ACCOUNT
 
 describe.runIf(areInstalled(SWIFT_PROGRAMS))("OpenStack's object store", () => {
   let swift: Swift
@@ -32,9 +34,9 @@ describe.runIf(areInstalled(SWIFT_PROGRAMS))("OpenStack's object store", () => {
     'a container of Swift',
     async () => {
       const container = await newContainer()
-      const { authUrl, username, password, tempUrlKey } = swift
+      const { url, tempUrlKey } = swift
       const login = {
-        authUrl,
+        authUrl: authUrlOf(url),
         authVersion: 1,
         username,
         password,
@@ -51,7 +53,7 @@ describe.runIf(areInstalled(SWIFT_PROGRAMS))("OpenStack's object store", () => {
     "a bucket of Swift's S3",
     async () => {
       const bucket = await newContainer()
-      const credentials = { accessKeyId: swift.username, secretAccessKey: swift.password }
+      const credentials = { accessKeyId: username, secretAccessKey: password }
       const place = { endpoint: swift.url, region: 'us-east-1', forcePathStyle: true }
       return { driver: new ObjectDriver(new S3Store({ bucket, ...place, credentials, partMiB: 5 }), ''), dispose }
     },
@@ -73,24 +75,24 @@ describe.runIf(areInstalled(SWIFT_PROGRAMS))("OpenStack's object store", () => {
           bucket,
           endpoint: swift.url,
           forcePathStyle: true,
-          accessKeyId: swift.username,
+          accessKeyId: username,
           secretAccessKeyFile: secretFile,
         },
       },
-      theirs: `s3: { bucket: ${bucket}, region: us-east-1, regionendpoint: "${swift.url}", accesskey: "${swift.username}", secretkey: ${swift.password}, secure: false, rootdirectory: /some/where }`,
+      theirs: `s3: { bucket: ${bucket}, region: us-east-1, regionendpoint: "${swift.url}", accesskey: "${username}", secretkey: ${password}, secure: false, rootdirectory: /some/where }`,
     }),
     swift: (container: string, secretFile: string) => ({
       ours: {
         driver: 'swift',
         swift: {
           container,
-          authUrl: swift.authUrl,
+          authUrl: authUrlOf(swift.url),
           authVersion: 1,
-          username: swift.username,
+          username,
           passwordFile: secretFile,
         },
       },
-      theirs: `swift: { container: ${container}, authurl: "${swift.authUrl}", username: "${swift.username}", password: ${swift.password} }`,
+      theirs: `swift: { container: ${container}, authurl: "${authUrlOf(swift.url)}", username: "${username}", password: ${password} }`,
     }),
   }
 
@@ -101,7 +103,7 @@ describe.runIf(areInstalled(SWIFT_PROGRAMS))("OpenStack's object store", () => {
       const dataDir = await temporaryFolder()
       cleanups.push(() => rm(dataDir, { recursive: true }))
       const secretFile = join(dataDir, 'secret')
-      await writeFile(secretFile, `${swift.password}\n`)
+      await writeFile(secretFile, `${password}\n`)
       const { ours: storage, theirs: yaml } = places[driver](await newContainer(), secretFile)
       const startOurs = async () => {
         const registry = await startRegistry({ dataDir, storage })

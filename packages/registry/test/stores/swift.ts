@@ -3,22 +3,13 @@ import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
+import { ini } from './ini.ts'
 import { freePort, type ServerProcess, startProgram, untilAnswers } from './server.ts'
 
 const run = promisify(execFile)
 const STORAGE = ['account', 'container', 'object'] as const
 const DEVICES = ['d1', 'd2', 'd3'] as const
-const FILTERS = [
-  'catch_errors',
-  'gatekeeper',
-  'healthcheck',
-  'listing_formats',
-  'tempurl',
-  's3api',
-  'copy',
-  'slo',
-  'dlo',
-]
+const FILTERS = ['catch_errors', 'gatekeeper', 'healthcheck', 'listing_formats', 'tempurl', 'copy', 'slo', 'dlo']
 
 /** What must be installed for it. */
 export const SWIFT_PROGRAMS = [
@@ -28,12 +19,39 @@ export const SWIFT_PROGRAMS = [
   ...STORAGE.map((name) => `swift-${name}-server`),
 ]
 
-/** An OpenStack Swift of one node, which also speaks S3's protocol. */
+/** Who lets a Swift's clients in. */
+export interface SwiftAuth {
+  /** The proxy's filters for it, in the order of its pipeline. */
+  readonly filters: Readonly<Record<string, Readonly<Record<string, string>>>>
+  /** Logs in as somebody who may make containers. */
+  logIn(swiftUrl: string): Promise<{ readonly token: string; readonly storageUrl: string }>
+}
+
+/** Of Swift's own accounts, which its S3 knows too, the only one. */
+export const OWN_ACCOUNT = { username: 'test:tester', password: 'testing' } as const
+
+const OWN_AUTH: SwiftAuth = {
+  filters: {
+    s3api: { use: 'egg:swift#s3api' },
+    tempauth: { use: 'egg:swift#tempauth', user_test_tester: `${OWN_ACCOUNT.password} .admin` },
+  },
+  logIn: async (swiftUrl) => {
+    const { username, password } = OWN_ACCOUNT
+    const headers = { 'x-auth-user': username, 'x-auth-key': password }
+    const login = await untilAnswers(authUrlOf(swiftUrl), headers)
+    const [token, storageUrl] = [login.headers.get('x-auth-token'), login.headers.get('x-storage-url')]
+    return { token: token ?? '', storageUrl: storageUrl ?? '' }
+  },
+}
+
+/** Where one logs in to a Swift with an account of its own. */
+export function authUrlOf(swiftUrl: string): string {
+  return `${swiftUrl}/auth/v1.0`
+}
+
+/** An OpenStack Swift of one node, which with accounts of its own also speaks S3's protocol. */
 export interface Swift extends ServerProcess {
   readonly url: string
-  readonly authUrl: string
-  readonly username: string
-  readonly password: string
   /** Of its containers, for temporary URLs. */
   readonly tempUrlKey: string
   /** Makes an empty container, which is also a bucket of S3. */
@@ -41,9 +59,9 @@ export interface Swift extends ServerProcess {
 }
 
 /** Starts Debian's Swift with its data in a folder of its own, which must be able to hold extended attributes. */
-export async function startSwift(): Promise<Swift> {
+export async function startSwift(auth = OWN_AUTH): Promise<Swift> {
   const folder = await mkdtemp(join(tmpdir(), 'shoal-swift-'))
-  const [username, password, tempUrlKey] = ['test:tester', 'testing', 'temporary']
+  const tempUrlKey = 'temporary'
   const [proxyPort, cachePort] = [await freePort(), await freePort()]
   // As many as in use: where there is but one copy, Swift says 404 while it is being replaced.
   for (const device of DEVICES) await mkdir(join(folder, 'devices', device), { recursive: true })
@@ -81,27 +99,22 @@ export async function startSwift(): Promise<Swift> {
     ini({
       DEFAULT: listening(folder, proxyPort),
       'pipeline:main': {
-        pipeline: `catch_errors gatekeeper healthcheck cache listing_formats tempurl s3api tempauth copy slo dlo proxy-server`,
+        pipeline: `catch_errors gatekeeper healthcheck cache listing_formats tempurl ${Object.keys(auth.filters).join(' ')} copy slo dlo proxy-server`,
       },
       ...filters,
       'filter:cache': { use: 'egg:swift#memcache', memcache_servers: `127.0.0.1:${cachePort}` },
-      'filter:tempauth': { use: 'egg:swift#tempauth', user_test_tester: `${password} .admin` },
+      ...Object.fromEntries(Object.entries(auth.filters).map(([name, filter]) => [`filter:${name}`, filter])),
       'app:proxy-server': { use: 'egg:swift#proxy', account_autocreate: 'true' },
     }),
   )
   programs.push(startProgram('swift-proxy-server', [config], { SWIFT_DIR: folder }))
   const url = `http://127.0.0.1:${proxyPort}`
-  const authUrl = `${url}/auth/v1.0`
-  const login = await untilAnswers(authUrl, { 'x-auth-user': username, 'x-auth-key': password })
-  const storageUrl = login.headers.get('x-storage-url') ?? ''
-  const token = login.headers.get('x-auth-token') ?? ''
+  await untilAnswers(`${url}/healthcheck`)
   return {
     url,
-    authUrl,
-    username,
-    password,
     tempUrlKey,
     makeContainer: async (name) => {
+      const { token, storageUrl } = await auth.logIn(url)
       const headers = { 'x-auth-token': token, 'x-container-meta-temp-url-key': tempUrlKey }
       const { status } = await fetch(`${storageUrl}/${name}`, { method: 'PUT', headers })
       if (status !== 201) throw new Error(`Swift answered ${status} to a new container`)
@@ -115,12 +128,4 @@ export async function startSwift(): Promise<Swift> {
 
 function listening(folder: string, port: number): Record<string, string> {
   return { bind_ip: '127.0.0.1', bind_port: String(port), swift_dir: folder, user: 'root', workers: '0' }
-}
-
-function ini(sections: Record<string, Record<string, string>>): string {
-  const lines = Object.entries(sections).flatMap(([name, settings]) => [
-    `[${name}]`,
-    ...Object.entries(settings).map(([key, value]) => `${key} = ${value}`),
-  ])
-  return `${lines.join('\n')}\n`
 }
