@@ -116,7 +116,8 @@ export class RegistryServer implements Startable {
     this.#dependencies = dependencies
     const proxies = new Networks(options.trustedProxies, 'trustedProxies')
     this.#server = fastifyWith(tls, {
-      trustProxy: options.trustedProxies.length > 0 && ((address) => proxies.has(address)),
+      // A connection that is closed already has no address any more.
+      trustProxy: options.trustedProxies.length > 0 && ((address?: string) => proxies.has(address ?? '')),
       connectionTimeout: IDLE_MS,
       exposeHeadRoutes: false,
       // Events and audit lines outlive the process, so its own count would not tell requests apart.

@@ -100,6 +100,22 @@ describe('a registry with TLS', () => {
     close()
   })
 
+  it('calls itself https in whole URLs, by both protocols', async () => {
+    const ca = await makeCertificate('named')
+    const registry = await startRegistry({
+      tls: filesOf('named'),
+      relativeUrls: false,
+      trustedProxies: ['127.0.0.1'],
+    })
+    running.push(registry)
+    const { http2, http1, close } = clientsOf(registry.url, ca)
+    for (const ask of [http2, http1]) {
+      const { headers } = await ask('POST', '/v2/app/blobs/uploads/')
+      expect(String(headers.location)).toMatch(new RegExp(`^${registry.url}/v2/app/blobs/uploads/`))
+    }
+    close()
+  })
+
   it('speaks HTTP/1.1 alone when told so', async () => {
     const ca = await makeCertificate('one')
     const { url } = await start({ ...filesOf('one'), http2: false })
