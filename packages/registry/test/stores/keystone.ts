@@ -50,18 +50,14 @@ export async function startKeystone(): Promise<Keystone> {
       database: { connection: `sqlite:///${database}` },
       token: { provider: 'fernet' },
       fernet_tokens: { key_repository: join(folder, 'fernet') },
-      credential: { key_repository: join(folder, 'credential') },
     }),
   )
   const manage = (...args: string[]) => run('keystone-manage', ['--config-file', config, ...args])
-  const asRoot = ['--keystone-user', 'root', '--keystone-group', 'root']
-  await manage('db_sync')
+  await Promise.all([manage('db_sync'), manage('fernet_setup', '--keystone-user', 'root', '--keystone-group', 'root')])
   // It leaves reads open, which in SQLite's usual mode keep its own next write from being done.
   const opened = new DatabaseSync(database)
   opened.exec('PRAGMA journal_mode = WAL')
   opened.close()
-  await manage('fernet_setup', ...asRoot)
-  await manage('credential_setup', ...asRoot)
   await manage('bootstrap', '--bootstrap-password', ADMIN.password, '--bootstrap-public-url', url)
   const server = startProgram('keystone-wsgi-public', ['--port', String(port), '--host', '127.0.0.1'], {
     OS_KEYSTONE_CONFIG_FILES: config,
