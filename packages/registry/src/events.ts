@@ -34,7 +34,7 @@ export interface Requester {
   readonly actor?: string
   /** `address:port` of the connection, or the address that a trusted proxy names. */
   readonly address: string
-  /** The `Host` that the client asked for; empty when it named none. */
+  /** The `Host` that the client asked for, by its own word or a trusted proxy's; empty when it named none. */
   readonly host: string
   /** Where the client reached this registry, like `https://registry.corp`; undefined when it named no usable host. */
   readonly baseUrl?: string
