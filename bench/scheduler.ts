@@ -9,11 +9,11 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { pieceSizeFor } from '@shoal/core'
+import { PieceLayout, pieceSizeFor } from '@shoal/core'
 import { request } from 'undici'
 import { readCommandLine } from './kit/command-line.ts'
 import { startScheduler } from './kit/network.ts'
-import { print } from './kit/report.ts'
+import { median, print, spread } from './kit/report.ts'
 import type { Answer, NodesPlan, Order } from './scheduler/talk.ts'
 
 const MIB = 1024 * 1024
@@ -22,6 +22,7 @@ const {
   json,
   nodes,
   pieces,
+  rounds,
   processes,
   tick: tickMs,
   idle: isIdle,
@@ -31,7 +32,13 @@ const {
   'Measures what one scheduler carries over real gRPC streams, one for each simulated node.',
   {
     nodes: { what: 'simulated nodes', fallback: 1000, least: 1, most: 100_000 },
-    pieces: { what: 'of the blob that all of them want', fallback: 256, least: 1, most: 65_536 },
+    pieces: { what: 'of each blob that all of them want', fallback: 256, least: 1, most: 65_536 },
+    rounds: {
+      what: 'blobs that are measured, one after the other, after one that warms up; medians are printed',
+      fallback: 5,
+      least: 1,
+      most: 1000,
+    },
     processes: { what: 'that the nodes are spread over', fallback: 1, least: 1, most: 64 },
     connections: { what: 'that the nodes of a process share (one each)', least: 1, most: 100_000 },
     tick: { what: 'milliseconds between two messages of a node', fallback: 5, least: 1, most: 1000 },
@@ -66,63 +73,107 @@ class Nodes {
   }
 }
 
+/** Bytes of a blob that is cut into so many pieces. */
+function sizeOf(pieces: number): number {
+  const smallest = pieces * pieceSizeFor(1)
+  return new PieceLayout(smallest).count === pieces ? smallest : pieces * pieceSizeFor(Number.MAX_SAFE_INTEGER)
+}
+
 async function counter(adminUrl: string, name: string): Promise<number> {
   const { body } = await request(`${adminUrl}/metrics`)
   const line = (await body.text()).split('\n').find((text) => text.startsWith(`${name} `))
   return Number(line?.split(' ')[1] ?? Number.NaN)
 }
 
+/** What a round took. */
+interface Round {
+  readonly assignments: number
+  readonly messages: number
+  readonly seconds: number
+  readonly cpuSeconds: number
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'))
 const scheduler = await startScheduler(folder)
 const groups: Nodes[] = []
 try {
-  const sizeBytes = pieces * pieceSizeFor(1)
-  if (Math.ceil(sizeBytes / pieceSizeFor(sizeBytes)) !== pieces)
-    throw new Error(`no blob has ${pieces} pieces of 256 KiB`)
-  const digest = `sha256:${createHash('sha256').update('bench').digest('hex')}`
   for (let i = 0; i < processes; i++) {
     const first = Math.floor((nodes * i) / processes)
     const count = Math.floor((nodes * (i + 1)) / processes) - first
-    const plan = { scheduler: scheduler.url, first, nodes: count, connections, tickMs }
-    groups.push(new Nodes({ ...plan, digest, sizeBytes, pieces }))
+    groups.push(new Nodes({ scheduler: scheduler.url, first, nodes: count, connections, tickMs, pieces }))
   }
   const emptyRssBytes = (await scheduler.process.memory()).rssBytes
+  /** Resolves to the messages so far. */
   const all = async (order: Order) => {
     const answers = await Promise.all(groups.map((group) => group.tell(order)))
     return answers.reduce((sum, { sent, received }) => sum + sent + received, 0)
   }
-  const connectMessages = await all('connect')
+  const connectedAtMs = performance.now()
+  let messages = await all('connect')
+  const connectSeconds = (performance.now() - connectedAtMs) / 1000
   const idleRssBytes = (await scheduler.process.memory()).rssBytes
-  const cpuBefore = await scheduler.process.cpuSeconds()
-  const startedAt = performance.now()
-  const messages = (isIdle ? connectMessages : await all('join')) - connectMessages
-  const seconds = (performance.now() - startedAt) / 1000
-  const cpuSeconds = (await scheduler.process.cpuSeconds()) - cpuBefore
-  const assignments = await counter(scheduler.adminUrl, 'shoal_scheduler_assignments_total')
+  const runRound = async (number: number): Promise<Round> => {
+    const before = {
+      messages,
+      assignments: await counter(scheduler.adminUrl, 'shoal_scheduler_assignments_total'),
+      cpuSeconds: await scheduler.process.cpuSeconds(),
+      atMs: performance.now(),
+    }
+    const digest = `sha256:${createHash('sha256').update(`bench ${number}`).digest('hex')}`
+    messages = await all({ digest, sizeBytes: sizeOf(pieces) })
+    const seconds = (performance.now() - before.atMs) / 1000
+    const cpuSeconds = (await scheduler.process.cpuSeconds()) - before.cpuSeconds
+    const assignments = await counter(scheduler.adminUrl, 'shoal_scheduler_assignments_total')
+    return {
+      assignments: assignments - before.assignments,
+      messages: messages - before.messages,
+      seconds,
+      cpuSeconds,
+    }
+  }
+  const measured: Round[] = []
+  // Round 0 warms up what runs: compiled code, buffers.
+  for (let number = 0; number <= rounds && !isIdle; number++) {
+    const round = await runRound(number)
+    if (number > 0) measured.push(round)
+  }
   const memory = await scheduler.process.memory()
+  const of = (what: (round: Round) => number) => measured.map(what)
+  const perSecond = of((round) => round.assignments / round.seconds)
+  const messagesPerSecond = of((round) => round.messages / round.seconds)
+  const messagesPerAssignment = of((round) => round.messages / round.assignments)
+  const perCpuSecond = of((round) => round.assignments / round.cpuSeconds)
+  const nsCpu = of((round) => (round.cpuSeconds / round.assignments) * 1e9)
   const result = {
     nodes,
     pieces,
+    rounds,
     processes,
     connections: connections * processes,
-    assignments,
-    seconds,
-    assignmentsPerSecond: assignments / seconds,
-    messagesPerSecond: messages / seconds,
-    messagesPerAssignment: messages / assignments,
-    schedulerCpuSeconds: cpuSeconds,
-    nsCpuPerAssignment: (cpuSeconds / assignments) * 1e9,
-    assignmentsPerCpuSecond: assignments / cpuSeconds,
+    connectSeconds,
     emptyRssBytes,
     idleRssBytes,
     schedulerRssBytes: memory.rssBytes,
     schedulerPeakRssBytes: memory.peakRssBytes,
   }
-  print(json, result, [
-    `${nodes} nodes, ${pieces} pieces, ${connections * processes} connections: ${assignments} assignments in ${seconds.toFixed(1)} s`,
-    `a second       ${result.assignmentsPerSecond.toFixed(0)} assignments   ${result.messagesPerSecond.toFixed(0)} messages (${result.messagesPerAssignment.toFixed(2)} an assignment)`,
-    `scheduler CPU  ${cpuSeconds.toFixed(2)} s   ${result.nsCpuPerAssignment.toFixed(0)} ns an assignment: ${result.assignmentsPerCpuSecond.toFixed(0)} assignments a second of a core`,
-    `RSS, MiB       empty ${(emptyRssBytes / MIB).toFixed(0)}   connected ${(idleRssBytes / MIB).toFixed(0)}   after ${(memory.rssBytes / MIB).toFixed(0)}   peak ${(memory.peakRssBytes / MIB).toFixed(0)}`,
+  const figures = {
+    assignments: median(of((round) => round.assignments)),
+    assignmentsPerSecond: median(perSecond),
+    messagesPerSecond: median(messagesPerSecond),
+    messagesPerAssignment: median(messagesPerAssignment),
+    nsCpuPerAssignment: median(nsCpu),
+    assignmentsPerCpuSecond: median(perCpuSecond),
+  }
+  const mib = (bytes: number) => (bytes / MIB).toFixed(0)
+  const measuredLines = [
+    `${rounds} rounds of ${figures.assignments} assignments, median (min – max)`,
+    `a second       ${spread(perSecond, 0)} assignments   ${spread(messagesPerSecond, 0)} messages, ${figures.messagesPerAssignment.toFixed(2)} an assignment`,
+    `scheduler CPU  ${spread(nsCpu, 0)} ns an assignment: ${spread(perCpuSecond, 0)} assignments a second of a core`,
+  ]
+  print(json, isIdle ? result : { ...result, ...figures }, [
+    `${nodes} nodes on ${connections * processes} connections, there in ${connectSeconds.toFixed(1)} s; blobs of ${pieces} pieces`,
+    ...(isIdle ? [] : measuredLines),
+    `RSS, MiB       empty ${mib(emptyRssBytes)}   connected ${mib(idleRssBytes)}   after ${mib(memory.rssBytes)}   peak ${mib(memory.peakRssBytes)}`,
   ])
 } catch (error) {
   process.stderr.write(scheduler.process.wrote)

@@ -15,6 +15,7 @@ const clients = Array.from(
   () =>
     new SchedulerServiceClient(plan.scheduler, credentials.createInsecure(), {
       'grpc.use_local_subchannel_pool': 1,
+      'grpc.enable_channelz': 0,
     }),
 )
 const nodes: SimulatedNode[] = []
@@ -26,10 +27,10 @@ const shared = {
   welcomed: () => {
     welcomed++
     open()
-    if (welcomed === plan.nodes) answer('connect')
+    if (welcomed === plan.nodes) answer()
   },
   finished: () => {
-    if (++finished === plan.nodes) setTimeout(() => answer('join'), 2 * plan.tickMs)
+    if (++finished === plan.nodes) setTimeout(answer, 2 * plan.tickMs)
   },
   failed: (error: Error) => {
     process.stderr.write(`a simulated node: ${error.message}\n`)
@@ -44,19 +45,23 @@ function open(): void {
   }
 }
 
-function answer(order: Order): void {
+function answer(): void {
   let [sent, received] = [0, 0]
   for (const node of nodes) {
     sent += node.sent
     received += node.received
   }
-  process.send?.({ order, sent, received } satisfies Answer)
+  process.send?.({ sent, received } satisfies Answer)
 }
 
 process.on('disconnect', () => process.exit(0))
 process.on('message', (order: Order) => {
-  if (order === 'connect') open()
-  else for (const node of nodes) node.join()
+  if (order === 'connect') {
+    open()
+  } else {
+    finished = 0
+    for (const node of nodes) node.join(order)
+  }
 })
 setInterval(() => {
   for (const node of nodes) node.flush()

@@ -8,7 +8,7 @@ import {
   type SchedulerServiceClient,
 } from '@shoal/proto'
 import { peerIdOf } from './peer-id.ts'
-import type { NodesPlan } from './talk.ts'
+import type { BenchBlob, NodesPlan } from './talk.ts'
 
 const NOTHING = Buffer.alloc(0)
 const ORIGIN = { registry: 'registry.example', repository: 'bench/scheduler' }
@@ -22,7 +22,7 @@ export interface Surroundings {
   /** Some sha256 for a piece, the same wherever it is asked for. */
   readonly sha256: (piece: number) => Buffer
   readonly welcomed: () => void
-  /** The node has all pieces. */
+  /** The node has all pieces of the blob it wanted. */
   readonly finished: () => void
   readonly failed: (error: Error) => void
 }
@@ -32,16 +32,15 @@ export class SimulatedNode {
   readonly #shared: Surroundings
   readonly #stream: ClientDuplexStream<ConnectRequest, ConnectResponse>
   #events: NodeEvent[] = []
-  /** Pieces it has; some come twice, as the scheduler hedges. */
+  /** Pieces it has of the blob it wants; some come twice, as the scheduler hedges. */
   readonly #has: Uint8Array
-  #left: number
+  #left = 0
   sent = 0
   received = 0
 
   constructor(client: SchedulerServiceClient, number: number, shared: Surroundings) {
     this.#shared = shared
-    this.#left = shared.plan.pieces
-    this.#has = new Uint8Array(this.#left)
+    this.#has = new Uint8Array(shared.plan.pieces)
     this.#stream = client.connect()
     this.#stream.on('data', (response: ConnectResponse) => this.#hear(response))
     this.#stream.on('error', shared.failed)
@@ -67,9 +66,10 @@ export class SimulatedNode {
     this.flush()
   }
 
-  /** Wants the blob. */
-  join(): void {
-    const { digest, sizeBytes: size } = this.#shared.plan
+  /** Wants the blob, of which nobody has anything. */
+  join({ digest, sizeBytes: size }: BenchBlob): void {
+    this.#has.fill(0)
+    this.#left = this.#has.length
     const value = { digest, size, origin: ORIGIN, have: NOTHING, priority: Priority.INTERACTIVE }
     this.#events.push({ event: { $case: 'join', value } })
   }

@@ -9,17 +9,20 @@ export interface NodesPlan {
   readonly connections: number
   /** Milliseconds in which a node sends one message at the most. */
   readonly tickMs: number
-  readonly digest: string
-  readonly sizeBytes: number
   readonly pieces: number
 }
 
-/** What the benchmark asks for, in this order, and what the process answers when it is so. */
-export type Order = 'connect' | 'join'
+/** A blob that all nodes of a run are to want. */
+export interface BenchBlob {
+  readonly digest: string
+  readonly sizeBytes: number
+}
+
+/** What the benchmark asks for: all nodes connect, then all get one blob after the other. Answered when it is so. */
+export type Order = 'connect' | BenchBlob
 
 /** An answer to an order. */
 export interface Answer {
-  readonly order: Order
   /** Messages so far, of all its nodes. */
   readonly sent: number
   readonly received: number

@@ -22,6 +22,8 @@ const CHANNEL_OPTIONS: ClientOptions = {
   'grpc.keepalive_timeout_ms': PING_TIMEOUT_MS,
   // Each dial has a connection of its own: the pauses between them are ours, not gRPC's.
   'grpc.use_local_subchannel_pool': 1,
+  // Statistics that nobody can ask for, kept with each message.
+  'grpc.enable_channelz': 0,
 }
 
 /** What happens on the streams to one scheduler. */

@@ -70,7 +70,7 @@ export class Coordinator {
     this.#metrics = dependencies.metrics
     this.#log = dependencies.log
     this.core = new SchedulingCore(options, Math.random)
-    this.core.observe((swarm, child, parent, bytes) => this.traffic.arrived(swarm, child, parent, bytes))
+    this.core.observe((swarm, child, parent, bytes, now) => this.traffic.arrived(swarm, child, parent, bytes, now))
     this.#ticker = new Ticker(options.tickMs, () => this.#tick())
   }
 

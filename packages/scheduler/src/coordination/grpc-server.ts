@@ -16,6 +16,8 @@ export class GrpcServer implements Startable {
   readonly #server = new Server({
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
+    // Statistics that nobody can ask for, kept with each message.
+    'grpc.enable_channelz': 0,
   })
   #port = 0
 

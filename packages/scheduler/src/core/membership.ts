@@ -122,12 +122,12 @@ export function countPiece(state: State, swarm: Swarm, peer: number, piece: numb
   if (parent === ORIGIN) {
     swarm.bytes.origin += bytes
     counters.bytes.origin += bytes
-    state.pieceArrived?.(swarm, child, parent, bytes)
+    state.pieceArrived?.(swarm, child, parent, bytes, state.now)
     return
   }
   const sender = nodes.find(parent)
   if (sender === undefined) return
-  state.pieceArrived?.(swarm, child, parent, bytes)
+  state.pieceArrived?.(swarm, child, parent, bytes, state.now)
   sender.piecesSent++
   state.avoidance.succeeded(child, parent)
   sender.lastPauseMs = 0

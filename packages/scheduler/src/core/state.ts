@@ -51,8 +51,8 @@ export interface Counters {
   pauses: number
 }
 
-/** Hears that node `child` has got a piece of so many bytes. `parent` is the node that sent it, or ORIGIN. */
-export type PieceObserver = (swarm: Swarm, child: number, parent: number, bytes: number) => void
+/** Hears that node `child` has got a piece of so many bytes now. `parent` is the node that sent it, or ORIGIN. */
+export type PieceObserver = (swarm: Swarm, child: number, parent: number, bytes: number, now: number) => void
 
 /** All that the core remembers. */
 export class State {

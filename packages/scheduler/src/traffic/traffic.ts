@@ -33,9 +33,12 @@ export class Traffic {
     this.zones.nodeDown(index)
   }
 
-  /** A node has a piece more. @param parent index of the node that sent it, or ORIGIN */
-  arrived(swarm: Swarm, child: number, parent: number, bytes: number): void {
-    const now = this.#now()
+  /**
+   * A node has a piece more.
+   * @param parent index of the node that sent it, or ORIGIN
+   * @param now on this one's clock, never less than before: asking a clock for each piece would cost more than the rest
+   */
+  arrived(swarm: Swarm, child: number, parent: number, bytes: number, now: number): void {
     const entry = this.#entry(swarm)
     this.#down.add(child, bytes, now)
     this.#total.add(ALL, bytes, now)
