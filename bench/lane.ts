@@ -8,10 +8,10 @@ import { join } from 'node:path'
 import { PieceLayout } from '@shoal/core'
 import { readCommandLine } from './kit/command-line.ts'
 import { circumstances, median, print, spread } from './kit/report.ts'
+import { startProcess, type Teller } from './kit/talk.ts'
 import { createBlob } from './lane/blob.ts'
 import type { DownloaderOrder } from './lane/downloader.ts'
 import { IN_FLIGHT, type Measured, type Settings, THREADS, type Uploader, VARIANTS, type Variant } from './lane/plan.ts'
-import { startProcess, type Teller } from './lane/talk.ts'
 
 const MIB = 1024 * 1024
 const WARM_UP_ROUNDS = 2

@@ -1,23 +1,24 @@
 /**
- * What a node costs end to end: it receives a blob from a neighbour, verifies pieces and blob, stores it and serves it
- * to a local client while it arrives; with `--neighbours N`, N others pull the same blob at the same time.
+ * What a node costs end to end: it receives a blob from a holder, verifies pieces and blob, stores it and serves it to a
+ * local client while it arrives; with `--neighbours N`, N others take each piece from it once among them, as a swarm does.
  */
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { parseHostPort } from '@shoal/core'
+import type { LaneParent } from '@shoal/peer'
 import { request } from 'undici'
 import { blobUrl, pushBlob } from './kit/blobs.ts'
 import { read } from './kit/client.ts'
 import { readCommandLine } from './kit/command-line.ts'
 import { type Door, startPeer, startRegistry, startScheduler } from './kit/network.ts'
 import { median, print, spread } from './kit/report.ts'
+import { startProcess } from './kit/talk.ts'
 import { warmMemory } from './kit/warm-memory.ts'
+import type { NeighboursPlan, SharedBlob } from './node/neighbours.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
-/** Blobs a neighbour keeps: what it has of earlier rounds is of no use, and would fill the disk. */
-const NEIGHBOUR_BLOBS = 2
-
 const {
   json,
   rounds,
@@ -29,7 +30,7 @@ const {
   {
     rounds: { what: 'rounds that are measured; medians are printed', fallback: 5, least: 1, most: 1000 },
     size: { what: 'MiB of the blob', fallback: 1024, least: 1, most: 65_536 },
-    neighbours: { what: 'other nodes that pull the same blob beside it', fallback: 0, least: 0, most: 64 },
+    neighbours: { what: 'that take its pieces from it, each its share of them', fallback: 0, least: 0, most: 256 },
   },
 )
 
@@ -40,8 +41,32 @@ async function metric(door: Door, name: string): Promise<number> {
   return Number(line?.split(' ')[1] ?? Number.NaN)
 }
 
+/** Where the lane of a node is. */
+async function laneOf(node: Door): Promise<LaneParent> {
+  const { body } = await request(`${node.adminUrl}/api/v1/node`)
+  const { peerId, addresses } = (await body.json()) as { peerId: string; addresses: { lane: string } }
+  const { host, port } = parseHostPort(addresses.lane) ?? {}
+  if (host === undefined || port === undefined) throw new Error(`no lane is at ${addresses.lane}`)
+  return { peerId, host, port }
+}
+
+/** Starts the process of nodes that take from `parent`. */
+async function startNeighbours(folder: string, count: number, parent: LaneParent) {
+  const plan: NeighboursPlan = { folder, neighbours: count, parent }
+  const { process: others } = await startProcess(new URL('./node/neighbours.ts', import.meta.url), plan)
+  return {
+    /** Resolves when each piece was taken once. */
+    async take({ digest, sizeBytes }: SharedBlob): Promise<void> {
+      const taken = await others.ask({ digest, sizeBytes } satisfies SharedBlob)
+      if (taken !== sizeBytes) throw new Error(`the neighbours took ${taken} of ${sizeBytes} bytes`)
+    },
+    end: () => others.end(),
+  }
+}
+
 const folder = await mkdtemp(join(tmpdir(), 'shoal-bench-'))
 const running: Door[] = []
+let neighbours: Awaited<ReturnType<typeof startNeighbours>> | undefined
 const started = async (starting: Promise<Door>): Promise<Door> => {
   const door = await starting
   running.push(door)
@@ -50,16 +75,13 @@ const started = async (starting: Promise<Door>): Promise<Door> => {
 try {
   const registry = await started(startRegistry(folder))
   const scheduler = await started(startScheduler(folder))
-  const peer = (name: string, quotaBytes = 0) =>
-    started(startPeer(folder, name, registry.url, scheduler.url, quotaBytes))
+  const peer = (name: string) => started(startPeer(folder, name, registry.url, scheduler.url))
   const holder = await peer('holder')
   const node = await peer('node')
-  const neighbours: Door[] = []
-  for (let i = 0; i < neighbourCount; i++)
-    neighbours.push(await peer(`neighbour-${i}`, NEIGHBOUR_BLOBS * sizeMib * MIB))
+  if (neighbourCount > 0) neighbours = await startNeighbours(folder, neighbourCount, await laneOf(node))
   const idleRssBytes = (await node.process.memory()).rssBytes
 
-  const buffers = Array.from({ length: neighbourCount + 1 }, () => Buffer.alloc(256 * 1024))
+  const buffer = Buffer.alloc(256 * 1024)
   const cpuSecondsPerGib: number[] = []
   const holderCpuSecondsPerGib: number[] = []
   const mibps: number[] = []
@@ -67,13 +89,12 @@ try {
   // Round 0 warms up what runs: connections, compiled code, buffers.
   for (let round = 0; round <= rounds; round++) {
     const blob = await pushBlob(registry.url, 'bench/node', round, sizeMib)
-    await read(blobUrl(holder.url, blob), buffers[0] as Buffer)
-    warmMemory(folder, sizeMib * (neighbourCount + 2))
+    await read(blobUrl(holder.url, blob), buffer)
+    warmMemory(folder, sizeMib * 2)
     await metric(node, 'nodejs_eventloop_lag_p99_seconds')
     const before = await Promise.all([node, holder].map((door) => door.process.cpuSeconds()))
-    const pulls = [node, ...neighbours].map((door, i) => read(blobUrl(door.url, blob), buffers[i] as Buffer))
-    const [own] = await Promise.all(pulls)
-    if (own?.bytes !== blob.sizeBytes) throw new Error(`the node sent ${own?.bytes} of ${blob.sizeBytes} bytes`)
+    const [own] = await Promise.all([read(blobUrl(node.url, blob), buffer), neighbours?.take(blob)])
+    if (own.bytes !== blob.sizeBytes) throw new Error(`the node sent ${own.bytes} of ${blob.sizeBytes} bytes`)
     const after = await Promise.all([node, holder].map((door) => door.process.cpuSeconds()))
     if (round === 0) continue
     const gib = blob.sizeBytes / GIB
@@ -105,6 +126,7 @@ try {
     ],
   )
 } finally {
+  await neighbours?.end()
   await Promise.all(running.reverse().map((door) => door.process.stop()))
   await rm(folder, { recursive: true })
 }

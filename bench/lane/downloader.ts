@@ -3,11 +3,11 @@ import { open, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { PieceLayout } from '@shoal/core'
 import type { PieceRequest, WorkerPool } from '@shoal/peer'
+import { answerParent, startThread, type Teller } from '../kit/talk.ts'
 import { Libp2pTransport } from './libp2p.ts'
 import { startWorkers } from './node.ts'
 import { IN_FLIGHT, type Measured, type Settings, THREADS, type Transport, type Variant } from './plan.ts'
 import type { ReceiverOrder, ReceiverSettings, Road } from './receiver.ts'
-import { answerParent, startThread, type Teller } from './talk.ts'
 
 /** What the process is told after its settings. */
 export type DownloaderOrder = { readonly do: 'connect'; readonly variant: Variant } | { readonly do: 'measure' }

@@ -7,8 +7,8 @@ import { THREADS } from './plan.ts'
 
 /** Connections without requests are closed this soon, so that each round's are dealt out to the threads anew. */
 const IDLE_CLOSE_MS = 500
-export const CONNECT_TIMEOUT_MS = 5000
-export const STALL_TIMEOUT_MS = 5000
+const CONNECT_TIMEOUT_MS = 5000
+const STALL_TIMEOUT_MS = 5000
 
 /** The worker threads of a node as a node has them, and who it is. */
 export async function startWorkers(

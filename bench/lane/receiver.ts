@@ -1,22 +1,10 @@
 /** A thread that gets pieces and drops them: over plain TCP, TLS alone, or over the lane's own client connection. */
 import { connect, type Socket } from 'node:net'
-import { type ConnectionOptions, connect as connectTls, createSecureContext, type SecureContext } from 'node:tls'
+import { type ConnectionOptions, connect as connectTls, type SecureContext } from 'node:tls'
 import { parentPort } from 'node:worker_threads'
 import { PieceLayout } from '@shoal/core'
-import { loadOrCreateIdentity } from '@shoal/core/service'
-import {
-  ClientConnection,
-  createCountsMemory,
-  createIdentityCertificate,
-  LaneError,
-  type LaneParent,
-  laneSecureOptions,
-  PieceFetch,
-  type PieceRequest,
-  ThreadCounts,
-  tlsLinks,
-} from '@shoal/peer'
-import { CONNECT_TIMEOUT_MS, STALL_TIMEOUT_MS } from './node.ts'
+import { ClientConnection, LaneError, type LaneParent, type PieceRequest } from '@shoal/peer'
+import { DroppedPiece, laneContext } from '../kit/lane-client.ts'
 import { type Blob, encodeRequest, IN_FLIGHT, READ_BYTES, THREADS, type Uploader } from './plan.ts'
 
 /** What the thread is started with. */
@@ -38,9 +26,6 @@ interface Receiver {
   fetch(piece: number): Promise<void>
   close(): void
 }
-
-/** Longer than a round: these connections are closed when their measure has ended. */
-const NEVER_IDLE_MS = 600_000
 
 class PlainReceiver implements Receiver {
   readonly #layout: PieceLayout
@@ -85,30 +70,6 @@ class PlainReceiver implements Receiver {
   }
 }
 
-/** A piece that the lane's client takes in and drops: it drops whatever comes for a piece that has failed before. */
-class DroppedPiece extends PieceFetch {
-  readonly dropped: Promise<void>
-  readonly #settleDropped: { resolve: () => void; reject: (error: LaneError) => void }
-
-  constructor(request: PieceRequest) {
-    super(request, [])
-    const { promise, resolve, reject } = Promise.withResolvers<void>()
-    this.dropped = promise
-    this.#settleDropped = { resolve, reject }
-    this.done.catch(() => {})
-    super.fail(new LaneError('aborted', 'to be dropped'))
-  }
-
-  override accept(bytes: Buffer): void {
-    super.accept(bytes)
-    if (this.received === this.request.length) this.#settleDropped.resolve()
-  }
-
-  override fail(error: LaneError): void {
-    this.#settleDropped.reject(error)
-  }
-}
-
 class LaneReceiver implements Receiver {
   readonly #connection: ClientConnection
   readonly #request: (piece: number) => PieceRequest
@@ -130,18 +91,10 @@ class LaneReceiver implements Receiver {
 }
 
 async function run({ blob, uploader, identityFile, next }: ReceiverSettings): Promise<void> {
-  const { privateKey } = await loadOrCreateIdentity(identityFile)
   const layout = new PieceLayout(blob.sizeBytes)
   const counter = new Int32Array(next)
   const readBuffer = Buffer.allocUnsafeSlow(READ_BYTES)
-  const secureContext = createSecureContext(laneSecureOptions(await createIdentityCertificate(privateKey)))
-  const context = {
-    links: tlsLinks(secureContext, readBuffer),
-    connectTimeoutMs: CONNECT_TIMEOUT_MS,
-    stallTimeoutMs: STALL_TIMEOUT_MS,
-    idleCloseMs: NEVER_IDLE_MS,
-    counts: new ThreadCounts(createCountsMemory(1), 0, 'tls'),
-  }
+  const { secureContext, context } = await laneContext(identityFile, readBuffer)
   const parent: LaneParent = { peerId: uploader.peerId, host: '127.0.0.1', port: uploader.lanePort }
   const request = (piece: number): PieceRequest => ({
     digest: blob.digest,

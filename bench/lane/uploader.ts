@@ -1,11 +1,11 @@
 /** The uploading process: serves one blob over the lane, over plain TCP and over libp2p. */
 import { HaveSet, PieceLayout } from '@shoal/core'
 import { createIdentityCertificate, type HeldBlob } from '@shoal/peer'
+import { answerParent, startThread } from '../kit/talk.ts'
 import { serveLibp2p } from './libp2p.ts'
 import { startWorkers } from './node.ts'
 import type { PlainServerSettings } from './plain-server.ts'
 import { type Settings, THREADS, type Uploader } from './plan.ts'
-import { answerParent, startThread } from './talk.ts'
 
 async function start({ folder, blob }: Settings): Promise<Uploader> {
   const { count } = new PieceLayout(blob.sizeBytes)

@@ -1,4 +1,4 @@
-export { ClientConnection } from './lane/client-connection.ts'
+export { ClientConnection, type ClientContext } from './lane/client-connection.ts'
 export { tlsLinks } from './lane/client-link.ts'
 export { LaneError } from './lane/errors.ts'
 export type { HeldBlob } from './lane/held-blobs.ts'
