@@ -94,7 +94,8 @@ class Node implements Service {
     this.#options = options
     this.#identity = identity
     this.#workers = new WorkerPool(
-      { threads: options.workers, lane: options.lane, origins },
+      // A seed is there to be asked by many at once.
+      { threads: options.workers, lane: options.lane, origins, ...(role === 'seed' ? { busyShare: 0 } : {}) },
       {
         identity,
         log: log.child({ room: 'lane' }),

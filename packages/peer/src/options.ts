@@ -57,7 +57,12 @@ export const nodeOptions = (firstPort: number, dataDir: string) =>
         default: {},
         description: 'placement, such as zone and rack',
       }),
-      workers: Type.Integer({ minimum: 1, maximum: 64, default: 2, description: 'threads that move and hash bytes' }),
+      workers: Type.Integer({
+        minimum: 1,
+        maximum: 64,
+        default: 2,
+        description: 'threads that move and hash bytes; all but one are started when they are needed',
+      }),
       mirror: mirrorOptions(firstPort),
       lane: laneOptions(firstPort + 1),
       libp2p: swarmOptions(firstPort + 2),

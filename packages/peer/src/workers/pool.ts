@@ -25,9 +25,14 @@ import { bridge, tellUser } from './stream-bridge.ts'
 import { Threads } from './threads.ts'
 import { WorkerLines } from './worker-lines.ts'
 
+/** A thread that is busy for more of the time answers late. */
+const BUSY_SHARE = 0.6
+
 export interface WorkerPoolOptions {
   /** Worker threads, at least 1. */
   readonly threads: number
+  /** The threads but one are started once that takes this share of a core; 0: with the first work; left out: 0.6. */
+  readonly busyShare?: number
   readonly lane: LaneOptions
   readonly origins: OriginClientOptions
 }
@@ -270,7 +275,7 @@ export class WorkerPool implements Startable {
   }
 
   async #open(): Promise<Running> {
-    const { lane, origins, threads: count } = this.#options
+    const { lane, origins, threads: count, busyShare = BUSY_SHARE } = this.#options
     const { identity, log, metrics, lookup, ending } = this.#deps
     await probePort('the lane', lane.host, lane.port)
     const counts = createCountsMemory(count)
@@ -299,7 +304,7 @@ export class WorkerPool implements Startable {
       openStream: (peerId, port) => void this.#openStream(peerId, port),
       found: (parent, finding) => this.#found(parent, finding),
     })
-    const threads = new Threads(count, settings, lines)
+    const threads = new Threads({ count, busyShare }, settings, lines)
     try {
       const port = await lines.listening()
       metrics.follow(reader, () => this.#unreached.count)

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import { Piscina } from 'piscina'
+import { BusyWatch } from './busy-watch.ts'
 import type { Task, TaskName, TaskResult, TaskTable, WorkerSettings } from './messages.ts'
 
 /** Tasks one thread runs at once; they wait for the network and the disk most of the time. */
@@ -20,27 +21,47 @@ interface Group {
   tasks: number
 }
 
+/** How many threads there are, and when. */
+export interface ThreadsOptions {
+  /** At least 1. */
+  readonly count: number
+  /** The others are there once the first takes this share of a core; 0: once there is work. */
+  readonly busyShare: number
+}
+
 /**
- * The threads themselves: the first runs from the start, the others from the first work on. A thread takes some 10 MiB,
- * and most nodes of a cluster are idle most of the time.
+ * The threads themselves: the first runs from the start, the others once it has more to do than it should. Each has its
+ * own memory, compiled code and connections, which a node on a link that one thread fills would pay for without need:
+ * of sixteen at 100 Mbit/s each, a tenth of their CPU time and 45 of 220 MiB (docs/benchmarks.md, "Swarm on shaped
+ * links"). And most nodes of a cluster are idle most of the time.
  */
 export class Threads {
   readonly #settings: WorkerSettings
   readonly #others: number
   readonly #listener: ThreadsListener
   readonly #groups: Group[]
+  /** Present while the others may be needed. */
+  #watch: BusyWatch | undefined
 
-  /** @param count at least 1 */
-  constructor(count: number, settings: WorkerSettings, listener: ThreadsListener) {
+  constructor({ count, busyShare }: ThreadsOptions, settings: WorkerSettings, listener: ThreadsListener) {
     this.#settings = settings
     this.#others = count - 1
     this.#listener = listener
-    this.#groups = [this.#start(1)]
+    const first = this.#start(1)
+    this.#groups = [first]
+    if (busyShare > 0)
+      this.#watch = new BusyWatch(
+        busyShare,
+        () => cpuMsOf(first),
+        () => this.#startOthers(),
+      )
   }
 
-  /** There is work: starts the threads that are not there yet. */
+  /** There is work: the threads that are not there yet are started when they are needed. */
   grow(): void {
-    if (this.#others > 0 && this.#groups.length === 1) this.#groups.push(this.#start(this.#others))
+    if (this.#others === 0 || this.#groups.length > 1) return
+    if (this.#watch === undefined) this.#startOthers()
+    else this.#watch.start()
   }
 
   /** Runs a task where the fewest are running. */
@@ -61,7 +82,12 @@ export class Threads {
 
   /** Ends all threads, whatever they do. */
   async destroy(): Promise<void> {
+    this.#watch?.stop()
     await Promise.all(this.#groups.map(({ piscina }) => piscina.destroy()))
+  }
+
+  #startOthers(): void {
+    this.#groups.push(this.#start(this.#others))
   }
 
   #leastBusy(): Group {
@@ -93,5 +119,15 @@ export class Threads {
     })
     piscina.on('error', (error: Error) => this.#listener.failed(error))
     return group
+  }
+}
+
+/** CPU time of a group's first thread so far; undefined when it has just died, or is not there yet. */
+async function cpuMsOf({ piscina }: Group): Promise<number | undefined> {
+  try {
+    const usage = await piscina.threads[0]?.cpuUsage()
+    return usage === undefined ? undefined : (usage.user + usage.system) / 1000
+  } catch {
+    return undefined
   }
 }

@@ -60,6 +60,7 @@ async function newPool(
   lane: Partial<typeof LANE> = {},
   threadCount = 2,
   limits = new NodeLimits(),
+  busyShare = 0,
 ): Promise<Node> {
   const identity = await loadOrCreateIdentity(join(folder.path, `${name}.key`))
   const registry = new Registry()
@@ -72,7 +73,7 @@ async function newPool(
     },
   })
   const pool = new WorkerPool(
-    { threads: threadCount, lane: { ...LANE, ...lane }, origins: ORIGINS },
+    { threads: threadCount, busyShare, lane: { ...LANE, ...lane }, origins: ORIGINS },
     {
       identity,
       log: createLogger(name, 'info', destination),
@@ -264,6 +265,23 @@ describe('WorkerPool', () => {
     expect(threads.length).toBe(first + 1)
     await child.pool.fetchPiece(blob.request(0, await emptyFile('awake'), laneOf(node)), never)
     while (threads.length < first + 2) await delay(10)
+    await node.pool.stop()
+  })
+
+  it('starts its other threads when the first is busy, and not before', async () => {
+    const node = await newPool('thrifty', {}, 2, new NodeLimits(), 0.6)
+    const first = threads.length
+    await node.pool.start()
+    const many = await emptyFile('many')
+    await truncate(many, 64 * MIB)
+    const isGrown = () => threads.length > first + 1
+    for (let i = 0; i < 6; i++) {
+      await node.pool.hashBlob(await emptyFile('few'), 'sha256', never)
+      await delay(200)
+    }
+    expect(isGrown()).toBe(false)
+    while (!isGrown()) await node.pool.hashBlob(many, 'sha256', never)
+    await untilListening(node, 1)
     await node.pool.stop()
   })
 
