@@ -12,6 +12,8 @@ export class BusyWatch {
   readonly #share: number
   readonly #busy: () => void
   #watching: AbortController | undefined
+  /** Present while the thread had little to do when it was last looked at. */
+  #resting: AbortController | undefined
 
   /**
    * @param share of a core, over 0, from which on the thread is busy
@@ -24,8 +26,9 @@ export class BusyWatch {
     this.#busy = busy
   }
 
-  /** Begins, unless it has. */
+  /** There is work: begins, or looks more often again. */
   start(): void {
+    this.#resting?.abort()
     if (this.#watching !== undefined) return
     this.#watching = new AbortController()
     void this.#watch(this.#watching.signal)
@@ -37,22 +40,27 @@ export class BusyWatch {
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
-    let share = 1
     for (let before = await this.#look(); !signal.aborted; ) {
-      await pause(share < IDLE_SHARE ? IDLE_LOOK_MS : LOOK_MS, signal)
+      await pause(LOOK_MS, signal)
       if (signal.aborted) return
       const now = await this.#look()
-      share = (now.cpuMs - before.cpuMs) / (now.atMs - before.atMs)
+      // Nothing can be said of a thread that was not there at both.
+      const share = (now.cpuMs - before.cpuMs) / (now.atMs - before.atMs)
       before = now
-      if (share < this.#share || signal.aborted) continue
-      this.#busy()
-      return
+      if (share >= this.#share && !signal.aborted) {
+        this.#busy()
+        return
+      }
+      if (share >= IDLE_SHARE) continue
+      this.#resting = new AbortController()
+      await pause(IDLE_LOOK_MS, AbortSignal.any([signal, this.#resting.signal]))
+      this.#resting = undefined
+      before = await this.#look()
     }
   }
 
-  /** A thread that died takes its CPU time with it: the next look sees less than the one before, which is not busy. */
   async #look(): Promise<{ cpuMs: number; atMs: number }> {
-    const cpuMs = (await this.#cpuMs()) ?? 0
+    const cpuMs = (await this.#cpuMs()) ?? Number.NaN
     return { cpuMs, atMs: performance.now() }
   }
 }

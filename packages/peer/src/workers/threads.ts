@@ -40,8 +40,8 @@ export class Threads {
   readonly #others: number
   readonly #listener: ThreadsListener
   readonly #groups: Group[]
-  /** Present while the others may be needed. */
-  #watch: BusyWatch | undefined
+  /** Says when the others are needed; left out: with the first work. */
+  readonly #watch: BusyWatch | undefined
 
   constructor({ count, busyShare }: ThreadsOptions, settings: WorkerSettings, listener: ThreadsListener) {
     this.#settings = settings
@@ -49,12 +49,8 @@ export class Threads {
     this.#listener = listener
     const first = this.#start(1)
     this.#groups = [first]
-    if (busyShare > 0)
-      this.#watch = new BusyWatch(
-        busyShare,
-        () => cpuMsOf(first),
-        () => this.#startOthers(),
-      )
+    const grow = () => this.#startOthers()
+    this.#watch = busyShare > 0 ? new BusyWatch(busyShare, () => cpuMsOf(first), grow) : undefined
   }
 
   /** There is work: the threads that are not there yet are started when they are needed. */

@@ -37,14 +37,24 @@ describe('busy watch', () => {
     expect(seen).toEqual({ busy: 1, looks })
   })
 
-  it('looks seldom at a thread that has nothing to do, and not at all once it is stopped', async () => {
-    const { watch, seen } = watchOver(() => 0)
+  it('looks seldom at a thread that has nothing to do, until there is work', async () => {
+    let share = 0
+    const { watch, seen } = watchOver(() => share)
     watch.start()
     await delay(1200)
     expect(seen.looks).toBe(2)
+    share = 1
+    watch.start()
+    await delay(700)
+    expect(seen.busy).toBe(1)
+  })
+
+  it('looks no more once it is stopped', async () => {
+    const { watch, seen } = watchOver(() => 1)
+    watch.start()
     watch.stop()
     watch.start()
-    await delay(1500)
-    expect(seen).toEqual({ busy: 0, looks: 2 })
+    await delay(600)
+    expect(seen).toEqual({ busy: 0, looks: 1 })
   })
 })
