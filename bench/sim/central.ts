@@ -39,7 +39,7 @@ export class Central implements Policy {
   constructor(world: World) {
     const { nodes, pieces, latency, seed } = world.scenario
     this.#world = world
-    this.notice = process.env.NONOTICE ? -1 : 3 * latency + TICK / 2
+    this.notice = 3 * latency + TICK / 2
     this.#core = new SchedulingCore(
       { leaseStallMs: 3_600_000, assignmentTimeoutMs: 3_600_000 },
       seededRandom(seed + 0x5eed),

@@ -391,7 +391,6 @@ export class SchedulingCore {
   }
 }
 
-/** The order in which swarms get at slots: by priority; the starved first; then as they came, a runtime's first layer first. */
 function checkPiece(swarm: Swarm, piece: number): void {
   if (piece >= swarm.pieces) {
     throw new SchedulerError(
