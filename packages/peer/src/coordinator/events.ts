@@ -55,6 +55,8 @@ export interface OriginShare {
 
 /** What a scheduler tells a node. Called in the order of the stream; must not throw. */
 export interface CommandListener {
+  /** Whether the node waits for something of a scheduler now. */
+  isWaiting(): boolean
   assigned(assignment: PieceAssignment): void
   leased(lease: OriginLease): void
   /** No node can get the blob from the origin; use another way. */

@@ -13,6 +13,7 @@ import {
 import type { Event } from './event-queue.ts'
 import { EventSender } from './event-sender.ts'
 import type { BlobOrigin, CommandListener, OriginShare, ParentNode, Urgency } from './events.ts'
+import { SilenceWatch } from './silence-watch.ts'
 import { StreamNames } from './stream-names.ts'
 
 const SHA256_BYTES = 32
@@ -55,6 +56,10 @@ export class SchedulerStream {
   /** Blobs whose piece digests the scheduler asked for. */
   readonly #mapsWanted = new Set<string>()
   readonly #sender: EventSender
+  /** Present once the scheduler said that it answers pings. */
+  #silence: SilenceWatch | undefined
+  /** Why it is we who end the stream, where it is. */
+  #reason: Error | undefined
 
   constructor(call: Call, hello: Hello, listener: StreamListener, log: Logger) {
     this.#call = call
@@ -70,16 +75,18 @@ export class SchedulerStream {
     call.write({ events: [{ event: { $case: 'hello', value: hello } }] })
     this.ended = new Promise((resolve) => {
       let error: unknown
-      call.on('data', (response) => {
-        for (const { command } of response.commands) if (command !== undefined) this.#apply(command)
+      call.on('data', ({ commands }: ConnectResponse) => {
+        this.#silence?.heard(commands.every(({ command }) => command?.$case === 'pong'))
+        for (const { command } of commands) if (command !== undefined) this.#apply(command)
       })
       call.on('drain', () => this.#sender.drained())
       const end = () => {
         if (this.#isOver) return
         this.#isOver = true
+        this.#silence?.stop()
         this.#sender.stop()
         call.cancel()
-        resolve({ wasWelcome: this.#isWelcome, error })
+        resolve({ wasWelcome: this.#isWelcome, error: this.#reason ?? error })
       }
       call.on('error', (cause) => {
         error = cause
@@ -200,6 +207,7 @@ export class SchedulerStream {
     else if (command.$case === 'swarm') this.#nameSwarm(command.value)
     else if (command.$case === 'parent') this.#names.nameParent(command.value)
     else if (command.$case === 'originBudget') this.#listener.originShare(command.value)
+    else if (command.$case === 'pong') return
     else if (command.$case === 'pieceMapWanted') {
       this.#mapsWanted.add(command.value.digest)
       this.#listener.pieceMapWanted(command.value.digest)
@@ -209,9 +217,19 @@ export class SchedulerStream {
     }
   }
 
-  #welcome({ bootstrap, readsBatches, uptimeMs }: Welcome): void {
+  #welcome({ answersPings, bootstrap, readsBatches, uptimeMs }: Welcome): void {
     this.#isWelcome = true
     this.#sender.readsBatches = readsBatches
+    if (answersPings && !this.#isOver) {
+      this.#silence ??= new SilenceWatch({
+        isWaiting: () => this.#listener.isWaiting(),
+        ask: () => this.#send({ $case: 'ping', value: {} }),
+        givenUp: () => {
+          this.#reason = new Error('it does not answer')
+          this.cancel()
+        },
+      })
+    }
     this.#listener.welcomed(uptimeMs)
     this.#listener.bootstrap(bootstrap)
   }
@@ -225,7 +243,7 @@ export class SchedulerStream {
 
   /** Applies a command that names a swarm; false when what it names was never introduced. */
   #applyInSwarm(
-    command: Exclude<Command, { $case: 'welcome' | 'swarm' | 'parent' | 'pieceMapWanted' | 'originBudget' }>,
+    command: Exclude<Command, { $case: 'welcome' | 'swarm' | 'parent' | 'pieceMapWanted' | 'originBudget' | 'pong' }>,
   ): boolean {
     const swarm = this.#names.swarm(command.value.swarm)
     if (swarm === undefined) return false

@@ -172,6 +172,7 @@ export class Schedulers implements Coordinator, Startable {
         this.#originShares.told(address, share)
         this.#shareChanged()
       },
+      isWaiting: () => listener().isWaiting(),
       assigned: (assignment) => listener().assigned(assignment),
       leased: (lease) => listener().leased(lease),
       swarmFailed: (digest, reason) => {

@@ -187,6 +187,10 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     this.#announced.add(requests)
   }
 
+  isWaiting(): boolean {
+    return this.#active.size > 0
+  }
+
   connected(isConcerned: (digest: string) => boolean): void {
     this.#schedulerGoneMs = undefined
     for (const [digest, download] of this.#active) if (isConcerned(digest)) download.join()

@@ -155,7 +155,8 @@ export class Coordinator {
     const bootstrap = this.#directory.bootstrap()
     this.#directory.add(session)
     const uptimeMs = Math.round(this.#presence.ms)
-    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, readsBatches: true, uptimeMs } })
+    const abilities = { readsBatches: true, answersPings: true }
+    session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, uptimeMs, ...abilities } })
     this.#originBudget.greet(session)
     const { id: peerId, name, role, version } = introduction
     this.#log.info({ peerId, name, role, version, address: session.address }, 'node connected')

@@ -83,6 +83,9 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       checkSize('piece_map.size', event.value.size)
       core.pieceMap(node, event.value.digest, event.value.size, event.value.sha256s)
       return
+    case 'ping':
+      session.tell({ $case: 'pong', value: {} })
+      return
     case 'hello':
       throw violation('hello may be sent once, as the first event')
     case undefined:

@@ -4,8 +4,12 @@ import { SchedulerServiceService } from '@shoal/proto'
 import type { Coordinator } from './coordinator.ts'
 import type { Call } from './session.ts'
 
-/** A node that answers no ping is noticed within twice this time. */
-const KEEPALIVE_MS = 5_000
+/**
+ * A node whose host vanished is noticed within the sum of the two. It has time to answer: one that is short of CPU, by a
+ * limit or by its neighbours, would lose what is on its way to it, and come back with more to do than before.
+ */
+const KEEPALIVE_MS = 10_000
+const KEEPALIVE_TIMEOUT_MS = 20_000
 /** Streams that do not end by themselves are cut off after this time. */
 const STOP_TIMEOUT_MS = 2_000
 
@@ -15,7 +19,7 @@ export class GrpcServer implements Startable {
   readonly #coordinator: Coordinator
   readonly #server = new Server({
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
-    'grpc.keepalive_timeout_ms': KEEPALIVE_MS,
+    'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
     // Statistics that nobody can ask for, kept with each message.
     'grpc.enable_channelz': 0,
   })

@@ -17,7 +17,7 @@ export function encoded(command: Command): Buffer {
 
 /**
  * What waits to be said to one node, already as bytes. Pieces of one swarm that are assigned one after another become
- * one command, and a swarm that is to be named twice is named once.
+ * one command; a swarm that is to be named twice is named once, and one pong answers all pings.
  */
 export class Outbox {
   readonly #readsBatches: boolean
@@ -25,6 +25,8 @@ export class Outbox {
   #bytes = 0
   /** Swarms whose number is in `#commands`, and nothing after it that ends what was asked for. */
   readonly #named = new Set<number>()
+  /** Whether a pong is in `#commands`. */
+  #hasPong = false
   /** Pieces assigned since the last other command: of one swarm, whose digests are these. */
   #swarm = 0
   #digests: Uint8Array = new Uint8Array()
@@ -51,6 +53,10 @@ export class Outbox {
       if (this.#named.has(command.value.swarm)) return
       this.#named.add(command.value.swarm)
     } else if (command.$case === 'swarmFailed') this.#named.delete(command.value.swarm)
+    else if (command.$case === 'pong') {
+      if (this.#hasPong) return
+      this.#hasPong = true
+    }
     this.#closeBatch()
     this.#push(encoded(command))
   }
@@ -93,7 +99,10 @@ export class Outbox {
     const response = joined(commands, count, bytes)
     this.#commands = count === commands.length ? [] : commands.slice(count)
     this.#bytes -= bytes
-    if (this.#commands.length === 0) this.#named.clear()
+    if (this.#commands.length === 0) {
+      this.#named.clear()
+      this.#hasPong = false
+    }
     return response
   }
 

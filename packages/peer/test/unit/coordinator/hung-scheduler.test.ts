@@ -78,6 +78,7 @@ beforeEach(async () => {
     listener: {
       connected: () => told.push('connected'),
       disconnected: () => told.push('disconnected'),
+      isWaiting: () => true,
       assigned: ignore,
       leased: ignore,
       swarmFailed: ignore,
@@ -90,7 +91,7 @@ beforeEach(async () => {
     now: () => 12_000,
     random: () => 0,
   })
-  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] })
+  vi.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval'] })
   await link.start()
   await vi.waitFor(() => expect(told).toEqual(['connected']))
 })
@@ -106,6 +107,16 @@ it('leaves a scheduler that hangs within two seconds', async () => {
   await vi.advanceTimersByTimeAsync(1650)
   await until(() => told.length === 2)
   expect(told).toEqual(['connected', 'disconnected'])
+})
+
+it('asks a scheduler that says nothing, and stays with it for its answers', async () => {
+  for (const [i, ms] of [500, 1000, 2000].entries()) {
+    await vi.advanceTimersByTimeAsync(ms)
+    await until(() => scheduler.pings === i + 1)
+    await until(() => true)
+  }
+  expect(scheduler.pings).toBe(3)
+  expect(told).toEqual(['connected'])
 })
 
 it('does not leave one that stands still for less than a second', async () => {

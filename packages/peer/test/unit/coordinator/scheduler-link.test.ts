@@ -16,6 +16,7 @@ let assigned: PieceAssignment[]
 const listener: LinkListener = {
   connected: () => told.push('connected'),
   disconnected: () => told.push('disconnected'),
+  isWaiting: () => true,
   assigned: (assignment) => {
     const { piece, parent } = assignment
     assigned.push(assignment)

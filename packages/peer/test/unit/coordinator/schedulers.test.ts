@@ -12,6 +12,9 @@ const have = new Uint8Array([1])
 
 /** The engine's side: what it wants and holds, said again when it is asked to. */
 class Engine implements CoordinatorListener {
+  isWaiting(): boolean {
+    return true
+  }
   readonly wanted: string[] = []
   readonly held: WholeBlob[] = []
   readonly assignments: PieceAssignment[] = []

@@ -29,11 +29,13 @@ export const HELLO: Hello = {
 
 /** A scripted scheduler behind the real contract and a real socket. */
 export class ScriptedScheduler {
-  /** What it heard on all streams, hello first: the kind of event, and swarm and piece where it names them. */
+  /** What it heard on all streams but pings, hello first: the kind of event, and swarm and piece where it names them. */
   readonly heard: string[] = []
   readonly events: Event[] = []
   readonly streams: Stream[] = []
   readsBatches = false
+  /** Pings that it answered. */
+  pings = 0
   uptimeMs = 0
   /** Whether hello is answered. */
   isPolite = true
@@ -87,12 +89,18 @@ export class ScriptedScheduler {
   }
 
   #hear(event: Event): void {
+    if (event.$case === 'ping') {
+      this.pings++
+      this.send({ $case: 'pong', value: {} })
+      return
+    }
     const { swarm, piece, digest } = event.value as { swarm?: number; piece?: number; digest?: string }
     this.events.push(event)
     this.heard.push([event.$case, swarm, piece].filter((word) => word !== undefined).join(' '))
     if (event.$case === 'hello' && this.isPolite) {
       const { readsBatches, uptimeMs } = this
-      this.send({ $case: 'welcome', value: { schedulerId: 's', bootstrap: ['/x'], readsBatches, uptimeMs } })
+      const value = { schedulerId: 's', bootstrap: ['/x'], readsBatches, uptimeMs, answersPings: true }
+      this.send({ $case: 'welcome', value })
     }
     if (this.namesSwarms && digest !== undefined && (event.$case === 'join' || event.$case === 'holdingPart')) {
       this.send({ $case: 'swarm', value: { digest, swarm: 7, size: 100 } })

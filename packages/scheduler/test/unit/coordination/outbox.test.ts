@@ -35,6 +35,7 @@ function assigned(commands: readonly Command[]): number[][] {
 
 const swarmNamed = (swarm: number): Command => ({ $case: 'swarm', value: { digest: 'd', swarm, size: 1 } })
 const swarmFailed = (swarm: number): Command => ({ $case: 'swarmFailed', value: { swarm, reason: 1 } })
+const pong: Command = { $case: 'pong', value: {} }
 
 describe('the outbox', () => {
   const steps = fc.array(
@@ -107,5 +108,14 @@ describe('the outbox', () => {
       expect(response.byteLength).toBeLessThanOrEqual(64 * 1024)
       expect(ConnectResponse.decode(response).commands.length).toBeLessThanOrEqual(10_000)
     }
+  })
+
+  it('keeps one pong for all pings until it is taken, however many wait', () => {
+    const outbox = new Outbox(true)
+    outbox.add(swarmNamed(1))
+    for (let i = 0; i < 3; i++) outbox.add(pong)
+    expect(drain(outbox).commands.map((command) => command.$case)).toEqual(['swarm', 'pong'])
+    outbox.add(pong)
+    expect(drain(outbox).commands).toEqual([pong])
   })
 })

@@ -15,6 +15,7 @@ describe('the life of a swarm', () => {
       schedulerId,
       bootstrap: [`/ip4/127.0.0.1/tcp/7412/p2p/${peerIds[0]}`],
       readsBatches: true,
+      answersPings: true,
       uptimeMs: expect.any(Number),
     })
     const { swarm } = await peer.next('swarm')
@@ -55,6 +56,16 @@ describe('the life of a swarm', () => {
     const late = connect(2).hello().join(DIGEST, SIZE)
     expect(await late.next('parent')).toMatchObject({ peerId: peerIds[1], laneHost: '127.0.0.1', lanePort: 7411 })
     expect(seed.commands.filter((command) => command.$case === 'pieceMapWanted')).toEqual([])
+  })
+
+  it('answers pings, those of one message with one pong', async () => {
+    const node = connect(0).hello()
+    const ping = { $case: 'ping' as const, value: {} }
+    node.say(...Array.from({ length: 1000 }, () => ping))
+    await node.next('pong')
+    node.say(ping)
+    await node.next('pong')
+    expect(node.commands.map((command) => command.$case)).toEqual(['welcome', 'pong', 'pong'])
   })
 
   it('takes over nodes that hold parts: names the swarm, asks for digests, hears of pieces it did not assign', async () => {

@@ -118,6 +118,9 @@ export interface NodeEvent {
     | //
     /** Pieces of a blob that the node holds without waiting for the rest. */
     { $case: "holdingPart"; value: HoldingPart }
+    | //
+    /** Asks whether the scheduler is there; for one that said answers_pings. */
+    { $case: "ping"; value: Ping }
     | undefined;
 }
 
@@ -158,6 +161,9 @@ export interface NodeCommand {
     | //
     /** A swarm gets on, though nothing has come to this node for a while. */
     { $case: "swarmProgress"; value: SwarmProgress }
+    | //
+    /** Answer to Ping. */
+    { $case: "pong"; value: Pong }
     | undefined;
 }
 
@@ -210,6 +216,19 @@ export interface Welcome {
    * new one get to know the nodes before they hand blobs over to it.
    */
   uptimeMs: number;
+  /** Whether the scheduler understands Ping. */
+  answersPings: boolean;
+}
+
+/**
+ * Ping asks the scheduler for a sign of life, because it has said nothing for a
+ * while.
+ */
+export interface Ping {
+}
+
+/** Pong answers Ping, in its turn among all else; one may answer several. */
+export interface Pong {
 }
 
 /** Origin says where a blob can be fetched when no node holds it. */
@@ -658,6 +677,9 @@ export const NodeEvent: MessageFns<NodeEvent> = {
       case "holdingPart":
         HoldingPart.encode(message.event.value, writer.uint32(98).fork()).join();
         break;
+      case "ping":
+        Ping.encode(message.event.value, writer.uint32(106).fork()).join();
+        break;
     }
     return writer;
   },
@@ -771,6 +793,14 @@ export const NodeEvent: MessageFns<NodeEvent> = {
             message.event = { $case: "holdingPart", value: HoldingPart.decode(reader, reader.uint32()) };
             continue;
           }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.event = { $case: "ping", value: Ping.decode(reader, reader.uint32()) };
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -820,6 +850,9 @@ export const NodeCommand: MessageFns<NodeCommand> = {
         break;
       case "swarmProgress":
         SwarmProgress.encode(message.command.value, writer.uint32(82).fork()).join();
+        break;
+      case "pong":
+        Pong.encode(message.command.value, writer.uint32(90).fork()).join();
         break;
     }
     return writer;
@@ -916,6 +949,14 @@ export const NodeCommand: MessageFns<NodeCommand> = {
             }
 
             message.command = { $case: "swarmProgress", value: SwarmProgress.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 11: {
+            if (tag !== 90) {
+              break;
+            }
+
+            message.command = { $case: "pong", value: Pong.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1160,7 +1201,7 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { schedulerId: "", bootstrap: [], readsBatches: false, uptimeMs: 0 };
+  return { schedulerId: "", bootstrap: [], readsBatches: false, uptimeMs: 0, answersPings: false };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -1176,6 +1217,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.uptimeMs !== 0) {
       writer.uint32(32).uint64(message.uptimeMs);
+    }
+    if (message.answersPings !== false) {
+      writer.uint32(40).bool(message.answersPings);
     }
     return writer;
   },
@@ -1225,6 +1269,84 @@ export const Welcome: MessageFns<Welcome> = {
             message.uptimeMs = longToNumber(reader.uint64());
             continue;
           }
+          case 5: {
+            if (tag !== 40) {
+              break;
+            }
+
+            message.answersPings = reader.bool();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePing(): Ping {
+  return {};
+}
+
+export const Ping: MessageFns<Ping> = {
+  encode(_: Ping, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Ping {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePing();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBasePong(): Pong {
+  return {};
+}
+
+export const Pong: MessageFns<Pong> = {
+  encode(_: Pong, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Pong {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBasePong();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
