@@ -25,10 +25,11 @@ export interface RowReport {
 
 /** Runs of which the median is judged. */
 const ENOUGH_RUNS = 5
+const NO_BOUND = Number.POSITIVE_INFINITY
 
 /** @param reference the undisturbed runs; undefined: these are they */
 export function reportOf(
-  row: Pick<Row, 'name' | 'mostSlowdown' | 'mostLostSeconds'>,
+  row: Pick<Row, 'name' | 'mostSlowdown' | 'mostLostSeconds' | 'mostOriginCopies'>,
   runs: readonly Run[],
   reference: RowReport | undefined,
   error: string | undefined,
@@ -39,7 +40,9 @@ export function reportOf(
   const medianSeconds = percentile(seconds, 0.5)
   const p99Slowdown = p99Seconds / (reference?.p99Seconds ?? p99Seconds)
   const lostSeconds = medianSeconds - (reference?.medianSeconds ?? medianSeconds)
-  const complaint = error ?? complaintOf(row, p99Slowdown, runs.length < ENOUGH_RUNS ? 0 : lostSeconds)
+  const originCopies = runs.length === 0 ? Number.NaN : Math.max(...runs.map((run) => run.originCopies))
+  const figures = { p99Slowdown, lostSeconds: runs.length < ENOUGH_RUNS ? 0 : lostSeconds, originCopies }
+  const complaint = error ?? complaintOf(row, figures)
   return {
     name: row.name,
     runs: runs.length,
@@ -49,21 +52,19 @@ export function reportOf(
     p99Seconds,
     p99Slowdown,
     lostSeconds,
-    originCopies: runs.length === 0 ? Number.NaN : Math.max(...runs.map(({ originCopies }) => originCopies)),
+    originCopies,
     ...(complaint === undefined ? {} : { error: complaint }),
   }
 }
 
 function complaintOf(
-  {
-    mostSlowdown = Number.POSITIVE_INFINITY,
-    mostLostSeconds = Number.POSITIVE_INFINITY,
-  }: Pick<Row, 'mostSlowdown' | 'mostLostSeconds'>,
-  p99Slowdown: number,
-  lostSeconds: number,
+  most: Pick<Row, 'mostSlowdown' | 'mostLostSeconds' | 'mostOriginCopies'>,
+  { p99Slowdown, lostSeconds, originCopies }: Pick<RowReport, 'p99Slowdown' | 'lostSeconds' | 'originCopies'>,
 ): string | undefined {
+  const { mostSlowdown = NO_BOUND, mostLostSeconds = NO_BOUND, mostOriginCopies = NO_BOUND } = most
   if (p99Slowdown > mostSlowdown) return `the pulls may take ${mostSlowdown} times as long as undisturbed`
   if (lostSeconds > mostLostSeconds) return `the fault may cost the median pull ${mostLostSeconds} s`
+  if (originCopies > mostOriginCopies) return `the origin may send ${mostOriginCopies} times the blob`
   return undefined
 }
 

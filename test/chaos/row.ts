@@ -40,6 +40,8 @@ export interface Row {
    * few runs, in which chance counts for more.
    */
   readonly mostLostSeconds?: number
+  /** How many times the blob the origin may send; not judged unless told. */
+  readonly mostOriginCopies?: number
   /** Done before the pulls begin. */
   prepare?(scene: Scene): Promise<void>
   /** Strikes at its moment of the pull, which has begun. */

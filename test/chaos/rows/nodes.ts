@@ -2,7 +2,9 @@ import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dataFolder } from '@shoal/bench'
 import { scrape, sumSeries } from '../../kit/metrics.ts'
+import { limitCpu } from '../cpu-limit.ts'
 import { killAndRestart } from '../kill.ts'
+
 import type { Row } from '../row.ts'
 import type { Scene } from '../scene.ts'
 
@@ -54,6 +56,17 @@ export const NODE_ROWS: readonly Row[] = [
       await untilHeld(cluster.nodes, 0.5)
       first.process.signal('SIGSTOP')
       return { late: [0], afterOthers: () => first.process.signal('SIGCONT') }
+    },
+  },
+  {
+    name: 'short-of-cpu',
+    fault: 'from a quarter on, the seed and each peer have 1.5 % of a core',
+    mostOriginCopies: 1.25,
+    strike: async (scene) => {
+      const { cluster, untilHeld } = scene
+      await untilHeld(cluster.nodes, 0.25)
+      await limitCpu(scene, [cluster.seed, ...cluster.nodes], 0.015)
+      return { late: [...cluster.nodes.keys()] }
     },
   },
   {
