@@ -24,7 +24,8 @@ export const schedulerOptions = Type.Object(
       minimum: 100,
       maximum: 3_600_000,
       default: 10_000,
-      description: 'milliseconds without a piece from the origin after which another node is to fetch',
+      description:
+        'milliseconds in which neither a piece nor 256 KiB come from the origin, after which another node is to fetch; at least 3000 is of use, as nodes say every two seconds that they get on',
     }),
     origin: Type.Object(
       {

@@ -105,6 +105,8 @@ export interface Coordinator {
   /** A piece arrived from the origin and has this sha256. */
   pieceFetched(digest: string, piece: number, sha256: Uint8Array, durationUs: number): void
   pieceFailed(digest: string, piece: number, parent: ParentNode, reason: PieceFailed_Reason): void
+  /** What was leased arrives, though no piece of it is whole. */
+  leaseProgress(digest: string): void
   leaseFailed(digest: string, reason: LeaseFailed_Reason): void
   pieceMap(digest: string, size: number, sha256s: Uint8Array): void
 }

@@ -44,6 +44,7 @@ export class SchedulerStream {
   /** Resolves when the stream is over. */
   readonly ended: Promise<StreamEnd>
   #isWelcome = false
+  #hearsLeaseProgress = false
   #isOver = false
   readonly #call: Call
   readonly #listener: StreamListener
@@ -177,6 +178,11 @@ export class SchedulerStream {
     }))
   }
 
+  leaseProgress(digest: string): void {
+    if (!this.#hearsLeaseProgress) return
+    this.#sendInSwarm(digest, (swarm) => ({ $case: 'leaseProgress', value: { swarm } }))
+  }
+
   leaseFailed(digest: string, reason: LeaseFailed_Reason): void {
     this.#sendInSwarm(digest, (swarm) => ({ $case: 'leaseFailed', value: { swarm, reason } }))
   }
@@ -217,8 +223,9 @@ export class SchedulerStream {
     }
   }
 
-  #welcome({ answersPings, bootstrap, readsBatches, uptimeMs }: Welcome): void {
+  #welcome({ answersPings, bootstrap, hearsLeaseProgress, readsBatches, uptimeMs }: Welcome): void {
     this.#isWelcome = true
+    this.#hearsLeaseProgress = hearsLeaseProgress
     this.#sender.readsBatches = readsBatches
     if (answersPings && !this.#isOver) {
       this.#silence ??= new SilenceWatch({

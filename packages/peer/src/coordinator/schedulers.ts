@@ -143,6 +143,10 @@ export class Schedulers implements Coordinator, Startable {
     for (const { stream } of this.#live) stream.pieceFailed(digest, piece, parent, reason)
   }
 
+  leaseProgress(digest: string): void {
+    for (const { stream } of this.#live) stream.leaseProgress(digest)
+  }
+
   leaseFailed(digest: string, reason: LeaseFailed_Reason): void {
     for (const { stream } of this.#live) stream.leaseFailed(digest, reason)
   }

@@ -8,6 +8,7 @@ import { DownloadError } from './errors.ts'
 import { type WishOutcome, wishOutcomeOf } from './fetches-for-others.ts'
 import { HolderFetch, type HolderMode } from './holder-fetch.ts'
 import type { LadderOptions, LadderView, Rung } from './ladder.ts'
+import { LeaseWord } from './lease-word.ts'
 import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
@@ -55,7 +56,7 @@ export class Download {
   readonly #climb: Climb
   /** Undefined: nobody on this node wants it. */
   #urgency: Urgency | undefined
-  #hasLease = false
+  readonly #lease = new LeaseWord()
   #hasSwarmFailed = false
   /** What came of others' wish that it be fetched from the origin; undefined: they have none. */
   #wish: WishOutcome | undefined
@@ -191,7 +192,7 @@ export class Download {
   /** The scheduler that decided on the blob does so no longer. */
   schedulerGone(): void {
     this.#disconnectedSinceMs ??= this.#dependencies.now()
-    this.#hasLease = false
+    this.#lease.ended()
     this.check()
   }
 
@@ -219,7 +220,7 @@ export class Download {
   /** Fetches leased pieces from the origin and says again those that are held. */
   leased(lease: OriginLease): void {
     if (this.#outcome !== undefined) return
-    this.#hasLease = true
+    this.#lease.begun(this.#dependencies.now())
     this.#originFetch.addSource({ ...lease.origin, ...this.#credentialsFor(lease.origin) })
     const end = Math.min(this.blob.layout.count, lease.firstPiece + lease.pieceCount)
     for (let piece = lease.firstPiece; piece < end; piece++) {
@@ -260,9 +261,11 @@ export class Download {
   check(): void {
     // What came since the last look is to be dated now, not when a client asks.
     void this.movedMs
-    if (this.#urgency === undefined || this.#outcome !== undefined || this.#isFinishing) return
+    if (this.#outcome !== undefined || this.#isFinishing) return
     // Pieces that are slow because we hold them back are no reason to go and load the origin.
     if (this.#isHeldBack) this.#progress.restart()
+    this.#tellOfLease()
+    if (this.#urgency === undefined) return
     this.#climb.move(this.#view())
     this.#holderFetch.turnTo(this.#holderMode)
     this.#holderFetch.tick()
@@ -282,6 +285,12 @@ export class Download {
   /** Whether our own limits hold back what is on its way. */
   get #isHeldBack(): boolean {
     return this.#flights.count > 0 && this.#dependencies.isHeldBack?.() === true
+  }
+
+  #tellOfLease(): void {
+    const { coordinator, now } = this.#dependencies
+    if (!this.#originFetch.isRunning || !this.#lease.isDue(this.#progress.progressMs, now())) return
+    coordinator.leaseProgress(this.digest)
   }
 
   #isReadable(piece: number): boolean {
@@ -373,8 +382,8 @@ export class Download {
   #originFailed(error: unknown): void {
     const { coordinator, log } = this.#dependencies
     log.warn({ digest: this.digest, registry: this.origin.registry, err: error }, 'the origin did not give a piece')
-    if (this.#hasLease) {
-      this.#hasLease = false
+    if (this.#lease.isHeld) {
+      this.#lease.ended()
       coordinator.leaseFailed(this.digest, leaseFailureReason(error))
     }
     const isOnlyAsked = this.#urgency === undefined && this.#wish === 'fetches'

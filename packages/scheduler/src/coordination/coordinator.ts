@@ -155,7 +155,7 @@ export class Coordinator {
     const bootstrap = this.#directory.bootstrap()
     this.#directory.add(session)
     const uptimeMs = Math.round(this.#presence.ms)
-    const abilities = { readsBatches: true, answersPings: true }
+    const abilities = { readsBatches: true, answersPings: true, hearsLeaseProgress: true }
     session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, uptimeMs, ...abilities } })
     this.#originBudget.greet(session)
     const { id: peerId, name, role, version } = introduction

@@ -78,6 +78,10 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       checkSwarm(core, session, event.value.swarm)
       core.leaseFailed(node, event.value.swarm, leaseFailureOf(event.value.reason))
       return
+    case 'leaseProgress':
+      checkSwarm(core, session, event.value.swarm)
+      core.leaseProgress(node, event.value.swarm)
+      return
     case 'pieceMap':
       checkDigest('piece_map.digest', event.value.digest)
       checkSize('piece_map.size', event.value.size)

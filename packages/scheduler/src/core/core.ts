@@ -229,6 +229,14 @@ export class SchedulingCore {
     freeParentSlot(state, swarm, flight)
   }
 
+  /** Bytes of the node's lease arrive, though no piece of it is whole. Ignored when it has none. */
+  leaseProgress(index: number, swarmId: number): void {
+    const swarm = this.#state.swarms.get(swarmId)
+    if (swarm?.lease?.node !== index) return
+    swarm.lease.progressAt = this.#state.now
+    swarm.progressAt = this.#state.now
+  }
+
   /** The node gives its lease back. Ignored when it has none. */
   leaseFailed(index: number, swarmId: number, reason: LeaseFailure): void {
     const swarm = this.#state.swarms.get(swarmId)

@@ -10,7 +10,7 @@ export interface Lease {
   /** Bitset of the pieces that are still to come, and how many they are. */
   readonly pieces: Uint32Array
   left: number
-  /** When the last piece came. */
+  /** When the last piece came, or its node said that it gets on. */
   progressAt: number
 }
 

@@ -75,7 +75,7 @@ export class Swarm {
   readonly #wantingBy = new Int32Array(PRIORITIES)
   /** Some node gets nothing at all although it could: the swarm goes before others of its priority. */
   isStarved = false
-  /** When some node last got a piece, and when those that wait were last told. */
+  /** When some node last got a piece, or a part of one from the origin, and when those that wait were last told. */
   progressAt = Number.NEGATIVE_INFINITY
   reassuredAt = Number.NEGATIVE_INFINITY
   lease: Lease | undefined

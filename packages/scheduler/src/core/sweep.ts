@@ -12,11 +12,12 @@ export function sweep(state: State): void {
   forgive(state)
   for (const swarm of state.swarms.values()) {
     if (swarm.wanting === 0 && swarm.lease === undefined) continue
+    // A lease that is taken away now is another node's by the end of this tick.
+    const isServed = swarm.lease !== undefined || state.leaseTurns.isWaiting(swarm)
     checkStall(state, swarm)
     checkTransfers(state, swarm)
     retireSatisfied(state, swarm)
     failUnlucky(state, swarm)
-    const isServed = swarm.lease !== undefined || state.leaseTurns.isWaiting(swarm)
     if (!isServed && swarm.inquiry.node === -1) failStarved(state, swarm)
     swarm.isStarved = isStarved(state, swarm)
     reassure(state, swarm)
@@ -47,7 +48,7 @@ function isStarved(state: State, swarm: Swarm): boolean {
   return false
 }
 
-/** Who has waited for so long is told, and so often, that it is worth it: a swarm in which pieces came so lately. */
+/** Who has waited for so long is told, and so often, that it is worth it: a swarm that got on so lately. */
 const REASSURE_MS = 2_000
 const ALIVE_MS = 5_000
 

@@ -99,7 +99,14 @@ export class ScriptedScheduler {
     this.heard.push([event.$case, swarm, piece].filter((word) => word !== undefined).join(' '))
     if (event.$case === 'hello' && this.isPolite) {
       const { readsBatches, uptimeMs } = this
-      const value = { schedulerId: 's', bootstrap: ['/x'], readsBatches, uptimeMs, answersPings: true }
+      const value = {
+        schedulerId: 's',
+        bootstrap: ['/x'],
+        readsBatches,
+        uptimeMs,
+        answersPings: true,
+        hearsLeaseProgress: true,
+      }
       this.send({ $case: 'welcome', value })
     }
     if (this.namesSwarms && digest !== undefined && (event.$case === 'join' || event.$case === 'holdingPart')) {

@@ -1,4 +1,5 @@
 import { readFile } from 'node:fs/promises'
+import { setTimeout as delay } from 'node:timers/promises'
 import { digestOf } from '@shoal/core'
 import { OriginError } from '@shoal/origin'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
@@ -145,6 +146,24 @@ describe('a download', () => {
     expect(world.originRequests.map(({ firstPiece }) => firstPiece)).toEqual([0, 2])
   })
 
+  it('says that a lease gets on while bytes come, or its own limits hold them back, every two seconds', async () => {
+    world.isOriginSlow = true
+    world.downloads.leased({ digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: 1 })
+    await vi.waitFor(() => expect(world.originRequests).toHaveLength(1))
+    const checkedAfter = async (ms: number, bytes: number) => {
+      Atomics.add(world.arrivals, 0, bytes)
+      world.later(ms)
+      await delay(300)
+    }
+    for (let second = 1; second <= 4; second++) await checkedAfter(1000, 256 * 1024)
+    expect(world.heard).toEqual(['leaseProgress', 'leaseProgress'])
+    await checkedAfter(9000, 1000)
+    expect(world.heard).toHaveLength(2)
+    world.isHeldBack = () => true
+    await checkedAfter(1000, 0)
+    expect(world.heard).toHaveLength(3)
+  })
+
   it('gives a lease back with the reason', async () => {
     world.originBytes = undefined
     world.originError = new OriginError('UNAUTHORIZED', 'no')
@@ -271,9 +290,9 @@ describe('without a scheduler', () => {
   it('begins nothing more of a lease when another scheduler is there, which hears what it has', async () => {
     const release: (() => void)[] = []
     const fetchFromOrigin = world.fetchFromOrigin.bind(world)
-    world.fetchFromOrigin = async (wanted, onPiece) => {
+    world.fetchFromOrigin = async (wanted, onPiece, signal) => {
       await new Promise<void>((resolve) => release.push(resolve))
-      return fetchFromOrigin(wanted, onPiece)
+      return fetchFromOrigin(wanted, onPiece, signal)
     }
     const lease = { digest, size: content.byteLength, origin: source, pieceCount: 1 }
     for (const firstPiece of [0, 2, 4]) world.downloads.leased({ ...lease, firstPiece })

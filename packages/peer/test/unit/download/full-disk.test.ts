@@ -69,6 +69,7 @@ function silentCoordinator(): Coordinator {
     pieceDone: () => {},
     pieceFetched: () => {},
     pieceFailed: () => {},
+    leaseProgress: () => {},
     leaseFailed: () => {},
     pieceMap: () => {},
   }

@@ -62,6 +62,8 @@ export class World implements PieceWorkers {
   readonly pieceRequests: string[] = []
   /** Parents that send nothing: a fetch from one ends, as stalled, when it is hurried. */
   readonly quiet = new Set<string>()
+  /** Whether no piece from the origin is ever whole. */
+  isOriginSlow = false
   /** Where the last of these fetches counts what comes. */
   arrivals = new Int32Array(new SharedArrayBuffer(4))
   /** Fetches that were hurried: `PIECE PEER`. */
@@ -192,9 +194,18 @@ export class World implements PieceWorkers {
     return { durationMs: 1 }
   }
 
-  async fetchFromOrigin(wanted: OriginRequest, onPiece: (piece: number, sha256: Uint8Array) => void) {
+  async fetchFromOrigin(
+    wanted: OriginRequest,
+    onPiece: (piece: number, sha256: Uint8Array) => void,
+    signal: AbortSignal,
+  ) {
     this.originRequests.push(wanted)
     if (this.isPrivate && wanted.source.authorization === undefined) throw new OriginError('UNAUTHORIZED', 'who?')
+    if (this.isOriginSlow) {
+      if (wanted.arrivals !== undefined) this.arrivals = wanted.arrivals
+      await once(signal, 'abort')
+      throw new LaneError('aborted', 'the node stops')
+    }
     if (this.originBytes === undefined) throw this.originError
     for (let piece = wanted.firstPiece; piece < wanted.firstPiece + wanted.pieceCount; piece++) {
       const bytes = pieceOf(this.originBytes, piece)
@@ -263,6 +274,7 @@ export class World implements PieceWorkers {
       pieceFetched: (_digest, piece) => void this.heard.push(`fetched ${piece}`),
       pieceFailed: (_digest, piece, parent, reason) =>
         void this.heard.push(`failed ${piece} ${parent.peerId} ${reason}`),
+      leaseProgress: hear('leaseProgress'),
       leaseFailed: hear('leaseFailed'),
       pieceMap: (_digest, size, map) => void this.heard.push(`map ${size} ${map.byteLength}`),
     }

@@ -221,6 +221,29 @@ describe('leases', () => {
     expect(cluster.core.counters.leases.stalled).toBe(2)
   })
 
+  it('stay with a holder that says that bytes come, and the others wait with it; and with nobody else by its word', () => {
+    const { cluster, seeds, peers } = withSeeds(2, 1)
+    const [peer] = peers as [(typeof peers)[0]]
+    for (const seed of seeds) seed.refuses = 'silence'
+    const swarm = cluster.join(peer, 40)
+    cluster.tick()
+    const [holder] = leasedTo(cluster) as [number]
+    const other = seeds.find(({ index }) => index !== holder) as (typeof seeds)[0]
+    for (let i = 0; i < 6; i++) {
+      cluster.run(5_000)
+      cluster.core.leaseProgress(holder, swarm)
+    }
+    expect(leasedTo(cluster)).toEqual([holder])
+    expect(cluster.reassured.filter(({ node }) => node === peer.index).length).toBeGreaterThan(6)
+    for (let i = 0; i < 3; i++) {
+      cluster.core.leaseProgress(other.index, swarm)
+      cluster.run(5_000)
+    }
+    expect(leasedTo(cluster)).toEqual([holder, other.index])
+    expect(cluster.failures).toEqual([])
+    cluster.core.leaseProgress(holder, swarm + 1)
+  })
+
   it('given back by leaving go to another node', () => {
     const { cluster, peers } = withSeeds(0, 2)
     const [a, b] = peers as [(typeof peers)[0], (typeof peers)[0]]

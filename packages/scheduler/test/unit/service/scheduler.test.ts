@@ -16,6 +16,7 @@ describe('the life of a swarm', () => {
       bootstrap: [`/ip4/127.0.0.1/tcp/7412/p2p/${peerIds[0]}`],
       readsBatches: true,
       answersPings: true,
+      hearsLeaseProgress: true,
       uptimeMs: expect.any(Number),
     })
     const { swarm } = await peer.next('swarm')

@@ -121,6 +121,7 @@ describe('what a node may not say', () => {
       'swarm 77',
     ],
     ['swarm 0', { $case: 'leaseFailed', value: { swarm: 0, reason: 1 } }, 'swarm 0'],
+    ['progress of an unknown swarm', { $case: 'leaseProgress', value: { swarm: 77 } }, 'swarm 77'],
     [
       'a piece past the end',
       { $case: 'pieceDone', value: { swarm: 1, piece: 4, parent: 0, sha256: none, durationUs: 0 } },

@@ -121,6 +121,12 @@ export interface NodeEvent {
     | //
     /** Asks whether the scheduler is there; for one that said answers_pings. */
     { $case: "ping"; value: Ping }
+    | //
+    /**
+     * A lease gets on, though no piece of it is whole; for a scheduler that said
+     * hears_lease_progress.
+     */
+    { $case: "leaseProgress"; value: LeaseProgress }
     | undefined;
 }
 
@@ -218,6 +224,8 @@ export interface Welcome {
   uptimeMs: number;
   /** Whether the scheduler understands Ping. */
   answersPings: boolean;
+  /** Whether the scheduler understands LeaseProgress. */
+  hearsLeaseProgress: boolean;
 }
 
 /**
@@ -467,6 +475,16 @@ export interface OriginBudget {
   aloneBytesPerSecond: number;
 }
 
+/**
+ * LeaseProgress says that bytes of a lease arrive, or wait for a rate limit of
+ * the node's own: pieces may be large and origins slow. Sent every two seconds
+ * at most.
+ */
+export interface LeaseProgress {
+  /** Number from Swarm. */
+  swarm: number;
+}
+
 /** LeaseFailed gives a lease back; pieces already reported stay reported. */
 export interface LeaseFailed {
   /** Number from Swarm. */
@@ -680,6 +698,9 @@ export const NodeEvent: MessageFns<NodeEvent> = {
       case "ping":
         Ping.encode(message.event.value, writer.uint32(106).fork()).join();
         break;
+      case "leaseProgress":
+        LeaseProgress.encode(message.event.value, writer.uint32(114).fork()).join();
+        break;
     }
     return writer;
   },
@@ -799,6 +820,14 @@ export const NodeEvent: MessageFns<NodeEvent> = {
             }
 
             message.event = { $case: "ping", value: Ping.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 14: {
+            if (tag !== 114) {
+              break;
+            }
+
+            message.event = { $case: "leaseProgress", value: LeaseProgress.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -1201,7 +1230,14 @@ export const Hello_LabelsEntry: MessageFns<Hello_LabelsEntry> = {
 };
 
 function createBaseWelcome(): Welcome {
-  return { schedulerId: "", bootstrap: [], readsBatches: false, uptimeMs: 0, answersPings: false };
+  return {
+    schedulerId: "",
+    bootstrap: [],
+    readsBatches: false,
+    uptimeMs: 0,
+    answersPings: false,
+    hearsLeaseProgress: false,
+  };
 }
 
 export const Welcome: MessageFns<Welcome> = {
@@ -1220,6 +1256,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.answersPings !== false) {
       writer.uint32(40).bool(message.answersPings);
+    }
+    if (message.hearsLeaseProgress !== false) {
+      writer.uint32(48).bool(message.hearsLeaseProgress);
     }
     return writer;
   },
@@ -1275,6 +1314,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.answersPings = reader.bool();
+            continue;
+          }
+          case 6: {
+            if (tag !== 48) {
+              break;
+            }
+
+            message.hearsLeaseProgress = reader.bool();
             continue;
           }
         }
@@ -2558,6 +2605,52 @@ export const OriginBudget: MessageFns<OriginBudget> = {
             }
 
             message.aloneBytesPerSecond = longToNumber(reader.uint64());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeaseProgress(): LeaseProgress {
+  return { swarm: 0 };
+}
+
+export const LeaseProgress: MessageFns<LeaseProgress> = {
+  encode(message: LeaseProgress, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.swarm !== 0) {
+      writer.uint32(8).uint32(message.swarm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseProgress {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseProgress();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.swarm = reader.uint32();
             continue;
           }
         }
