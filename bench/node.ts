@@ -19,7 +19,6 @@ import type { NeighboursPlan, SharedBlob } from './node/neighbours.ts'
 
 const MIB = 1024 * 1024
 const GIB = 1024 * MIB
-
 const {
   json,
   rounds,

@@ -43,8 +43,7 @@ export async function limitCpu({ atEnd }: Scene, services: readonly Service[], s
 }
 
 async function version(): Promise<Version> {
-  if (existsSync(join(VERSION_1.base, 'cpu.cfs_quota_us')) || existsSync(join(VERSION_1.base, 'tasks')))
-    return VERSION_1
+  if (existsSync(join(VERSION_1.base, 'tasks'))) return VERSION_1
   if (!existsSync(join(ROOT, 'cgroup.controllers'))) throw new Error(`${ROOT} has no limits of CPU time`)
   await writeFile(join(ROOT, 'cgroup.subtree_control'), '+cpu')
   return VERSION_2

@@ -4,7 +4,6 @@ import { dataFolder } from '@shoal/bench'
 import { scrape, sumSeries } from '../../kit/metrics.ts'
 import { limitCpu } from '../cpu-limit.ts'
 import { killAndRestart } from '../kill.ts'
-
 import type { Row } from '../row.ts'
 import type { Scene } from '../scene.ts'
 

@@ -8,7 +8,7 @@ import { GONE, type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
 import { handoverMs } from './handover.ts'
 import { Hedging } from './hedging.ts'
-import { endLease } from './lease.ts'
+import { endLease, leaseGetsOn } from './lease.ts'
 import { leaseFailed, leaseMissing } from './leasing.ts'
 import {
   activate,
@@ -232,9 +232,7 @@ export class SchedulingCore {
   /** Bytes of the node's lease arrive, though no piece of it is whole. Ignored when it has none. */
   leaseProgress(index: number, swarmId: number): void {
     const swarm = this.#state.swarms.get(swarmId)
-    if (swarm?.lease?.node !== index) return
-    swarm.lease.progressAt = this.#state.now
-    swarm.progressAt = this.#state.now
+    if (swarm !== undefined) leaseGetsOn(this.#state, swarm, index)
   }
 
   /** The node gives its lease back. Ignored when it has none. */

@@ -10,9 +10,13 @@ export interface Lease {
   /** Bitset of the pieces that are still to come, and how many they are. */
   readonly pieces: Uint32Array
   left: number
-  /** When the last piece came, or its node said that it gets on. */
+  /** When the last piece came, and when that, or its node's word that it gets on, last did. */
+  pieceAt: number
   progressAt: number
 }
+
+/** A node's word that its lease gets on counts for so many times `leaseStallMs`, if no piece follows. */
+const WORD_STALLS = 60
 
 /** A piece came from the origin; a lease with nothing left is done. */
 export function leasedPieceDone(state: State, swarm: Swarm, peer: number, piece: number): void {
@@ -20,10 +24,19 @@ export function leasedPieceDone(state: State, swarm: Swarm, peer: number, piece:
   if (lease === undefined || lease.peer !== peer || !hasBit(lease.pieces, 0, piece)) return
   clearBit(lease.pieces, 0, piece)
   lease.left--
+  lease.pieceAt = state.now
   lease.progressAt = state.now
   if (lease.left > 0) return
   endLease(state, swarm, 'done')
   swarm.refusals.clear()
+}
+
+/** The node says that bytes of its lease come: it keeps it, and those that wait wait on. Ignored when it has none. */
+export function leaseGetsOn(state: State, swarm: Swarm, node: number): void {
+  const { lease } = swarm
+  if (lease?.node !== node || state.now - lease.pieceAt >= WORD_STALLS * state.options.leaseStallMs) return
+  lease.progressAt = state.now
+  swarm.progressAt = state.now
 }
 
 /** Takes the lease back; what it did not bring can be leased, or sent to its holder, again. */

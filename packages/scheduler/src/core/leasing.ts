@@ -95,7 +95,14 @@ function grant(state: State, swarm: Swarm): Lease | undefined {
   state.leaseTurns.began()
   state.commands.lessees.add(node.index)
   state.counters.leases.granted++
-  const lease = { peer, node: node.index, pieces: new Uint32Array(swarm.words), left: 0, progressAt: state.now }
+  const lease = {
+    peer,
+    node: node.index,
+    pieces: new Uint32Array(swarm.words),
+    left: 0,
+    pieceAt: state.now,
+    progressAt: state.now,
+  }
   swarm.lease = lease
   return lease
 }

@@ -244,6 +244,25 @@ describe('leases', () => {
     cluster.core.leaseProgress(holder, swarm + 1)
   })
 
+  it('do not stay for ever with a holder that says so and brings nothing', () => {
+    const { cluster, seeds, peers } = withSeeds(2, 1)
+    const [peer] = peers as [(typeof peers)[0]]
+    for (const seed of seeds) seed.refuses = 'silence'
+    const swarm = cluster.join(peer, 40)
+    cluster.tick()
+    const [holder] = leasedTo(cluster) as [number]
+    for (let i = 0; i < 119; i++) {
+      cluster.run(5_000)
+      cluster.core.leaseProgress(holder, swarm)
+    }
+    expect(leasedTo(cluster)).toEqual([holder])
+    for (let i = 0; i < 3; i++) {
+      cluster.run(5_000)
+      cluster.core.leaseProgress(holder, swarm)
+    }
+    expect(leasedTo(cluster)).toHaveLength(2)
+  })
+
   it('given back by leaving go to another node', () => {
     const { cluster, peers } = withSeeds(0, 2)
     const [a, b] = peers as [(typeof peers)[0], (typeof peers)[0]]
