@@ -11,6 +11,8 @@ const SENDER_SAMPLE = 4
 const RECEIVER_SAMPLE = 8
 /** An idle child waits so long for copies that are on their way to others, and for holders in its zone. */
 const PATIENCE_MS = 1_000
+/** A child whose other swarms keep its link busy waits so long for holders that can not send just now. */
+const BUSY_PATIENCE_MS = 5_000
 
 /** Policy F of SCHEDULING.md, run for one swarm in one tick. Its scratch space is used again at every run. */
 export class Policy {
@@ -115,9 +117,11 @@ export class Policy {
   /**
    * Step 5, strict: an injector sends a second copy only to a child with nothing in flight, one piece at a time, and
    * only of a piece that an ordinary peer holds but could not send just now: a copy still on its way to an ordinary
-   * peer is worth waiting for, if not for long. While the origin is still being read, the injectors bring out first
-   * copies only: a slow origin leaves children idle, and second copies would not make it faster. A child that
-   * has nothing in flight, and has got nothing from its own zone for so long, is served from any.
+   * peer is worth waiting for, if not for long. A child that has something in flight in another swarm, as with an
+   * image's layers, is not idle: a second copy would take the place of a first one, for which all wait, and save nobody
+   * anything. While the origin is still being read, the injectors bring out first copies only: a slow origin leaves
+   * children idle, and second copies would not make it faster. A child that has nothing in flight, and has got nothing
+   * from its own zone for so long, is served from any.
    */
   #lastResort(swarm: Swarm): void {
     for (const zone of swarm.zones) {
@@ -127,14 +131,20 @@ export class Policy {
       for (let i = 0; i < count; i++) {
         const child = this.#order[i] as number
         if (swarm.peers.downloads[child] !== 0) continue
-        const isPatient = this.#state.now - (swarm.peers.progressAt[child] as number) < PATIENCE_MS
-        if (swarm.lease === undefined) this.#rescue(swarm, zone, child, isPatient)
+        const waitedMs = this.#state.now - (swarm.peers.progressAt[child] as number)
+        const isInNeed = waitedMs >= BUSY_PATIENCE_MS || this.#isIdle(swarm, child)
+        if (swarm.lease === undefined && isInNeed) this.#rescue(swarm, zone, child, waitedMs < PATIENCE_MS)
         if (this.#state.now - (swarm.peers.nearAt[child] as number) < PATIENCE_MS) continue
         for (const other of swarm.zones) {
           if (other !== zone && swarm.peers.downloads[child] === 0) this.#fetch(swarm, child, other.senders)
         }
       }
     }
+  }
+
+  /** Whether nothing is on its way to the child's node, in any swarm. */
+  #isIdle(swarm: Swarm, child: number): boolean {
+    return this.#state.nodes.table.asChild.taken(swarm.peers.node[child] as number) === 0
   }
 
   #rescue(swarm: Swarm, zone: Zone, child: number, isPatient: boolean): void {

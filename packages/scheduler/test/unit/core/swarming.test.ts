@@ -59,6 +59,45 @@ describe('a flash crowd', () => {
   })
 })
 
+describe('an image whose layers all want at once', () => {
+  const LAYERS = [1, 4, 8, 16, 24, 40]
+  const digestOf = (layer: number) => `sha256:${layer.toString(16).repeat(64)}`
+
+  function pulled(seedHolds: boolean) {
+    const cluster = new Cluster({ originMs: 5 })
+    const seed = cluster.up('seed', 'seed')
+    if (seedHolds) for (const [layer, pieces] of LAYERS.entries()) cluster.holding(seed, pieces, digestOf(layer))
+    const crowd = ALL(8).map((i) => cluster.up(`peer-${i}`))
+    const swarms = crowd.flatMap((peer) => LAYERS.map((pieces, layer) => cluster.join(peer, pieces, digestOf(layer))))
+    cluster.run()
+    expect(crowd.every((peer) => swarms.every((swarm) => cluster.hasAll(peer, swarm)))).toBe(true)
+    return seed.sent / LAYERS.reduce((sum, pieces) => sum + pieces, 0)
+  }
+
+  it.each([
+    ['a seed that holds them', true],
+    ['a fast origin', false],
+  ])('is sent by the seed hardly more than once: %s', (_name, seedHolds) => {
+    expect(pulled(seedHolds)).toBeLessThan(1.1)
+  })
+
+  it('does not keep a layer from a node that its holder can not reach while the others come', () => {
+    const cluster = new Cluster({ transferMs: 1_000 })
+    const seed = cluster.up('seed', 'seed')
+    const holder = cluster.up('holder')
+    cluster.holding(seed, 1, digestOf(0))
+    cluster.holding(seed, 200, digestOf(1))
+    cluster.holding(holder, 1, digestOf(0))
+    holder.breaks = 'unreachable'
+    const peer = cluster.up('peer')
+    const cut = cluster.join(peer, 1, digestOf(0))
+    const busy = cluster.join(peer, 200, digestOf(1))
+    cluster.run(15_000)
+    expect(cluster.hasAll(peer, cut)).toBe(true)
+    expect(cluster.hasAll(peer, busy)).toBe(false)
+  })
+})
+
 describe('late comers and restarts', () => {
   it('are served by peers, not by the seed', () => {
     const { cluster, seed, swarm } = flashCrowd(4, 64, { seedHolds: true })
