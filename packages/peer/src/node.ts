@@ -200,8 +200,8 @@ class Node implements Service {
       now,
       random: Math.random,
       isHeldBack: () => limits.isHoldingBack,
-      begun: (digest, isFromOrigin) => this.#swarm.provide(digest, !isFromOrigin),
-      published: (digest, isFromOrigin) => this.#swarm.provide(digest, !isFromOrigin),
+      begun: (digest, isFromOrigin) => this.#swarm.provide(digest, isFromOrigin),
+      published: (digest, isFromOrigin) => this.#swarm.provide(digest, isFromOrigin),
       origin: {
         blobSize: async (digest, source, signal) => (await origin.headBlob({ ...source, digest, signal })).size,
         fetchBlob: (call, onChunk) => origin.fetchBlob(call, onChunk),

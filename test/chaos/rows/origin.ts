@@ -4,6 +4,8 @@ import type { Row } from '../row.ts'
 import type { Scene } from '../scene.ts'
 
 const ORIGIN_STALL_MS = 5000
+/** Longer than a scheduler leaves a lease to a node to which nothing comes, and than a download has patience with it. */
+const ORIGIN_HANG_MS = 25_000
 const REFUSAL_MS = 5000
 const TOKEN_SECONDS = 2
 
@@ -12,13 +14,14 @@ export const ORIGIN_ROWS: readonly Row[] = [
   {
     name: 'origin-stalled',
     fault: `the registry stands still for ${ORIGIN_STALL_MS / 1000} s when the seed has fetched half of the blob`,
-    strike: async ({ cluster, untilHeld }) => {
-      await untilHeld([cluster.seed], 0.5)
-      cluster.registry.process.signal('SIGSTOP')
-      await delay(ORIGIN_STALL_MS)
-      cluster.registry.process.signal('SIGCONT')
-      return {}
-    },
+    strike: (scene) => stopAtHalf(scene, ORIGIN_STALL_MS),
+  },
+  {
+    name: 'origin-hangs',
+    fault: `the registry stands still for ${ORIGIN_HANG_MS / 1000} s when the seed has half, so that others are to ask it in its place`,
+    // Each of those that are to ask in turn has requests on the way; one of them alone is to be answered in full.
+    mostOriginCopies: 1.25,
+    strike: (scene) => stopAtHalf(scene, ORIGIN_HANG_MS),
   },
   {
     name: 'origin-rate-limits',
@@ -51,6 +54,14 @@ export const ORIGIN_ROWS: readonly Row[] = [
     },
   },
 ]
+
+async function stopAtHalf({ cluster, untilHeld }: Scene, forMs: number) {
+  await untilHeld([cluster.seed], 0.5)
+  cluster.registry.process.signal('SIGSTOP')
+  await delay(forMs)
+  cluster.registry.process.signal('SIGCONT')
+  return {}
+}
 
 async function refuseAtHalf(scene: Scene, refusal: Refusal) {
   const gate = gateOf(scene)

@@ -12,10 +12,12 @@ const MAX_TOLD = 100_000
  */
 const PACE = { burst: 32, perSecond: 4 }
 /**
- * For how long records wait that can. A swarm of sixteen nodes that all tell the DHT at its start spends more on that
- * than on its first pieces (docs/benchmarks.md, "Swarm on shaped links").
+ * For how long records wait while there is a scheduler. At its start a swarm has better things to do: sixteen nodes that
+ * all told the DHT spent more on that than on their first pieces, and eight that only took the seed's records of an
+ * image's layers half of their main threads' time (docs/benchmarks.md, "Swarm on shaped links"). Those of who has it
+ * first are there before a download loses patience with its scheduler (`download.patienceMs`).
  */
-const WAIT_MS = { least: 60_000, most: 120_000 }
+const WAIT_MS = { first: { least: 8_000, most: 14_000 }, others: { least: 60_000, most: 120_000 } }
 /** How soon it is seen that there is no scheduler any more. */
 const LOOK_MS = 250
 
@@ -42,11 +44,9 @@ interface ProviderRecordsDependencies {
  */
 export class ProviderRecords {
   readonly #dependencies: ProviderRecordsDependencies
-  /** How long this node's records wait that can; the same for all, so that they are due in their order. */
-  readonly #waitMs: number
   readonly #queue = new Set<string>()
-  /** Blobs whose record waits, and until when. */
-  readonly #waiting = new Map<string, number>()
+  readonly #firsts: WaitingRecords
+  readonly #others: WaitingRecords
   /** Blobs of which the DHT is or was told. */
   readonly #told = new Set<string>()
   readonly #pace = new Pace(PACE)
@@ -56,7 +56,9 @@ export class ProviderRecords {
 
   constructor(dependencies: ProviderRecordsDependencies) {
     this.#dependencies = dependencies
-    this.#waitMs = WAIT_MS.least + dependencies.random() * (WAIT_MS.most - WAIT_MS.least)
+    const between = ({ least, most }: { least: number; most: number }) => least + dependencies.random() * (most - least)
+    this.#firsts = new WaitingRecords(between(WAIT_MS.first))
+    this.#others = new WaitingRecords(between(WAIT_MS.others))
   }
 
   start(): void {
@@ -69,36 +71,42 @@ export class ProviderRecords {
     this.#timer = undefined
     this.#stopping.abort()
     this.#queue.clear()
-    this.#waiting.clear()
+    this.#firsts.clear()
+    this.#others.clear()
     this.#told.clear()
   }
 
-  /** @param canWait other nodes are in the DHT who hold the blob: the record waits as long as there is a scheduler */
-  add(digest: string, canWait: boolean): void {
+  /** @param isFirst no other node that holds the blob is in the DHT: the record waits for less long */
+  add(digest: string, isFirst: boolean): void {
     if (this.#told.has(digest)) return
-    if (canWait && this.#dependencies.hasScheduler()) {
-      if (this.#waiting.size < MAX_QUEUED && !this.#waiting.has(digest)) {
-        this.#waiting.set(digest, this.#dependencies.now() + this.#waitMs)
-      }
+    if (!this.#dependencies.hasScheduler()) {
+      this.#enqueue(digest)
       return
     }
-    this.#waiting.delete(digest)
+    const nowMs = this.#dependencies.now()
+    if (isFirst) {
+      this.#others.delete(digest)
+      this.#firsts.add(digest, nowMs)
+    } else if (!this.#firsts.has(digest)) this.#others.add(digest, nowMs)
+  }
+
+  /** Takes up what has waited for long enough: all of it when there is no scheduler. */
+  #look(): void {
+    const { hasScheduler, now } = this.#dependencies
+    const nowMs = hasScheduler() ? now() : Number.POSITIVE_INFINITY
+    for (const waiting of [this.#firsts, this.#others])
+      for (const digest of waiting.takeDue(nowMs)) this.#enqueue(digest)
+  }
+
+  #enqueue(digest: string): void {
+    this.#firsts.delete(digest)
+    this.#others.delete(digest)
     if (this.#queue.size >= MAX_QUEUED) return
     this.#queue.add(digest)
     this.#told.add(digest)
     const [oldest] = this.#told
     if (this.#told.size > MAX_TOLD && oldest !== undefined) this.#told.delete(oldest)
     this.#pump()
-  }
-
-  /** Takes up what has waited for long enough: all of it when there is no scheduler. */
-  #look(): void {
-    const { hasScheduler, now } = this.#dependencies
-    const untilMs = hasScheduler() ? now() : Number.POSITIVE_INFINITY
-    for (const [digest, dueMs] of this.#waiting) {
-      if (dueMs > untilMs) return
-      this.add(digest, false)
-    }
   }
 
   #pump(): void {
@@ -129,6 +137,41 @@ export class ProviderRecords {
         log.debug({ digest, err: error }, 'the DHT did not take a provider record; trying again')
       }
       await pause(waitMs, signal)
+    }
+  }
+}
+
+/** Blobs whose records wait, all for as long: they are due in their order. */
+class WaitingRecords {
+  readonly #waitMs: number
+  readonly #dueMs = new Map<string, number>()
+
+  constructor(waitMs: number) {
+    this.#waitMs = waitMs
+  }
+
+  has(digest: string): boolean {
+    return this.#dueMs.has(digest)
+  }
+
+  add(digest: string, nowMs: number): void {
+    if (this.#dueMs.size < MAX_QUEUED && !this.#dueMs.has(digest)) this.#dueMs.set(digest, nowMs + this.#waitMs)
+  }
+
+  delete(digest: string): void {
+    this.#dueMs.delete(digest)
+  }
+
+  clear(): void {
+    this.#dueMs.clear()
+  }
+
+  /** Takes out those that are due by then. */
+  *takeDue(nowMs: number): Iterable<string> {
+    for (const [digest, dueMs] of this.#dueMs) {
+      if (dueMs > nowMs) return
+      this.#dueMs.delete(digest)
+      yield digest
     }
   }
 }

@@ -186,10 +186,10 @@ export class Swarm implements Startable, HolderFinder {
 
   /**
    * Says in the DHT, in the background, that this node holds some of the blob.
-   * @param canWait others said so before: as long as there is a scheduler there is no hurry
+   * @param isFirst no other node has said so: also where there is a scheduler it is to be told before long
    */
-  provide(digest: string, canWait = false): void {
-    this.#records.add(digest, canWait)
+  provide(digest: string, isFirst = true): void {
+    this.#records.add(digest, isFirst)
   }
 
   async *find(digest: string, signal: AbortSignal): AsyncGenerator<string> {

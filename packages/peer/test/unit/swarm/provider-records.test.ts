@@ -42,48 +42,59 @@ describe('ProviderRecords', () => {
     vi.useRealTimers()
   })
 
-  it('tells at once of what nobody else told of, and each blob once', async () => {
-    for (let times = 0; times < 2; times++) records.add('a', false)
-    await vi.advanceTimersByTimeAsync(1000)
+  it('tells at once where there is no scheduler, and of each blob once', async () => {
+    hasScheduler = false
+    for (let times = 0; times < 2; times++) records.add('a', true)
+    await vi.advanceTimersByTimeAsync(1)
+    expect(told).toEqual(['a'])
+    records.add('a', false)
+    hasScheduler = true
     records.add('a', true)
     await vi.advanceTimersByTimeAsync(200_000)
     expect(told).toEqual(['a'])
   })
 
-  it('lets other records wait while there is a scheduler, in their order', async () => {
-    records.add('a', true)
-    await vi.advanceTimersByTimeAsync(10_000)
-    records.add('b', true)
-    records.add('a', true)
-    await vi.advanceTimersByTimeAsync(49_000)
+  it('lets records wait while there is a scheduler, in their order, those of who has a blob first for less long', async () => {
+    records.add('a', false)
+    await vi.advanceTimersByTimeAsync(5_000)
+    records.add('b', false)
+    records.add('c', true)
+    records.add('c', false)
+    records.add('a', false)
+    await vi.advanceTimersByTimeAsync(7_000)
     expect(told).toEqual([])
-    await vi.advanceTimersByTimeAsync(2000)
-    expect(told).toEqual(['a'])
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(told).toEqual(['c'])
+    await vi.advanceTimersByTimeAsync(45_000)
+    expect(told).toEqual(['c'])
+    await vi.advanceTimersByTimeAsync(2_000)
+    expect(told).toEqual(['c', 'a'])
     await vi.advanceTimersByTimeAsync(10_000)
-    expect(told).toEqual(['a', 'b'])
+    expect(told).toEqual(['c', 'a', 'b'])
   })
 
   it('tells of all when the scheduler is gone, and lets none wait while there is none', async () => {
     records.add('a', true)
-    records.add('b', true)
+    records.add('b', false)
     hasScheduler = false
     await vi.advanceTimersByTimeAsync(300)
     expect(told).toEqual(['a', 'b'])
-    records.add('c', true)
+    records.add('c', false)
     await vi.advanceTimersByTimeAsync(1)
     expect(told).toEqual(['a', 'b', 'c'])
   })
 
-  it('does not wait any longer when this node turns out to be the first', async () => {
-    records.add('a', true)
+  it('waits for less long when this node turns out to be the first', async () => {
     records.add('a', false)
-    await vi.advanceTimersByTimeAsync(1)
+    records.add('a', true)
+    await vi.advanceTimersByTimeAsync(9_000)
     expect(told).toEqual(['a'])
   })
 
   it('tries again when nobody is there, or nobody takes the record', async () => {
+    hasScheduler = false
     hasNeighbour = false
-    records.add('a', false)
+    records.add('a', true)
     await vi.advanceTimersByTimeAsync(500)
     hasNeighbour = true
     refusals = 1
@@ -94,7 +105,8 @@ describe('ProviderRecords', () => {
   })
 
   it('tells of thousands of blobs a few a second, after an image’s worth at once', async () => {
-    for (let blob = 0; blob < 100; blob++) records.add(`blob ${blob}`, false)
+    hasScheduler = false
+    for (let blob = 0; blob < 100; blob++) records.add(`blob ${blob}`, true)
     await vi.advanceTimersByTimeAsync(100)
     const atOnce = told.length
     expect(atOnce).toBeGreaterThanOrEqual(31)
@@ -104,8 +116,8 @@ describe('ProviderRecords', () => {
   })
 
   it('stops', async () => {
-    records.add('a', true)
-    records.add('b', false)
+    records.add('a', false)
+    records.add('b', true)
     records.stop()
     hasScheduler = false
     await vi.advanceTimersByTimeAsync(100_000)
