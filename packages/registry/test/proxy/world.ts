@@ -56,8 +56,7 @@ export const filesIn = (folder: string): Promise<string[]> => readdir(folder).ca
 
 /** Waits until a blob is kept, as the upstream is not asked for it any more. */
 export async function kept(proxy: RunningRegistry, digest: string): Promise<void> {
-  const hex = digest.slice('sha256:'.length)
-  const path = join(proxy.dataDir, 'docker/registry/v2/repositories', LOCAL, '_layers/sha256', hex)
+  const path = join(proxy.dataDir, 'docker/registry/v2/repositories', LOCAL, '_layers', ...digest.split(':'))
   while (!(await filesIn(path)).includes('link')) await new Promise((resolve) => setTimeout(resolve, 5))
 }
 
