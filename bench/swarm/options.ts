@@ -10,6 +10,11 @@ const ARRIVALS = ['flash', 'staggered', 'rolling'] as const
 /** When nodes begin to pull: all at once; spread evenly over one T*; over four T*. */
 type Arrival = (typeof ARRIVALS)[number]
 
+const RIVALS = ['direct', 'relay'] as const
+
+/** What the swarm is compared with: clients straight from the registry, or relays that do the least a node could. */
+type Rival = (typeof RIVALS)[number]
+
 /** What is to be run. */
 export interface SwarmOptions {
   /** Besides the seed. */
@@ -25,7 +30,7 @@ export interface SwarmOptions {
   /** Round trip between two nodes of different zones. */
   readonly zoneLatencyMs: number
   readonly arrival: Arrival
-  readonly isRivalWanted: boolean
+  readonly rival: Rival | undefined
   readonly plot: string | undefined
   readonly rounds: number
   /** Bytes of a blob that all pull before the measurement; 0: none. */
@@ -46,7 +51,8 @@ export const HELP = `Runs a swarm of real processes on shaped links, and compare
   --zones Z           zones over which the nodes are spread; the seed and the services are in the first (1)
   --zone-latency MS   round trip between nodes of different zones (that of --latency)
   --arrival WHEN      flash: all at once; staggered: over one T*; rolling: over four T* (flash)
-  --rival direct      afterwards, the same clients straight from the registry behind its one link
+  --rival WHAT        afterwards, the same clients: direct, straight from the registry behind its one link; relay, from a
+                      chain of bare TLS relays, the least that nodes written for Node could do (of one blob only)
   --rounds R          blobs pulled one after the other; medians are printed (1)
   --warm-up SIZE      pulled by all before the measurement, so that connections and compiled code are there (16MiB)
   --plot FILE         writes an HTML page of each node's progress in the last round
@@ -82,9 +88,12 @@ export function readOptions(args: readonly string[]): SwarmOptions | undefined {
     },
   })
   if (values.help) return undefined
-  const { image, blob, rival } = values
+  const { image, blob } = values
   if (image !== undefined && blob !== undefined) throw new Error('give --blob or --image, not both')
-  if (rival !== undefined && rival !== 'direct') throw new Error(`--rival can only be direct, not "${rival}"`)
+  const rival = RIVALS.find((known) => known === values.rival)
+  if (values.rival !== rival) throw new Error(`--rival is one of ${RIVALS.join(', ')}, not "${values.rival}"`)
+  if (rival === 'relay' && image !== undefined) throw new Error('--rival relay takes one blob, not an image')
+  if (rival === 'relay' && values.unshaped) throw new Error('--rival relay wants shaped links')
   const latencyMs = numberOf('latency', values.latency, 0, 0, 2000)
   const nodes = numberOf('nodes', values.nodes, 16, 1, 200, true)
   const arrival = ARRIVALS.find((known) => known === (values.arrival ?? 'flash'))
@@ -98,7 +107,7 @@ export function readOptions(args: readonly string[]): SwarmOptions | undefined {
     zones: numberOf('zones', values.zones, 1, 1, Math.min(nodes, 100), true),
     zoneLatencyMs: numberOf('zone-latency', values['zone-latency'], latencyMs, latencyMs, 2000),
     arrival,
-    isRivalWanted: rival !== undefined,
+    rival,
     plot: values.plot,
     rounds: numberOf('rounds', values.rounds, 1, 1, 100, true),
     warmUpBytes: values['warm-up'] === '0' ? 0 : size('warm-up', values['warm-up'] ?? '16MiB'),

@@ -3,7 +3,7 @@ import { median } from '../kit/report.ts'
 import { percentile } from './bound.ts'
 import type { Pulled } from './client.ts'
 import type { SwarmOptions } from './options.ts'
-import type { Outcome, Round } from './run.ts'
+import type { Outcome, RivalRound, Round } from './run.ts'
 
 const GIB = 1024 ** 3
 /** Above it the machine, not the links, decides how long a pull takes. */
@@ -53,7 +53,7 @@ export function reportOf(options: SwarmOptions, outcome: Outcome, unshapedBecaus
     ownCpuShare: over(({ cost }) => cost.ownCpuShare),
     cores: cpus().length,
     isMachineTheLimit: cpuShare > MACHINE_BOUND_SHARE,
-    ...(rival === undefined ? {} : { rival: rivalOf(rival, ratios(rival), p99) }),
+    ...(rival === undefined ? {} : { rival: rivalOf(options, rival, ratios(rival.pulled), p99, sizeBytes) }),
   }
 }
 
@@ -74,21 +74,30 @@ export function linesOf(report: Report): string[] {
     ...(rival === undefined
       ? []
       : [
-          `direct from the registry: p50 ${ratio(rival.p50)}   p99 ${ratio(rival.p99)}   we are ${rival.speedup.toFixed(1)} times as fast at p99`,
+          `${rival.name === 'direct' ? 'direct from the registry' : 'a chain of bare relays'}: p50 ${ratio(rival.p50)}   p99 ${ratio(rival.p99)}   max ${ratio(rival.max)}   we are ${rival.speedup.toFixed(rival.speedup < 2 ? 2 : 1)} times as fast at p99`,
+          `its CPU   ${rival.cpuSecondsPerGiB === undefined ? '' : `relays ${rival.cpuSecondsPerGiB.toFixed(2)} s/GiB   `}machine ${(rival.cpuShare * 100).toFixed(0)} %`,
         ]),
   ]
 }
 
-function rivalOf(pulled: readonly Pulled[], ratios: readonly number[], ours: number) {
+function rivalOf(
+  { rival, nodes }: SwarmOptions,
+  { pulled, cpuSeconds, cpuShare }: RivalRound,
+  ratios: readonly number[],
+  ours: number,
+  sizeBytes: number,
+) {
   const p99 = percentile(ratios, 0.99)
   return {
-    name: 'direct',
+    name: rival,
     p50: percentile(ratios, 0.5),
     p99,
     max: percentile(ratios, 1),
     speedup: p99 / ours,
     failed: pulled.reduce((sum, one) => sum + one.failed, 0),
     wrongBytes: pulled.reduce((sum, one) => sum + one.wrongBytes, 0),
+    cpuShare,
+    ...(cpuSeconds === undefined ? {} : { cpuSecondsPerGiB: cpuSeconds / ((sizeBytes * nodes) / GIB) }),
   }
 }
 

@@ -10,7 +10,8 @@ import { makeLinks, sentBytes } from './links.ts'
 import type { SwarmOptions } from './options.ts'
 import { loopbackPlaces, namespacedPlaces, type Places } from './places.ts'
 import { followProgress, type Progress } from './progress.ts'
-import { type Cost, costBetween, usageNow } from './usage.ts'
+import { startRelays } from './relay.ts'
+import { type Cost, costBetween, machineCpuSeconds, secondsOfAllCores, usageNow } from './usage.ts'
 import { pullOf, pushWorkload, type Workload } from './workload.ts'
 
 /** Of T*, between the first arrival and the last. */
@@ -27,12 +28,20 @@ export interface Round {
   readonly progress: readonly Progress[]
 }
 
+/** The last workload, pulled again another way. */
+export interface RivalRound {
+  readonly pulled: readonly Pulled[]
+  /** Of the relays, where there are some. */
+  readonly cpuSeconds?: number
+  /** Share of the machine's CPU time that was used, by whatever. */
+  readonly cpuShare: number
+}
+
 /** What was measured. */
 export interface Outcome {
   readonly tStarSeconds: number
   readonly rounds: readonly Round[]
-  /** The same clients straight from the registry, pulling the last workload again. */
-  readonly rival: readonly Pulled[] | undefined
+  readonly rival: RivalRound | undefined
   /** Between two nodes of a zone, and of different zones; undefined where links are not shaped. */
   readonly links: { readonly sameZone: LinkCheck; readonly otherZone: LinkCheck | undefined } | undefined
   readonly peakRssBytes: number
@@ -63,15 +72,7 @@ export async function runSwarm(options: SwarmOptions, folder: string, started: M
       workload = await pushWorkload(registryUrl, round, options.layers, options.isImage)
       rounds.push(await runRound(workload, cluster, clients, options, tStarSeconds))
     }
-    const rival =
-      options.isRivalWanted && workload !== undefined
-        ? await pullAll(
-            workload,
-            clients,
-            () => registryUrl,
-            () => 0,
-          )
-        : undefined
+    const rival = workload && (await runRival(workload, places, clients, registryUrl, folder, options))
     const memory = await Promise.all([cluster.seed, ...cluster.nodes].map((node) => node.process.memory()))
     const peakRssBytes = Math.max(...memory.map((one) => one.peakRssBytes))
     return { tStarSeconds, rounds, rival, links, peakRssBytes }
@@ -107,6 +108,34 @@ async function runRound(
     crossZoneCopies: options.isShaped ? (sentAfter.abroad - sentBefore.abroad) / workload.sizeBytes : null,
     progress,
   }
+}
+
+async function runRival(
+  workload: Workload,
+  places: Places,
+  clients: readonly Client[],
+  registryUrl: string,
+  folder: string,
+  { rival, isShaped }: SwarmOptions,
+): Promise<RivalRound | undefined> {
+  const [blob] = workload.blobs
+  // Their ports are free in namespaces of their own only.
+  if (rival === undefined || blob === undefined || (rival === 'relay' && !isShaped)) return undefined
+  const sourceUrl = `${registryUrl}/v2/${blob.repository}/blobs/${blob.digest}`
+  const relays = rival === 'relay' ? await startRelays(places, folder, { ...blob, sourceUrl }) : undefined
+  const before = { relays: await relays?.cpuSeconds(), machine: await machineCpuSeconds(), atMs: performance.now() }
+  relays?.begin()
+  const pulled = await pullAll(
+    workload,
+    clients,
+    (i) => relays?.urlOf(i) ?? registryUrl,
+    () => 0,
+  )
+  const cpuShare = ((await machineCpuSeconds()) - before.machine) / secondsOfAllCores(before.atMs)
+  if (relays === undefined || before.relays === undefined) return { pulled, cpuShare }
+  const cpuSeconds = (await relays.cpuSeconds()) - before.relays
+  relays.stop()
+  return { pulled, cpuShare, cpuSeconds }
 }
 
 function pullAll(

@@ -39,7 +39,7 @@ export async function usageNow({ seed, nodes, schedulers, registry }: Cluster): 
 }
 
 export function costBetween(before: Usage, after: Usage): Cost {
-  const available = ((after.atMs - before.atMs) / 1000) * cpus().length
+  const available = secondsOfAllCores(before.atMs, after.atMs)
   const [nodes, scheduler, registry] = [
     after.nodes - before.nodes,
     after.scheduler - before.scheduler,
@@ -54,8 +54,13 @@ export function costBetween(before: Usage, after: Usage): Cost {
   }
 }
 
+/** CPU seconds that the machine had between two moments of `performance.now()`. */
+export function secondsOfAllCores(fromMs: number, toMs = performance.now()): number {
+  return ((toMs - fromMs) / 1000) * cpus().length
+}
+
 /** All time of /proc/stat but idle and waiting for disks. */
-async function machineCpuSeconds(): Promise<number> {
+export async function machineCpuSeconds(): Promise<number> {
   const [line = ''] = (await readFile('/proc/stat', 'utf8')).split('\n')
   const [user = 0, nice = 0, system = 0, , , irq = 0, softirq = 0, steal = 0] = line.split(/ +/).slice(1).map(Number)
   return (user + nice + system + irq + softirq + steal) / 100
