@@ -24,7 +24,17 @@ export async function temporaryFolder(): Promise<string> {
 }
 
 export async function startRegistry(values: Record<string, unknown> = {}): Promise<RunningRegistry> {
-  const dataDir = typeof values.dataDir === 'string' ? values.dataDir : await temporaryFolder()
+  if (typeof values.dataDir === 'string') return startIn(values.dataDir, values)
+  const dataDir = await temporaryFolder()
+  try {
+    return await startIn(dataDir, values)
+  } catch (error) {
+    await rm(dataDir, { recursive: true, force: true })
+    throw error
+  }
+}
+
+async function startIn(dataDir: string, values: Record<string, unknown>): Promise<RunningRegistry> {
   const layer = { port: 0, metrics: { port: 0 }, log: { level: 'silent' }, ...values, dataDir }
   const { values: options } = resolveConfig(registryService.schema, [{ source: 'test', values: layer }])
   const service = await registryService.create(options, createLogger('registry', options.log.level))
