@@ -35,6 +35,7 @@ async function main(): Promise<number> {
   const why = options.isShaped && !isIsolated ? whyNotShaped() : undefined
   if (options.isShaped && why === undefined) return runSheltered((folder) => measure(options, folder, undefined))
   if (why !== undefined) process.stderr.write(`links are not shaped: ${why}\n`)
+  if (why !== undefined && options.rival === 'relay') process.stderr.write('there are no relays without shaped links\n')
   return runUnsheltered((folder) => measure({ ...options, isShaped: false }, folder, why))
 }
 

@@ -50,6 +50,11 @@ export class LinkEnds {
     return this.#rows[node * ROW + TAKEN] as number
   }
 
+  /** Whether nothing is in flight, in any swarm. */
+  isIdle(node: number): boolean {
+    return this.taken(node) === 0
+  }
+
   /** Transfers that it may have besides those that are in flight, however small they are. */
   left(node: number): number {
     return this.#rows[node * ROW + LEFT] as number

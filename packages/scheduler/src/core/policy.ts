@@ -124,6 +124,7 @@ export class Policy {
    * from its own zone for so long, is served from any.
    */
   #lastResort(swarm: Swarm): void {
+    const { asChild } = this.#state.nodes.table
     for (const zone of swarm.zones) {
       if (zone.receivers.size === 0) continue
       if (swarm.injectors.length === 0 && swarm.zones.length === 1) continue
@@ -132,7 +133,7 @@ export class Policy {
         const child = this.#order[i] as number
         if (swarm.peers.downloads[child] !== 0) continue
         const waitedMs = this.#state.now - (swarm.peers.progressAt[child] as number)
-        const isInNeed = waitedMs >= BUSY_PATIENCE_MS || this.#isIdle(swarm, child)
+        const isInNeed = waitedMs >= BUSY_PATIENCE_MS || asChild.isIdle(swarm.peers.node[child] as number)
         if (swarm.lease === undefined && isInNeed) this.#rescue(swarm, zone, child, waitedMs < PATIENCE_MS)
         if (this.#state.now - (swarm.peers.nearAt[child] as number) < PATIENCE_MS) continue
         for (const other of swarm.zones) {
@@ -140,11 +141,6 @@ export class Policy {
         }
       }
     }
-  }
-
-  /** Whether nothing is on its way to the child's node, in any swarm. */
-  #isIdle(swarm: Swarm, child: number): boolean {
-    return this.#state.nodes.table.asChild.taken(swarm.peers.node[child] as number) === 0
   }
 
   #rescue(swarm: Swarm, zone: Zone, child: number, isPatient: boolean): void {

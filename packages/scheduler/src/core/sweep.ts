@@ -42,7 +42,7 @@ function isStarved(state: State, swarm: Swarm): boolean {
     for (let i = 0; i < receivers.size; i++) {
       const peer = receivers.members[i] as number
       if (state.now - (peers.progressAt[peer] as number) < STARVED_MS) continue
-      if (state.nodes.table.asChild.taken(peers.node[peer] as number) === 0) return true
+      if (state.nodes.table.asChild.isIdle(peers.node[peer] as number)) return true
     }
   }
   return false
