@@ -9,11 +9,11 @@ import { once } from 'node:events'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { PieceLayout, pieceSizeFor } from '@shoal/core'
 import { request } from 'undici'
 import { readCommandLine } from './kit/command-line.ts'
 import { startScheduler } from './kit/network.ts'
 import { median, print, spread } from './kit/report.ts'
+import { sizeOfPieces } from './kit/size-of-pieces.ts'
 import type { Answer, NodesPlan, Order } from './scheduler/talk.ts'
 
 const MIB = 1024 * 1024
@@ -73,12 +73,6 @@ class Nodes {
   }
 }
 
-/** Bytes of a blob that is cut into so many pieces. */
-function sizeOf(pieces: number): number {
-  const smallest = pieces * pieceSizeFor(1)
-  return new PieceLayout(smallest).count === pieces ? smallest : pieces * pieceSizeFor(Number.MAX_SAFE_INTEGER)
-}
-
 async function counter(adminUrl: string, name: string): Promise<number> {
   const { body } = await request(`${adminUrl}/metrics`)
   const line = (await body.text()).split('\n').find((text) => text.startsWith(`${name} `))
@@ -120,7 +114,7 @@ try {
       atMs: performance.now(),
     }
     const digest = `sha256:${createHash('sha256').update(`bench ${number}`).digest('hex')}`
-    messages = await all({ digest, sizeBytes: sizeOf(pieces) })
+    messages = await all({ digest, sizeBytes: sizeOfPieces(pieces) })
     const seconds = (performance.now() - before.atMs) / 1000
     const cpuSeconds = (await scheduler.process.cpuSeconds()) - before.cpuSeconds
     const assignments = await counter(scheduler.adminUrl, 'shoal_scheduler_assignments_total')

@@ -51,15 +51,15 @@ function slow(request: IncomingMessage, response: ServerResponse): void {
   if (request.method === 'GET' && request.headers.range !== 'bytes=0-0') void dribble(request, response)
 }
 
-/** Sends what was asked for a little at a time: 64 KiB every second. */
+/** Sends what was asked for a little at a time: 128 KiB every second. */
 async function dribble(request: IncomingMessage, response: ServerResponse): Promise<void> {
   const wanted = parseRange(request.headers.range, CONTENT.byteLength)
   const { start, end } = wanted.kind === 'part' ? wanted.range : { start: 0, end: CONTENT.byteLength - 1 }
   const headers = { 'content-length': end - start + 1, 'content-range': `bytes ${start}-${end}/${CONTENT.byteLength}` }
   response.writeHead(wanted.kind === 'part' ? 206 : 200, headers)
-  for (let sent = start; sent <= end && !response.destroyed; sent += 64 * 1024) {
+  for (let sent = start; sent <= end && !response.destroyed; sent += 128 * 1024) {
     await delay(1000)
-    response.write(CONTENT.subarray(sent, Math.min(end + 1, sent + 64 * 1024)))
+    response.write(CONTENT.subarray(sent, Math.min(end + 1, sent + 128 * 1024)))
   }
   response.end()
 }
@@ -129,7 +129,7 @@ describe('a client that waits for the first byte of a blob', () => {
     const beganMs = performance.now()
     const { status, body } = await http(url)
     expect(status).toBe(200)
-    // The first piece is 256 KiB.
+    // The first piece is 512 KiB.
     expect(performance.now() - beganMs).toBeGreaterThan(TIMEOUT_MS)
     const hash = createHash('sha256')
     for await (const chunk of body) hash.update(chunk)

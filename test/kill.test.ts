@@ -25,7 +25,7 @@ const MIB = 1024 * 1024
 const MOMENTS = Number(process.env.SHOAL_KILL_MOMENTS ?? 12)
 const SEED = Number(process.env.SHOAL_KILL_SEED ?? randomInt(2 ** 31))
 const BLOB_BYTES = 32 * MIB
-/** Slow enough that what is in flight is little: a piece takes about 10 ms. */
+/** Slow enough that what is in flight is little: a piece takes about 20 ms. */
 const BYTES_PER_SECOND = 24 * MIB
 const IN_FLIGHT = 4
 const { count: PIECES, pieceSize: PIECE_BYTES } = new PieceLayout(BLOB_BYTES)

@@ -1,4 +1,5 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js'
+import { PIECE_RULE } from '@shoal/core'
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -60,6 +61,7 @@ export class SimulatedNode {
           labels: {},
           version: 'bench',
           readsBatches: true,
+          pieceRule: PIECE_RULE,
         },
       },
     })

@@ -1,5 +1,6 @@
 import { HaveSet } from '@shoal/core'
 import { ASSIGNMENT_STRIDE, type Commands, GONE as NO_PARENT, SchedulingCore } from '@shoal/scheduler'
+import { sizeOfPieces } from '../kit/size-of-pieces.ts'
 import { seededRandom } from './random.ts'
 import { type Arrivals, DONE, ENDING, GONE, JOIN, Reports } from './reports.ts'
 import type { Policy, World } from './world.ts'
@@ -12,12 +13,6 @@ const TICK = 0.1
 const SLOTS = 16
 const DIGEST = `sha256:${'a'.repeat(64)}`
 const ORIGIN = { registry: 'registry.test', repository: 'blob' }
-const MIB = 1024 * 1024
-
-/** A size that is cut into exactly so many pieces. */
-function sizeOf(pieces: number): number {
-  return pieces <= 256 ? pieces * (MIB / 4) : pieces * 16 * MIB
-}
 
 /** Policy F: the production scheduling core, told by reports that take a latency and are gathered for a tick. */
 export class Central implements Policy {
@@ -51,7 +46,7 @@ export class Central implements Policy {
     world.tally.coreMs = 0
     this.#core.setTime(0)
     this.#up(nodes)
-    this.#core.holding(this.#indexOf[nodes] as number, DIGEST, sizeOf(pieces))
+    this.#core.holding(this.#indexOf[nodes] as number, DIGEST, sizeOfPieces(pieces))
   }
 
   slotsOf(holder: number): number {
@@ -130,7 +125,7 @@ export class Central implements Policy {
     const { pieces } = this.#world.scenario
     this.#swarm = this.#core.join(this.#indexOf[node] as number, {
       digest: DIGEST,
-      sizeBytes: sizeOf(pieces),
+      sizeBytes: sizeOfPieces(pieces),
       have: new HaveSet(pieces),
       origin: ORIGIN,
       priority: 1,
@@ -179,7 +174,7 @@ export class Central implements Policy {
     }
     for (const { node } of maps) {
       const { pieces } = this.#world.scenario
-      this.#core.pieceMap(node, DIGEST, sizeOf(pieces), new Uint8Array(pieces * 32).fill(1))
+      this.#core.pieceMap(node, DIGEST, sizeOfPieces(pieces), new Uint8Array(pieces * 32).fill(1))
     }
   }
 

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
+import { Lifecycle, type Logger, PIECE_RULE, prepareDataFolder } from '@shoal/core'
 import {
   AdminServer,
   createMetricsRegistry,
@@ -284,6 +284,7 @@ class Node implements Service {
       labels: { ...labels },
       version: packageJson.version,
       readsBatches: true,
+      pieceRule: PIECE_RULE,
     }
   }
 

@@ -1,6 +1,7 @@
 import { open, rm } from 'node:fs/promises'
 import { join } from 'node:path'
 import { dataFolder } from '@shoal/bench'
+import { MIN_PIECE_BYTES } from '@shoal/core'
 import { scrape, sumSeries } from '../../kit/metrics.ts'
 import { limitCpu } from '../cpu-limit.ts'
 import { killAndRestart } from '../kill.ts'
@@ -8,8 +9,6 @@ import type { Row } from '../row.ts'
 import type { Scene } from '../scene.ts'
 
 const MIB = 1024 * 1024
-/** No piece is smaller: a step of this size meets each. */
-const SMALLEST_PIECE_BYTES = 256 * 1024
 
 /** What a parent that stands still may cost a pull. */
 const MOST_LOST_SECONDS = 3
@@ -137,7 +136,7 @@ async function flipBits({ folder, first, digest }: Scene): Promise<void> {
   try {
     const { size } = await file.stat()
     const byte = Buffer.alloc(1)
-    for (let offset = 12_345; offset < size; offset += SMALLEST_PIECE_BYTES) {
+    for (let offset = 12_345; offset < size; offset += MIN_PIECE_BYTES) {
       await file.read(byte, 0, 1, offset)
       byte.writeUInt8(byte.readUInt8() ^ 0x10)
       await file.write(byte, 0, 1, offset)

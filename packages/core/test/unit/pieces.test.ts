@@ -20,17 +20,17 @@ describe('PieceLayout', () => {
     )
   })
 
-  it('has power-of-two pieces, and 65 to 256 of them where the bounds of a piece allow', () => {
+  it('has power-of-two pieces, and 65 to 128 of them where the bounds of a piece allow', () => {
     fc.assert(
-      fc.property(fc.integer({ min: 16 * 1024 ** 2 + 1, max: 4 * 1024 ** 3 }), (size) => {
+      fc.property(fc.integer({ min: 32 * 1024 ** 2 + 1, max: 2 * 1024 ** 3 }), (size) => {
         const { pieceSize, count } = new PieceLayout(size)
         expect(Math.log2(pieceSize) % 1).toBe(0)
         expect(count).toBeGreaterThan(64)
-        expect(count).toBeLessThanOrEqual(256)
+        expect(count).toBeLessThanOrEqual(128)
       }),
     )
-    expect(pieceSizeFor(1)).toBe(256 * 1024)
-    expect(pieceSizeFor(300 * 1024 ** 2)).toBe(2 * 1024 ** 2)
+    expect(pieceSizeFor(1)).toBe(512 * 1024)
+    expect(pieceSizeFor(300 * 1024 ** 2)).toBe(4 * 1024 ** 2)
     expect(pieceSizeFor(100 * 1024 ** 3)).toBe(16 * 1024 ** 2)
   })
 

@@ -1,5 +1,5 @@
 import type { ClientDuplexStream } from '@grpc/grpc-js'
-import type { Logger } from '@shoal/core'
+import { type Logger, PIECE_RULE } from '@shoal/core'
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -209,6 +209,7 @@ export class SchedulerStream {
   }
 
   #apply(command: Command): void {
+    if (this.#reason !== undefined) return
     if (command.$case === 'welcome') this.#welcome(command.value)
     else if (command.$case === 'swarm') this.#nameSwarm(command.value)
     else if (command.$case === 'parent') this.#names.nameParent(command.value)
@@ -223,7 +224,12 @@ export class SchedulerStream {
     }
   }
 
-  #welcome({ answersPings, bootstrap, hearsLeaseProgress, readsBatches, uptimeMs }: Welcome): void {
+  #welcome({ answersPings, bootstrap, hearsLeaseProgress, pieceRule, readsBatches, uptimeMs }: Welcome): void {
+    if (pieceRule !== PIECE_RULE) {
+      const reason = `it cuts blobs into different pieces, by rule ${pieceRule}, not ${PIECE_RULE}`
+      this.#leave(`${reason}: run the same release of Shoal on both`)
+      return
+    }
     this.#isWelcome = true
     this.#hearsLeaseProgress = hearsLeaseProgress
     this.#sender.readsBatches = readsBatches
@@ -231,14 +237,16 @@ export class SchedulerStream {
       this.#silence ??= new SilenceWatch({
         isWaiting: () => this.#listener.isWaiting(),
         ask: () => this.#send({ $case: 'ping', value: {} }),
-        givenUp: () => {
-          this.#reason = new Error('it does not answer')
-          this.cancel()
-        },
+        givenUp: () => this.#leave('it does not answer'),
       })
     }
     this.#listener.welcomed(uptimeMs)
     this.#listener.bootstrap(bootstrap)
+  }
+
+  #leave(reason: string): void {
+    this.#reason = new Error(reason)
+    this.cancel()
   }
 
   #nameSwarm({ digest, swarm, size }: { digest: string; swarm: number; size: number }): void {

@@ -1,4 +1,4 @@
-import { type DigestAlgorithm, parseDigest } from '@shoal/core'
+import { type DigestAlgorithm, MAX_PIECE_BYTES, parseDigest } from '@shoal/core'
 import { LaneError } from './errors.ts'
 
 /*
@@ -19,8 +19,6 @@ export const LANE_VERSION = 1
 export const HEADER_BYTES = 4
 /** Bytes that the fields of any frame may take, so that nobody can make the parser keep more. */
 export const MAX_FIELD_BYTES = 256
-/** Bytes of the largest piece (core's largest piece size). */
-export const MAX_PIECE_BYTES = 16 * 1024 * 1024
 /** Bytes of a whole response frame without its payload. */
 export const RESPONSE_BYTES = HEADER_BYTES + 9
 

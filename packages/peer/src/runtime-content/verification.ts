@@ -1,19 +1,12 @@
 import { type DigestAlgorithm, type Logger, parseDigest } from '@shoal/core'
+import type { PieceHasher } from '../store/recovery.ts'
 import type { ContentFolder, Stamp } from './folder.ts'
 import type { RuntimeContentMetrics } from './metrics.ts'
 
 const REPORT_MS = 10_000
 
 /** What verifying asks of the worker threads. */
-export interface ContentHasher {
-  /** Digest (hex) of a whole file and the sha256 of each of its pieces; rejects when the file has not all of them. */
-  hashUnhurried(
-    file: string,
-    size: number,
-    algorithm: DigestAlgorithm,
-    signal: AbortSignal,
-  ): Promise<{ readonly hex: string; readonly pieceMap: Uint8Array }>
-}
+export type ContentHasher = Pick<PieceHasher, 'hashUnhurried'>
 
 /** What came out for a file. */
 export interface Hashed {

@@ -105,9 +105,14 @@ export class IndexDb implements Startable {
     return this.#write((level) => level.batch(puts))
   }
 
-  /** All piece digests of a whole blob; undefined when they are not known. */
+  /** All piece digests of a whole blob as they were written; undefined when they were not. Throws StoreError. */
   pieceMap(digest: string): Promise<Uint8Array | undefined> {
     return this.get(MAP + digest)
+  }
+
+  /** Throws StoreError. */
+  putPieceMap(digest: string, pieceMap: Uint8Array): Promise<void> {
+    return this.put(MAP + digest, pieceMap)
   }
 
   /**

@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync, write } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, write } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
 import { storeIoError } from './errors.ts'
@@ -32,12 +32,13 @@ export async function recordPiece(file: string, piece: number, sha256: Uint8Arra
   }
 }
 
-/** The records of the `count` pieces of a blob; none when they can not be read. */
+/** The records of the `count` pieces of a blob; none when they can not be read, or are more: of pieces of another size. */
 export function readRecords(file: string, count: number): [piece: number, sha256: Uint8Array][] {
   const bytes = Buffer.alloc(count * RECORD_BYTES)
   try {
     const fd = openSync(file + RECORDS_SUFFIX, 'r')
     try {
+      if (fstatSync(fd).size > bytes.byteLength) return []
       readSync(fd, bytes, 0, bytes.byteLength, 0)
     } finally {
       closeSync(fd)

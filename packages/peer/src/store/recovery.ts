@@ -1,4 +1,4 @@
-import { type Logger, tryParseDigest } from '@shoal/core'
+import { type DigestAlgorithm, type Logger, tryParseDigest } from '@shoal/core'
 import { StoredBlob } from './blob.ts'
 import { type BlobFiles, sizeOfFile } from './files.ts'
 import type { IndexDb } from './index-db.ts'
@@ -9,7 +9,17 @@ export interface PieceHasher {
   /** sha256 of the named pieces of a file; a shorter entry where the file ends before the piece does. */
   hashPieces(file: string, size: number, pieces: readonly number[], signal: AbortSignal): Promise<Uint8Array[]>
   /** Digest (hex) of a whole file. Its errors have the system's code in `data.systemCode`. */
-  hashBlob(file: string, algorithm: 'sha256' | 'sha512', signal: AbortSignal): Promise<string>
+  hashBlob(file: string, algorithm: DigestAlgorithm, signal: AbortSignal): Promise<string>
+  /**
+   * Digest (hex) of a whole file and the sha256 of each of its pieces, in one reading that holds up nobody; rejects when
+   * the file has not all of them.
+   */
+  hashUnhurried(
+    file: string,
+    size: number,
+    algorithm: DigestAlgorithm,
+    signal: AbortSignal,
+  ): Promise<{ readonly hex: string; readonly pieceMap: Uint8Array }>
 }
 
 /** What recovery works with. */
@@ -58,7 +68,8 @@ async function recoverRenamed(digest: string, size: number, usedAtMs: number, de
     blob.addPiece(piece, sha256)
   }
   const record = { size, isComplete: true, usedAtMs }
-  await corrected(index.complete(digest, record, blob.pieceDigests ?? new Uint8Array(0), true), dependencies)
+  const pieceMap = (blob.have.isComplete && blob.pieceDigests) || new Uint8Array(0)
+  await corrected(index.complete(digest, record, pieceMap, true), dependencies)
 }
 
 async function recoverPieces(blob: StoredBlob, dependencies: RecoveryDependencies): Promise<void> {

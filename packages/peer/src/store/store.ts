@@ -7,6 +7,7 @@ import { BlobFiles, type NamedFile, sizeOfFile } from './files.ts'
 import { IndexDb } from './index-db.ts'
 import type { StoreMetrics, StoreView } from './metrics.ts'
 import type { StoreOptions } from './options.ts'
+import { PieceMaps } from './piece-maps.ts'
 import { recordPiece, removeRecords } from './piece-records.ts'
 import { Pins, type Unpin } from './pins.ts'
 import { type PieceHasher, recoverBlobs } from './recovery.ts'
@@ -52,6 +53,7 @@ export class BlobStore implements Startable {
   readonly #now: () => number
   readonly #freeBytes: () => number
   readonly #files: BlobFiles
+  readonly #pieceMaps: PieceMaps
   readonly #room: Room
   readonly #pins = new Pins()
   /** What makes and removes blobs goes one after the other: room that was found is not given away twice. */
@@ -74,6 +76,13 @@ export class BlobStore implements Startable {
     this.#freeBytes = () => freeBytes(options.dataDir)
     this.index = new IndexDb(options.dataDir)
     this.#files = new BlobFiles(options.dataDir)
+    this.#pieceMaps = new PieceMaps({
+      index: this.index,
+      pin: (digest) => this.pin(digest),
+      hasher,
+      log,
+      signal: this.#stopping.signal,
+    })
     this.#room = new Room(options, {
       blobs: this.#blobs,
       isInUse: (digest) => this.#pins.has(digest),
@@ -228,11 +237,11 @@ export class BlobStore implements Startable {
     })
   }
 
-  /** The sha256 of every piece, 32 bytes each, zero where not known; undefined when nothing is known of the blob. */
+  /** The sha256 of every piece, 32 bytes each, zero where not held; undefined when the blob is not as it should be. */
   async pieceMap(digest: string): Promise<Uint8Array | undefined> {
     const blob = this.#blobs.get(digest)
     if (blob === undefined) return undefined
-    return blob.pieceDigests ?? (await this.index.pieceMap(digest))
+    return blob.pieceDigests ?? (await this.#pieceMaps.of(blob))
   }
 
   /** Bytes of all blobs that were evicted since the store was made. */

@@ -1,5 +1,5 @@
 import type { Connection, PeerId, Stream } from '@libp2p/interface'
-import { type Logger, pause, withDeadline } from '@shoal/core'
+import { type Logger, PIECE_RULE, pause, withDeadline } from '@shoal/core'
 import type { Libp2p } from 'libp2p'
 import type { Holder, HoldingsSource, Wanted } from './holders.ts'
 import {
@@ -14,7 +14,8 @@ import type { SwarmMetrics } from './metrics.ts'
 import { QuestionRate } from './question-rate.ts'
 import { readMessage } from './stream-message.ts'
 
-const PROTOCOL = '/shoal/holdings/1.0.0'
+/** The answer means nothing to a node that cuts blobs into other pieces. */
+const PROTOCOL = `/shoal/holdings/${PIECE_RULE}.0.0`
 /** For one question and its answer, at the side that answers. */
 const SERVE_DEADLINE_MS = 5000
 /** How long an answer waits for what comes of a wish: the origin is asked whether it gives the blob. */

@@ -1,4 +1,4 @@
-import { HaveSet, isDigest, isRegistryHost, isRepositoryName, PieceLayout } from '@shoal/core'
+import { HaveSet, isDigest, isRegistryHost, isRepositoryName, PIECE_RULE, PieceLayout } from '@shoal/core'
 import { isPeerId } from '@shoal/core/service'
 import { type Hello, type Join, NodeRole, Priority } from '@shoal/proto'
 import type { JoinInfo } from '../core/events.ts'
@@ -31,6 +31,11 @@ export function violation(message: string): SchedulerError {
 /** @param address where the stream comes from, `host:port`: the lane's host when hello names none */
 export function checkHello(hello: Hello, address: string): NodeIntroduction {
   if (!isPeerId(hello.peerId)) throw violation('hello.peer_id is not a libp2p peer id')
+  if (hello.pieceRule !== PIECE_RULE) {
+    throw violation(
+      `hello.piece_rule is ${hello.pieceRule}, not ${PIECE_RULE}: node and scheduler cut blobs into different pieces; run the same release of Shoal on both`,
+    )
+  }
   checkText('hello.name', hello.name, 255)
   checkText('hello.version', hello.version, 128)
   if (hello.role !== NodeRole.PEER && hello.role !== NodeRole.SEED) throw violation('hello.role is not a role')

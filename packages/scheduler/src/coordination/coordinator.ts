@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
-import { errorChain, type Logger } from '@shoal/core'
+import { errorChain, type Logger, PIECE_RULE } from '@shoal/core'
 import type { ConnectRequest, Hello } from '@shoal/proto'
 import { SchedulingCore } from '../core/core.ts'
 import type { CoreOptions } from '../core/state.ts'
@@ -155,7 +155,7 @@ export class Coordinator {
     const bootstrap = this.#directory.bootstrap()
     this.#directory.add(session)
     const uptimeMs = Math.round(this.#presence.ms)
-    const abilities = { readsBatches: true, answersPings: true, hearsLeaseProgress: true }
+    const abilities = { readsBatches: true, answersPings: true, hearsLeaseProgress: true, pieceRule: PIECE_RULE }
     session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, uptimeMs, ...abilities } })
     this.#originBudget.greet(session)
     const { id: peerId, name, role, version } = introduction

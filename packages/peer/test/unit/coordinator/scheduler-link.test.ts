@@ -1,4 +1,4 @@
-import { createLogger } from '@shoal/core'
+import { createLogger, PIECE_RULE } from '@shoal/core'
 import { NodeRole, PieceFailed_Reason } from '@shoal/proto'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import type { PieceAssignment } from '../../../src/coordinator/events.ts'
@@ -8,6 +8,7 @@ import { type Command, HELLO, ScriptedScheduler } from './scripted-scheduler.ts'
 const DIGEST = `sha256:${'a'.repeat(64)}`
 const origin = { registry: 'r', repository: 'a' }
 
+const log = createLogger('test', 'silent')
 let scheduler: ScriptedScheduler
 let link: SchedulerLink
 let told: string[]
@@ -46,7 +47,7 @@ beforeEach(async () => {
   link = new SchedulerLink(scheduler.address, {
     hello: () => HELLO,
     listener,
-    log: createLogger('test', 'silent'),
+    log,
     now: () => 12_000,
     random: () => 0,
   })
@@ -55,6 +56,7 @@ beforeEach(async () => {
 })
 afterEach(async () => {
   vi.useRealTimers()
+  vi.restoreAllMocks()
   await link.stop()
   scheduler.stop()
 })
@@ -205,6 +207,20 @@ describe('the link to a scheduler', () => {
       expect(link.stream).toBeDefined()
     })
     expect(scheduler.streams).toHaveLength(3)
+  })
+
+  it('leaves a scheduler that cuts blobs into other pieces, and says why', async () => {
+    const warn = vi.spyOn(log, 'warn')
+    scheduler.pieceRule = PIECE_RULE - 1
+    scheduler.streams.at(-1)?.end()
+    await vi.waitFor(() => expect(scheduler.heard).toEqual(['hello', 'hello', 'hello']), { timeout: 5000 })
+    expect(told.slice(2)).toEqual(['disconnected'])
+    expect(link.stream).toBeUndefined()
+    expect(warn.mock.calls.map(([fields]) => (fields as unknown as { reason: string }).reason)).toContain(
+      'it cuts blobs into different pieces, by rule 1, not 2: run the same release of Shoal on both',
+    )
+    scheduler.pieceRule = PIECE_RULE
+    await vi.waitFor(() => expect(link.stream).toBeDefined(), { timeout: 5000 })
   })
 
   it('stops while the scheduler is away', async () => {

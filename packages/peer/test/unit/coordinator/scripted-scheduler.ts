@@ -1,4 +1,5 @@
 import { Server, ServerCredentials, type ServerDuplexStream } from '@grpc/grpc-js'
+import { PIECE_RULE } from '@shoal/core'
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -25,6 +26,7 @@ export const HELLO: Hello = {
   labels: {},
   version: '0',
   readsBatches: true,
+  pieceRule: PIECE_RULE,
 }
 
 /** A scripted scheduler behind the real contract and a real socket. */
@@ -34,6 +36,7 @@ export class ScriptedScheduler {
   readonly events: Event[] = []
   readonly streams: Stream[] = []
   readsBatches = false
+  pieceRule = PIECE_RULE
   /** Pings that it answered. */
   pings = 0
   uptimeMs = 0
@@ -106,6 +109,7 @@ export class ScriptedScheduler {
         uptimeMs,
         answersPings: true,
         hearsLeaseProgress: true,
+        pieceRule: this.pieceRule,
       }
       this.send({ $case: 'welcome', value })
     }

@@ -2,7 +2,7 @@ import { beforeEach, expect, it } from 'vitest'
 import { type KnownHolder, KnownHolders } from '../../../src/download/known-holders.ts'
 import { holdingsOf } from '../swarm/holdings-of.ts'
 
-const size = 3 * 256 * 1024
+const size = 3 * 512 * 1024
 let known: KnownHolders
 const view = (peerId: string, held: number[], isFetching = false) => ({
   ...holdingsOf(size, held, isFetching),

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createLogger, digestOf, HaveSet, PieceLayout } from '@shoal/core'
+import { createLogger, type DigestAlgorithm, digestOf, HaveSet, PieceLayout } from '@shoal/core'
 import { OriginError } from '@shoal/origin'
 import { Registry } from 'prom-client'
 import type { Coordinator, ParentNode, PieceAssignment } from '../../../src/coordinator/events.ts'
@@ -20,7 +20,7 @@ import { makeRuntimeContent } from '../runtime-content/kit.ts'
 import { makeStore } from '../store/kit.ts'
 import { type MemoryFinder, MemoryNetwork } from '../swarm/memory-network.ts'
 
-export const content = createHash('shake256', { outputLength: 1_500_000 }).update('content').digest()
+export const content = createHash('shake256', { outputLength: 3_000_000 }).update('content').digest()
 export const digest = digestOf(content)
 export const layout = new PieceLayout(content.byteLength)
 export const source = { registry: 'origin:5000', repository: 'app' }
@@ -113,7 +113,7 @@ export class World implements PieceWorkers {
     const log = createLogger('test', 'silent')
     this.store = makeStore(dataDir, {}, { hasher: this }).store
     this.runtime = makeRuntimeContent(containerdContent, this.store.index, {
-      hasher: { hashUnhurried: (file, size, algorithm, signal) => hashUnhurried({ file, size, algorithm }, signal) },
+      hasher: this,
       listener: {
         found: (blob) => this.downloads.found(blob),
         vanished: (which) => this.downloads.vanished(which),
@@ -177,6 +177,10 @@ export class World implements PieceWorkers {
   assignment(piece: number, peerId: string, role: ParentNode['role']): PieceAssignment {
     const parent = { number: 1, peerId, host: 'h', port: 1, role, multiaddrs: [] }
     return { digest, piece, parent, sha256: createHash('sha256').update(pieceOf(content, piece)).digest() }
+  }
+
+  hashUnhurried(file: string, size: number, algorithm: DigestAlgorithm, signal: AbortSignal) {
+    return hashUnhurried({ file, size, algorithm }, signal)
   }
 
   async fetchPiece(wanted: PieceRequest, signal: AbortSignal, hurry: AbortSignal): Promise<{ durationMs: number }> {

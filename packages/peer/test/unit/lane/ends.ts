@@ -36,7 +36,7 @@ export const cleanups: (() => Promise<void> | void)[] = []
 export function useEnds(): void {
   beforeAll(async () => {
     folder = await temporaryFolder()
-    blob = await TestBlob.create(folder.path, 'blob', 3 * MIB + 5)
+    blob = await TestBlob.create(folder.path, 'blob', 6 * MIB + 5)
     parentNode = await newNode(folder.path, 'parent')
     childNode = await newNode(folder.path, 'child')
     target = join(folder.path, 'target')

@@ -1,8 +1,9 @@
+import { MAX_PIECE_BYTES } from '@shoal/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { LaneError } from '../../../src/lane/errors.ts'
 import { FrameParser } from '../../../src/lane/frame-parser.ts'
-import { encodeFrame, type Frame, HEADER_BYTES, MAX_PIECE_BYTES } from '../../../src/lane/frames.ts'
+import { encodeFrame, type Frame, HEADER_BYTES } from '../../../src/lane/frames.ts'
 
 const u32 = fc.integer({ min: 0, max: 0xffff_ffff })
 const hex = (length: number) =>

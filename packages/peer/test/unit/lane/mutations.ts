@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { encodeFrame, MAX_PIECE_BYTES } from '../../../src/lane/frames.ts'
+import { MAX_PIECE_BYTES } from '@shoal/core'
+import { encodeFrame } from '../../../src/lane/frames.ts'
 
 /** Whole numbers from 0 to below n, the same ones for the same seed (mulberry32). */
 export function randomNumbers(seed: number): (n: number) => number {

@@ -10,7 +10,7 @@ import { hashUnhurried } from '../../../src/workers/hashing.ts'
 import { makeContent, makeStore, metricOf, sha256 } from '../store/kit.ts'
 import { commit, containerdFile, makeRuntimeContent } from './kit.ts'
 
-const layer = makeContent('layer', 700_000)
+const layer = makeContent('layer', 1_400_000)
 const manifest = makeContent('manifest', 500)
 
 let dataDir: string
@@ -77,18 +77,18 @@ describe('RuntimeContent', () => {
     await untilServed(layer.digest)
     await untilServed(manifest.digest)
     const blob = content.find(layer.digest)
-    expect(blob).toMatchObject({ file: fileOf(layer.digest), size: 700_000, isComplete: true })
+    expect(blob).toMatchObject({ file: fileOf(layer.digest), size: 1_400_000, isComplete: true })
     expect(blob?.have.isComplete).toBe(true)
-    const layout = new PieceLayout(700_000)
+    const layout = new PieceLayout(1_400_000)
     const pieces = [0, 1, 2].map((piece) => {
       return sha256(layer.bytes.subarray(layout.offset(piece), layout.offset(piece) + layout.length(piece)))
     })
     expect(Buffer.concat(pieces).equals((await content.pieceMap(layer.digest)) ?? new Uint8Array())).toBe(true)
     expect(Buffer.from((await content.pieceMap(manifest.digest)) ?? [])).toEqual(sha256(manifest.bytes))
-    expect(events.sort()).toEqual([`found ${layer.digest} 700000`, `found ${manifest.digest} 500`].sort())
-    expect(content.view()).toMatchObject({ folder, blobs: 2, bytes: 700_500, waitingBlobs: 0, wrongBlobs: 0 })
+    expect(events.sort()).toEqual([`found ${layer.digest} 1400000`, `found ${manifest.digest} 500`].sort())
+    expect(content.view()).toMatchObject({ folder, blobs: 2, bytes: 1_400_500, waitingBlobs: 0, wrongBlobs: 0 })
     expect(await metricOf(registry, 'shoal_runtime_content_blobs', { state: 'served' })).toBe(2)
-    expect(await metricOf(registry, 'shoal_runtime_content_verified_bytes_total')).toBe(700_500)
+    expect(await metricOf(registry, 'shoal_runtime_content_verified_bytes_total')).toBe(1_400_500)
   })
 
   it('takes sha512 and empty blobs too', async () => {
@@ -109,7 +109,7 @@ describe('RuntimeContent', () => {
     await untilServed(layer.digest)
     await rm(fileOf(layer.digest))
     await vi.waitFor(() => expect(content.find(layer.digest)).toBeUndefined())
-    expect(events).toEqual([`found ${layer.digest} 700000`, `vanished ${layer.digest}`])
+    expect(events).toEqual([`found ${layer.digest} 1400000`, `vanished ${layer.digest}`])
     expect(await content.pieceMap(layer.digest)).toBeUndefined()
     await commit(folder, layer.bytes)
     await untilServed(layer.digest)
@@ -166,7 +166,7 @@ describe('RuntimeContent', () => {
     await commit(folder, layer.bytes)
     await open()
     await untilServed(layer.digest)
-    await writeFile(fileOf(layer.digest), Buffer.alloc(700_000, 'x'))
+    await writeFile(fileOf(layer.digest), Buffer.alloc(1_400_000, 'x'))
     await vi.waitFor(() => expect(content.view().wrongBlobs).toBe(1))
     expect(events.at(-1)).toBe(`vanished ${layer.digest}`)
     expect(content.find(layer.digest)).toBeUndefined()
@@ -175,7 +175,7 @@ describe('RuntimeContent', () => {
   it('does not serve a file that took the place of the one that was hashed', async () => {
     afterHash = async () => {
       afterHash = async () => {}
-      await commit(folder, Buffer.alloc(700_000, 'x'), layer.digest)
+      await commit(folder, Buffer.alloc(1_400_000, 'x'), layer.digest)
     }
     await commit(folder, layer.bytes)
     await open({ rescanMs: 20 })

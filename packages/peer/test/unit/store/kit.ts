@@ -6,7 +6,7 @@ import type { StoredBlob } from '../../../src/store/blob.ts'
 import { createStoreMetrics } from '../../../src/store/metrics.ts'
 import type { StoreOptions } from '../../../src/store/options.ts'
 import { BlobStore, type BlobStoreDependencies } from '../../../src/store/store.ts'
-import { hashBlob, hashPieces } from '../../../src/workers/hashing.ts'
+import { hashBlob, hashPieces, hashUnhurried } from '../../../src/workers/hashing.ts'
 
 /** No limit but the disk. */
 export const UNLIMITED: StoreOptions = {
@@ -21,6 +21,7 @@ export const UNLIMITED: StoreOptions = {
 export const hasher: BlobStoreDependencies['hasher'] = {
   hashPieces: (file, size, pieces, signal) => hashPieces({ file, size, pieces }, signal),
   hashBlob: (file, algorithm, signal) => hashBlob({ file, algorithm }, signal),
+  hashUnhurried: (file, size, algorithm, signal) => hashUnhurried({ file, size, algorithm }, signal),
 }
 
 export const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest()

@@ -12,8 +12,8 @@ import type { BlobStore } from '../../../src/store/store.ts'
 import { hasher, makeContent, makeStore, metricOf, putBlob } from './kit.ts'
 
 const never = new AbortController().signal
-const whole = makeContent('whole', 600_000)
-const other = makeContent('other', 300_000)
+const whole = makeContent('whole', 1_200_000)
+const other = makeContent('other', 600_000)
 
 let dataDir: string
 let store: BlobStore
@@ -42,7 +42,7 @@ async function putFile(digest: string, bytes: Uint8Array): Promise<string> {
 
 async function damage(digest: string): Promise<void> {
   const handle = await open(fileOf(digest), 'r+')
-  await handle.write(Buffer.from([0xff, 0x00, 0xff]), 0, 3, 270_000)
+  await handle.write(Buffer.from([0xff, 0x00, 0xff]), 0, 3, 540_000)
   await handle.close()
 }
 
@@ -63,7 +63,7 @@ describe('a scrub', () => {
     await putBlob(store, other.bytes)
     const seen: number[] = []
     const counts = await store.scrub(never, ({ checked }) => seen.push(checked))
-    expect(counts).toMatchObject({ blobs: 2, checked: 2, checkedBytes: 900_000, damaged: 0, adopted: 0, removed: 0 })
+    expect(counts).toMatchObject({ blobs: 2, checked: 2, checkedBytes: 1_800_000, damaged: 0, adopted: 0, removed: 0 })
     expect(seen).toEqual([0, 1, 2])
     expect(events).toEqual([])
   })
@@ -101,7 +101,7 @@ describe('a scrub', () => {
     await openStore()
     expect(store.find(whole.digest)).toBeUndefined()
     expect(await scrub()).toMatchObject({ blobs: 0, checked: 2, damaged: 0, adopted: 1, removed: 1 })
-    expect(events).toEqual([`adopted ${whole.digest} 600000`])
+    expect(events).toEqual([`adopted ${whole.digest} 1200000`])
     await expect(stat(wrong)).rejects.toMatchObject({ code: 'ENOENT' })
     expect(await readFile(stranger, 'utf8')).toBe('kept')
     await store.stop()

@@ -9,7 +9,7 @@ import { ManifestStore } from '../../../src/store/manifests.ts'
 import type { BlobStore } from '../../../src/store/store.ts'
 import { addPiece as addPieceTo, makeStore, sha256 } from './kit.ts'
 
-const content = Buffer.alloc(700 * 1024, 'shoal')
+const content = Buffer.alloc(1400 * 1024, 'shoal')
 const digest = digestOf(content)
 const layout = new PieceLayout(content.byteLength)
 

@@ -17,7 +17,7 @@ import { holdingsOf } from './holdings-of.ts'
 import { MemoryNetwork } from './memory-network.ts'
 
 const MIB = 1024 * 1024
-const size = 7 * MIB
+const size = 14 * MIB
 const digest = digestOf('a layer')
 const signal = () => AbortSignal.timeout(10_000)
 
@@ -198,7 +198,7 @@ describe('the holdings protocol, asked by strangers', () => {
 
   const ask = async (bytes: Uint8Array) => {
     const connection = await stranger.dial(multiaddr(swarm.multiaddrs[0] ?? ''))
-    const stream = await connection.newStream('/shoal/holdings/1.0.0')
+    const stream = await connection.newStream('/shoal/holdings/2.0.0')
     const ended = new Promise<string>((resolve) => {
       stream.addEventListener('close', ({ error }) => resolve(error === undefined ? 'closed' : 'reset'))
       if (stream.status !== 'open') resolve(stream.status)

@@ -16,8 +16,8 @@ import { holdingsOf } from './holdings-of.ts'
 
 const MIB = 1024 * 1024
 const digest = `sha256:${'5a'.repeat(32)}`
-const wanted = { size: 7 * MIB, registry: 'origin:5000', repository: 'team/app', firstPiece: 3 }
-const answer: HoldingsAnswer = { holdings: holdingsOf(7 * MIB, [0, 2, 27]), host: '10.1.2.3', port: 7411 }
+const wanted = { size: 14 * MIB, registry: 'origin:5000', repository: 'team/app', firstPiece: 3 }
+const answer: HoldingsAnswer = { holdings: holdingsOf(14 * MIB, [0, 2, 27]), host: '10.1.2.3', port: 7411 }
 /** Mutated messages of each kind. */
 const MESSAGES = 200_000
 
@@ -87,15 +87,15 @@ describe('an answer about holdings', () => {
   it('names who is to fetch the blob', () => {
     const named = {
       ...answer,
-      holdings: { ...holdingsOf(7 * MIB, []), fetcher: '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA' },
+      holdings: { ...holdingsOf(14 * MIB, []), fetcher: '12D3KooWD3eckifWpRn9wQpMG9R9hX3sD158z7EqHWmweQAJU5SA' },
     }
-    expect(parseAnswer(encodeAnswer(named), 7 * MIB)?.holdings.fetcher).toBe(named.holdings.fetcher)
-    expect(parseAnswer(encodeAnswer(answer), 7 * MIB)?.holdings).not.toHaveProperty('fetcher')
+    expect(parseAnswer(encodeAnswer(named), 14 * MIB)?.holdings.fetcher).toBe(named.holdings.fetcher)
+    expect(parseAnswer(encodeAnswer(answer), 14 * MIB)?.holdings).not.toHaveProperty('fetcher')
   })
 
   it('of nothing is no answer', () => {
     expect(encodeAnswer(undefined)).toHaveLength(0)
-    expect(parseAnswer(new Uint8Array(0), 7 * MIB)).toBeUndefined()
+    expect(parseAnswer(new Uint8Array(0), 14 * MIB)).toBeUndefined()
   })
 
   const right = swarm.HoldingsResponse.decode(encodeAnswer(answer))
@@ -113,7 +113,7 @@ describe('an answer about holdings', () => {
     ['a fetcher that is a path', { fetcher: '../a' }],
     ['a fetcher that is too long', { fetcher: 'a'.repeat(129) }],
   ])('is refused with %s', (_, change) => {
-    expect(parseAnswer(swarm.HoldingsResponse.encode({ ...right, ...change }).finish(), 7 * MIB)).toBeUndefined()
+    expect(parseAnswer(swarm.HoldingsResponse.encode({ ...right, ...change }).finish(), 14 * MIB)).toBeUndefined()
   })
 })
 
@@ -151,7 +151,7 @@ describe('damaged bytes', () => {
     const bytes = encodeAnswer(answer)
     let passed = 0
     for (let i = 0; i < MESSAGES; i++) {
-      const got = parseAnswer(damaged(bytes), 7 * MIB)
+      const got = parseAnswer(damaged(bytes), 14 * MIB)
       if (got === undefined) continue
       passed++
       const { have, sha256s } = got.holdings

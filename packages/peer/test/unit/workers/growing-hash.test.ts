@@ -5,7 +5,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { hashGrowing } from '../../../src/workers/growing-hash.ts'
 import { temporaryFolder } from '../lane/world.ts'
 
-const content = Buffer.alloc(1_400_000, 'growing ')
+const content = Buffer.alloc(2_800_000, 'growing ')
 const layout = new PieceLayout(content.byteLength)
 
 let folder: Awaited<ReturnType<typeof temporaryFolder>>
@@ -64,7 +64,7 @@ describe('hashGrowing', () => {
     const gone = { ...blob, file: join(folder.path, 'none') }
     await expect(hashGrowing(gone, AbortSignal.timeout(10_000))).rejects.toMatchObject({ code: 'local' })
     const short = join(folder.path, 'short')
-    await writeFile(short, content.subarray(0, 1_000_000))
+    await writeFile(short, content.subarray(0, 2_000_000))
     await expect(hashGrowing({ ...blob, file: short }, AbortSignal.timeout(10_000))).rejects.toThrow('is shorter')
   })
 })

@@ -12,7 +12,7 @@ import { createLaneMetrics } from '../../../src/lane/metrics.ts'
 import { WorkerPool } from '../../../src/workers/pool.ts'
 import { temporaryFolder } from '../lane/world.ts'
 
-const content = createHash('shake256', { outputLength: 1_300_000 }).update('origin').digest()
+const content = createHash('shake256', { outputLength: 2_600_000 }).update('origin').digest()
 const layout = new PieceLayout(content.byteLength)
 const digest = digestOf(content)
 const never = new AbortController().signal

@@ -198,7 +198,7 @@ describe('WorkerPool', () => {
 
   it('serves a blob that moved, once told', async () => {
     const moved = join(folder.path, 'moved')
-    const other = await TestBlob.create(folder.path, 'other', MIB)
+    const other = await TestBlob.create(folder.path, 'other', 2 * MIB)
     parent.held.set(other.digest, other.held)
     const file = await emptyFile('moving')
     await child.pool.fetchPiece(other.request(0, file, laneOf(parent)), never)
@@ -371,7 +371,7 @@ describe('WorkerPool', () => {
   describe('under limits', () => {
     const RATE = 6 * MIB
     const BURST_SECONDS = 0.1
-    const pieces = Array.from({ length: 24 }, (_, piece) => piece)
+    const pieces = Array.from({ length: 12 }, (_, piece) => piece)
 
     /** How long `node` takes for 6 MiB from `from`, so many pieces at once, milliseconds. */
     async function timeOf(node: Node, from: Node, atOnce: number): Promise<number> {

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { HaveSet, PieceLayout, pieceSizeFor } from '@shoal/core'
+import { HaveSet, MAX_PIECE_BYTES, MIN_PIECE_BYTES, PieceLayout } from '@shoal/core'
 import { ASSIGNMENT_STRIDE, type LeaseFailure } from '../../../src/core/commands.ts'
 import { SchedulingCore } from '../../../src/core/core.ts'
 import { ORIGIN } from '../../../src/core/events.ts'
@@ -21,10 +21,9 @@ export const DIGEST = `sha256:${'a'.repeat(64)}`
 export const OTHER_DIGEST = `sha256:${'b'.repeat(64)}`
 export const THE_ORIGIN = { registry: 'docker.io', repository: 'library/busybox' }
 const ASSIGNMENT_TIMEOUT_MS = 30_000
-const PIECE = pieceSizeFor(1)
 
-/** A size that is cut into so many pieces (at most 256), or that is so much of one. */
-export const sizeOf = (pieces: number) => pieces * PIECE
+/** A size that is cut into so many pieces, or that is so much of one. */
+export const sizeOf = (pieces: number) => pieces * (pieces <= 128 ? MIN_PIECE_BYTES : MAX_PIECE_BYTES)
 
 export const shaOf = (digest: string, piece: number) => createHash('sha256').update(`${digest}${piece}`).digest()
 

@@ -17,6 +17,7 @@ describe('the life of a swarm', () => {
       readsBatches: true,
       answersPings: true,
       hearsLeaseProgress: true,
+      pieceRule: 2,
       uptimeMs: expect.any(Number),
     })
     const { swarm } = await peer.next('swarm')

@@ -1,4 +1,5 @@
 import { type ClientDuplexStream, credentials, type ServiceError, status } from '@grpc/grpc-js'
+import { PIECE_RULE } from '@shoal/core'
 import {
   type ConnectRequest,
   type ConnectResponse,
@@ -66,6 +67,7 @@ export class ScriptedNode {
         labels: { zone: 'a' },
         version: '0.0.0',
         readsBatches: false,
+        pieceRule: PIECE_RULE,
         ...changes,
       },
     })

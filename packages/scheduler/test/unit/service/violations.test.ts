@@ -9,6 +9,11 @@ describe('what a node may not say', () => {
   const none = Buffer.alloc(0)
 
   it.each([
+    [
+      'pieces of another size',
+      { pieceRule: 0 },
+      'hello.piece_rule is 0, not 2: node and scheduler cut blobs into different pieces; run the same',
+    ],
     ['a bad peer id', { peerId: 'x' }, 'hello.peer_id'],
     ['no role', { role: NodeRole.UNSPECIFIED }, 'hello.role'],
     ['an unknown role', { role: 9 as NodeRole }, 'hello.role'],
@@ -67,6 +72,7 @@ describe('what a node may not say', () => {
           labels: {},
           version: '',
           readsBatches: false,
+          pieceRule: 2,
         },
       },
       'hello may be sent once',

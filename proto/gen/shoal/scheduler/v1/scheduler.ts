@@ -200,6 +200,11 @@ export interface Hello {
   version: string;
   /** Whether the node understands Assignments. */
   readsBatches: boolean;
+  /**
+   * By which rule the node cuts blobs into pieces; a scheduler with another one
+   * refuses the node.
+   */
+  pieceRule: number;
 }
 
 export interface Hello_LabelsEntry {
@@ -226,6 +231,11 @@ export interface Welcome {
   answersPings: boolean;
   /** Whether the scheduler understands LeaseProgress. */
   hearsLeaseProgress: boolean;
+  /**
+   * By which rule the scheduler cuts blobs into pieces; a node with another one
+   * leaves it.
+   */
+  pieceRule: number;
 }
 
 /**
@@ -1014,6 +1024,7 @@ function createBaseHello(): Hello {
     labels: {},
     version: "",
     readsBatches: false,
+    pieceRule: 0,
   };
 }
 
@@ -1051,6 +1062,9 @@ export const Hello: MessageFns<Hello> = {
     }
     if (message.readsBatches !== false) {
       writer.uint32(88).bool(message.readsBatches);
+    }
+    if (message.pieceRule !== 0) {
+      writer.uint32(96).uint32(message.pieceRule);
     }
     return writer;
   },
@@ -1159,6 +1173,14 @@ export const Hello: MessageFns<Hello> = {
             message.readsBatches = reader.bool();
             continue;
           }
+          case 12: {
+            if (tag !== 96) {
+              break;
+            }
+
+            message.pieceRule = reader.uint32();
+            continue;
+          }
         }
         if ((tag & 7) === 4 || tag === 0) {
           break;
@@ -1237,6 +1259,7 @@ function createBaseWelcome(): Welcome {
     uptimeMs: 0,
     answersPings: false,
     hearsLeaseProgress: false,
+    pieceRule: 0,
   };
 }
 
@@ -1259,6 +1282,9 @@ export const Welcome: MessageFns<Welcome> = {
     }
     if (message.hearsLeaseProgress !== false) {
       writer.uint32(48).bool(message.hearsLeaseProgress);
+    }
+    if (message.pieceRule !== 0) {
+      writer.uint32(56).uint32(message.pieceRule);
     }
     return writer;
   },
@@ -1322,6 +1348,14 @@ export const Welcome: MessageFns<Welcome> = {
             }
 
             message.hearsLeaseProgress = reader.bool();
+            continue;
+          }
+          case 7: {
+            if (tag !== 56) {
+              break;
+            }
+
+            message.pieceRule = reader.uint32();
             continue;
           }
         }
