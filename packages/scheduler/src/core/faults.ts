@@ -130,9 +130,11 @@ function reportUnreachable(state: State, parent: Node, child: Node): number {
 
 function pauseNode(state: State, node: Node): void {
   state.counters.pauses++
-  state.nodes.unreachableFor.delete(node.index)
+  const { lastPauses, unreachableFor } = state.nodes
+  unreachableFor.delete(node.index)
+  const pauseMs = Math.min(PAUSE_MS.most, Math.max(PAUSE_MS.first, 2 * (lastPauses.get(node.index) ?? 0)))
+  lastPauses.set(node.index, pauseMs)
   node.isPaused = true
-  node.lastPauseMs = Math.min(PAUSE_MS.most, Math.max(PAUSE_MS.first, 2 * node.lastPauseMs))
-  node.pausedUntil = state.now + node.lastPauseMs
+  node.pausedUntil = state.now + pauseMs
   refreshNode(state, node)
 }

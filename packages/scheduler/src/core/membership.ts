@@ -1,7 +1,8 @@
 import type { HaveSet } from '@shoal/core'
 import { hasBit } from './bitset.ts'
-import { ORIGIN } from './events.ts'
+import { GONE, ORIGIN } from './events.ts'
 import { endLease, leaveTurns } from './lease.ts'
+import { NOT_UP, SEED } from './node-table.ts'
 import type { Node } from './nodes.ts'
 import { DISTRUSTED, INJECTS, WANTS } from './peer-table.ts'
 import type { Blob, State } from './state.ts'
@@ -111,28 +112,31 @@ export function holdExactly(state: State, swarm: Swarm, peer: number, have: Have
   lost(state, swarm, peer)
 }
 
-/** Counts a piece that a peer says it has got from a node, or ORIGIN, unless it has it already. */
+/**
+ * Counts a piece that a peer says it has got from a node, or ORIGIN, unless it has it already. That is for every piece:
+ * it touches tables, and no node itself.
+ */
 export function countPiece(state: State, swarm: Swarm, peer: number, piece: number, parent: number): void {
   if (hasBit(swarm.peers.have, peer * swarm.words, piece)) return
   const bytes = swarm.layout.length(piece)
   const { nodes, counters } = state
   const { table } = nodes
   const child = swarm.peers.node[peer] as number
-  nodes.get(child).piecesReceived++
+  table.received[child] = (table.received[child] as number) + 1
   if (parent === ORIGIN) {
     swarm.bytes.origin += bytes
     counters.bytes.origin += bytes
     state.pieceArrived?.(swarm, child, parent, bytes, state.now)
     return
   }
-  const sender = nodes.find(parent)
-  if (sender === undefined) return
+  const role = parent === GONE ? NOT_UP : (table.role[parent] ?? NOT_UP)
+  if (role === NOT_UP) return
   state.pieceArrived?.(swarm, child, parent, bytes, state.now)
-  sender.piecesSent++
+  table.sent[parent] = (table.sent[parent] as number) + 1
   state.avoidance.succeeded(child, parent)
-  sender.lastPauseMs = 0
+  if (nodes.lastPauses.size > 0) nodes.lastPauses.delete(parent)
   if (nodes.unreachableFor.size > 0) nodes.unreachableFor.delete(parent)
-  if (table.isSeed[parent] === 1) {
+  if (role === SEED) {
     swarm.bytes.seed += bytes
     counters.bytes.seed += bytes
   } else {

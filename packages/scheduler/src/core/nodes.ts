@@ -28,9 +28,6 @@ export class Node {
   readonly rack: number
   /** Leases that it carries out. */
   leases = 0
-  /** Since it came up. */
-  piecesSent = 0
-  piecesReceived = 0
   /** Pieces of all blobs that it wants, a bound on what it can make us remember. */
   piecesWanted = 0
   /** Not used as a parent for now: too many nodes could not reach it. */
@@ -39,8 +36,6 @@ export class Node {
   isBanned = false
   /** When the pause ends. */
   pausedUntil = 0
-  /** How long the last pause was, if no piece has come from it since. */
-  lastPauseMs = 0
   /** Who lately reported that it sent wrong bytes. */
   readonly corruptFor = new Set<number>()
   /** Swarms in which it takes part, and those of them that somebody wants. */
@@ -68,6 +63,15 @@ export class Node {
   get downloads(): number {
     return this.info.downloadSlots - this.#table.asChild.left(this.index)
   }
+
+  /** Since it came up. */
+  get piecesSent(): number {
+    return this.#table.sent[this.index] as number
+  }
+
+  get piecesReceived(): number {
+    return this.#table.received[this.index] as number
+  }
 }
 
 /** The live nodes. */
@@ -78,6 +82,8 @@ export class Nodes {
   readonly table = new NodeTable()
   /** Who lately reported, of each node, that it could not be reached. */
   readonly unreachableFor = new Map<number, Set<number>>()
+  /** How long, in milliseconds, the last pause was of each node that was paused and from which no piece has come since. */
+  readonly lastPauses = new Map<number, number>()
   #size = 0
   /** Upload slots of all ordinary nodes together. */
   #uploadSlots = 0
@@ -98,6 +104,8 @@ export class Nodes {
   }
 
   remove(node: Node): void {
+    this.table.forget(node.index)
+    this.lastPauses.delete(node.index)
     this.unreachableFor.delete(node.index)
     for (const reporters of this.unreachableFor.values()) reporters.delete(node.index)
     this.#nodes[node.index] = undefined
