@@ -6,7 +6,7 @@ import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
 import type { LinkShare } from './link-share.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
-import { QUIET_MS, SECOND_LOOK_MS } from './quiet.ts'
+import { SECOND_LOOK_MS } from './quiet.ts'
 import { probeReach } from './reach-probe.ts'
 import type { ThreadCounts } from './shared-counts.ts'
 
@@ -68,9 +68,12 @@ export class ClientConnection implements FrameSink, LinkListener {
   #isSuspect = false
   #isSilent = false
   #isLate = false
-  /** When the parent last sent anything, or it was last we who did not read, and what had come from anyone by then. */
-  #heardMs = performance.now()
+  /** Bytes of pieces that the parent is still to send. */
+  #owed = 0
+  /** When the parent last sent anything, or it was last we who did not read; what had come from anyone, and was owed by others, then. */
+  #heardMs = 0
   #heardAt = 0
+  #owedByOthers = 0
   /** Since when the first of those in flight has been that. */
   #headSinceMs = 0
   #timer: NodeJS.Timeout
@@ -82,9 +85,10 @@ export class ClientConnection implements FrameSink, LinkListener {
     this.#parent = parent
     this.#context = context
     this.#listener = listener
+    this.#heard()
     this.#socket = context.links.open(parent, this)
-    this.#timer = setTimeout(this.#expired, context.connectTimeoutMs)
-    if (context.isEager) this.#lateTimer = setTimeout(this.#late, LATE_MS)
+    this.#timer = setTimeout(this.#expired, this.#patient(context.connectTimeoutMs))
+    if (context.isEager) this.#lateTimer = setTimeout(this.#late, this.#patient(LATE_MS))
     this.#socket.on('error', (error) => {
       this.#socketError = error
     })
@@ -122,10 +126,10 @@ export class ClientConnection implements FrameSink, LinkListener {
     if (wasIdle) this.#watch()
   }
 
-  /** For how long the parent has sent nothing since `sinceMs`; 0 while that need not be the parent's doing. */
-  quietMs(sinceMs: number): number {
-    if (this.#brake?.isOn === true || this.#isWaitingForTurn(QUIET_MS)) return 0
-    return performance.now() - Math.max(sinceMs, this.#heardMs)
+  /** Whether the parent has sent nothing for `ms` since `sinceMs`, and that for so long as is the parent's doing. */
+  leftQuietMs(sinceMs: number, ms: number): number {
+    if (this.#brake?.isOn === true || this.#isWaitingForTurn) return ms
+    return Math.max(sinceMs, this.#heardMs) + this.#patient(ms) - performance.now()
   }
 
   /** The piece is not wanted any more: unless others are, there is no use in reading it to its end. */
@@ -146,6 +150,7 @@ export class ClientConnection implements FrameSink, LinkListener {
     this.#socket.destroy()
     this.#context.counts.closed('received')
     this.#listener.closed(this)
+    this.#owe(-this.#owed)
     for (const { fetch } of this.#inFlight.splice(0)) fetch.fail(fetch.received > 0 ? withoutRetry(reason) : reason)
     for (const fetch of this.#waiting.splice(0)) fetch.fail(reason)
   }
@@ -161,6 +166,7 @@ export class ClientConnection implements FrameSink, LinkListener {
     if (head === undefined) return
     const wasSettled = head.fetch.isSettled
     head.fetch.accept(bytes)
+    this.#owe(-bytes.length)
     if (head.fetch.received === head.fetch.request.length) {
       this.#inFlight.shift()
       this.#headSinceMs = performance.now()
@@ -173,7 +179,7 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   read(bytes: Buffer): boolean {
     if (this.#state === 'closed') return false
-    this.#context.share?.came(bytes.length)
+    this.#context.share?.came(bytes.length, performance.now())
     this.#heard()
     this.#dropProbe()
     if (this.#isSuspect || this.#isSilent) this.#watch()
@@ -198,13 +204,27 @@ export class ClientConnection implements FrameSink, LinkListener {
   }
 
   #heard(): void {
+    const { share } = this.#context
     this.#heardMs = performance.now()
-    this.#heardAt = this.#context.share?.bytes ?? 0
+    if (share === undefined) return
+    this.#heardAt = share.bytes
+    this.#owedByOthers = share.owed - this.#owed
   }
 
-  #isWaitingForTurn(patienceMs: number): boolean {
+  #owe(bytes: number): void {
+    this.#owed += bytes
+    this.#context.share?.owe(bytes, performance.now())
+  }
+
+  /** What of a time that is enough on a fast link becomes on this one. */
+  #patient(ms: number): number {
+    return this.#context.share?.patienceMs(ms) ?? ms
+  }
+
+  /** Whether the node's link may be what keeps the parent's bytes. */
+  get #isWaitingForTurn(): boolean {
     const quietMs = performance.now() - this.#heardMs
-    return this.#context.share?.isWaiting(this.#heardAt, quietMs, patienceMs) === true
+    return this.#context.share?.isWaiting(this.#heardAt, this.#owedByOthers, quietMs) === true
   }
 
   get #name(): string {
@@ -255,6 +275,7 @@ export class ClientConnection implements FrameSink, LinkListener {
       this.#nextId = (id + 1) >>> 0
       if (this.#inFlight.push({ id, fetch }) === 1) this.#headSinceMs = performance.now()
       const { digest, piece, offset, length } = fetch.request
+      this.#owe(length)
       this.#socket.write(encodeFrame({ type: 'request', id, digest, piece, offset, length }))
     }
   }
@@ -262,7 +283,7 @@ export class ClientConnection implements FrameSink, LinkListener {
   #watch(): void {
     const { connectTimeoutMs, idleCloseMs, stallTimeoutMs } = this.#context
     const patienceMs = this.#mayProbe ? SILENT_MS : stallTimeoutMs
-    const ms = this.isIdle ? idleCloseMs : this.#state === 'ready' ? patienceMs : connectTimeoutMs
+    const ms = this.isIdle ? idleCloseMs : this.#patient(this.#state === 'ready' ? patienceMs : connectTimeoutMs)
     this.#isSuspect = false
     this.#isSilent = false
     clearTimeout(this.#timer)
@@ -306,6 +327,7 @@ export class ClientConnection implements FrameSink, LinkListener {
       return
     }
     this.#inFlight.shift()
+    this.#owe(-length)
     this.#headSinceMs = performance.now()
     const from = this.#parent.peerId
     if (response.status === 'busy') fetch.fail(new LaneError('busy', `${from} has no upload slot free`))
@@ -334,6 +356,10 @@ export class ClientConnection implements FrameSink, LinkListener {
   }
 
   #late = (): void => {
+    if (this.#isWaitingForTurn) {
+      this.#lateTimer = setTimeout(this.#late, LATE_MS)
+      return
+    }
     this.#isLate = true
     for (const fetch of this.#waiting.splice(0)) fetch.fail(this.#unreached(LATE_MS))
   }
@@ -356,12 +382,12 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   #expired = (): void => {
     const { connectTimeoutMs, stallTimeoutMs } = this.#context
-    if (this.#state !== 'ready') {
-      this.destroy(this.#unreached(connectTimeoutMs))
-    } else if (this.isIdle) {
+    if (this.isIdle) {
       this.destroy(new LaneError('unreachable', 'closed for idleness'))
-    } else if (this.#isWaitingForTurn(stallTimeoutMs)) {
+    } else if (this.#isWaitingForTurn) {
       this.#watch()
+    } else if (this.#state !== 'ready') {
+      this.destroy(this.#unreached(connectTimeoutMs))
     } else if (this.#mayProbe && !this.#isSilent) {
       this.#isSilent = true
       this.probe()

@@ -181,8 +181,8 @@ export class LaneClient {
     }
     const abort = () => leave(aborted(fetch.request))
     const watch = () => {
-      const quietMs = () => connection?.quietMs(fetch.beganMs) ?? 0
-      stopWatch = watchForQuiet(quietMs, () => leave(quiet(fetch.request)))
+      const leftMs = (ms: number) => connection?.leftQuietMs(fetch.beganMs, ms) ?? ms
+      stopWatch = watchForQuiet(leftMs, () => leave(quiet(fetch.request)))
     }
     if (signal.aborted) abort()
     else signal.addEventListener('abort', abort, { once: true })

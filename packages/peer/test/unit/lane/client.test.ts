@@ -53,7 +53,7 @@ describe('lane client', () => {
 
   it.each([
     ['waits for', 'slow', 1024],
-    ['gives up', 'fast', 32 * 1024],
+    ['gives up', 'fast', 128 * 1024],
   ])('%s a parent that is still while others get bytes, when the link is %s', async (_what, link, bytesAtOnce) => {
     const respond = (request: RequestFrame) =>
       encodeFrame({ type: 'response', id: request.id, status: 'ok', length: request.length })
