@@ -126,7 +126,7 @@ export class ClientConnection implements FrameSink, LinkListener {
     if (wasIdle) this.#watch()
   }
 
-  /** Whether the parent has sent nothing for `ms` since `sinceMs`, and that for so long as is the parent's doing. */
+  /** How much longer the parent may send nothing, if since `sinceMs` it may for `ms` on a fast link; 0 or less: no longer. */
   leftQuietMs(sinceMs: number, ms: number): number {
     if (this.#brake?.isOn === true || this.#isWaitingForTurn) return ms
     return Math.max(sinceMs, this.#heardMs) + this.#patient(ms) - performance.now()

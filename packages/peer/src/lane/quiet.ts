@@ -4,9 +4,9 @@ const QUIET_MS = 500
 export const SECOND_LOOK_MS = 50
 
 /**
- * Calls `quiet` once, as soon as `leftMs` says that nothing came for too long, and still says so at a second look. Returns
+ * Calls `quiet` once, as soon as `leftQuietMs` says that nothing came for too long, and still says so at a second look. Returns
  * what ends the watch.
- * @param leftMs how much longer nothing may come, if it may for half a second; 0 or less: no longer
+ * @param leftQuietMs how much longer nothing may come, if on a fast link it may for so long; 0 or less: no longer
  */
 export function watchForQuiet(leftQuietMs: (ms: number) => number, quiet: () => void): () => void {
   let timer: NodeJS.Timeout
