@@ -2,11 +2,12 @@ const FIRST_CAPACITY = 16
 const GONE = -1
 
 /**
- * Small numbers in the order in which they were added, in a ring. What is taken out leaves a gap until all that is older
- * is gone too, so that neither costs more than one place: those that come together mostly go together.
+ * Small numbers in the order in which they were added, and when, in a ring. What is taken out leaves a gap until all
+ * that is older is gone too, so that neither costs more than one place: those that come together mostly go together.
  */
 export class Ages {
   #ring = new Int32Array(FIRST_CAPACITY)
+  #times = new Float64Array(FIRST_CAPACITY)
   /** Places count from the first ever; those from `#begin` to before `#end` are in the ring. */
   #begin = 0
   #end = 0
@@ -16,12 +17,19 @@ export class Ages {
     return this.#begin === this.#end ? -1 : (this.#ring[this.#begin & (this.#ring.length - 1)] as number)
   }
 
-  /** Returns its place, by which it is taken out again. */
-  add(value: number): number {
+  /** Returns its place, by which it is found and taken out again. */
+  add(value: number, now: number): number {
     if (this.#end - this.#begin === this.#ring.length) this.#grow()
     const place = this.#end++ & (2 ** 31 - 1)
-    this.#ring[place & (this.#ring.length - 1)] = value
+    const at = place & (this.#ring.length - 1)
+    this.#ring[at] = value
+    this.#times[at] = now
     return place
+  }
+
+  /** When the one at a place was added. */
+  time(place: number): number {
+    return this.#times[place & (this.#times.length - 1)] as number
   }
 
   delete(place: number): void {
@@ -42,11 +50,15 @@ export class Ages {
   }
 
   #grow(): void {
-    const from = this.#ring
-    const into = new Int32Array(from.length * 2)
+    const [ring, times] = [this.#ring, this.#times]
+    const mask = ring.length - 1
+    const wider = new Int32Array(ring.length * 2)
+    const later = new Float64Array(wider.length)
     for (let place = this.#begin; place < this.#end; place++) {
-      into[place & (into.length - 1)] = from[place & (from.length - 1)] as number
+      wider[place & (wider.length - 1)] = ring[place & mask] as number
+      later[place & (later.length - 1)] = times[place & mask] as number
     }
-    this.#ring = into
+    this.#ring = wider
+    this.#times = later
   }
 }

@@ -1,80 +1,57 @@
 import { Ages } from './ages.ts'
+import { grown } from './tables.ts'
 
+/**
+ * A group of rows is one line of the processor's cache: whose it is, the next one of the same child, and of each row the
+ * parent with flags above it, the place in the order by age, and the piece, half a number.
+ */
+const CHILD = 0
+const NEXT = 1
+const PIECES = 2
+const PARENTS = 4
+const PLACES = 8
+const GROUP = 16
+/** Rows in a group: as many as a child mostly has transfers. */
+const ROWS = 4
+
+const PARENT_MASK = 2 ** 24 - 1
+/** The row is a transfer's. */
+const ON_ITS_WAY = 1 << 24
 /** The transfer takes no slot of its child, of its parent, any more: it is about to end, or overdue. */
-const CHILD_FREED = 1
-const PARENT_FREED = 2
+const CHILD_FREED = 1 << 25
+const PARENT_FREED = 1 << 26
 
-const FIRST_CAPACITY = 16
-
-/** Fields of a transfer's row; the last two numbers of it are one float, when it began. */
-const PIECE = 0
-const CHILD = 1
-const PARENT = 2
-const FLAGS = 3
-const NEXT = 4
-const PLACE = 5
-const ROW = 8
-const BEGUN = 3
-const FLOAT_ROW = 4
-/** In place of a piece: the row is free. */
-const FREE = -1
-
-/** Rows that are a child's own, side by side: as many as it mostly has transfers. */
-const OWN = 4
-/** Fields of a child's row: its first transfer, and the first of its own rows. */
-const FIRST = 0
-const HOME = 1
-const CHILD_ROW = 2
+const FIRST_GROUPS = 4
+const NONE = -1
 
 /**
  * What is on its way in one swarm, in flat arrays, indexed by a small number that is used again. Events come in no order
- * of children, and each looks at all transfers of one: these are listed, newest first, and lie side by side where they
- * fit, so that an event costs a few cache lines however large the swarm is.
+ * of children, and each looks at all transfers of one: a child has groups of rows of its own, mostly one, so that an
+ * event costs a cache line or two however large the swarm is (docs/scheduling.md, "What an assignment costs").
  */
 export class Flights {
   size = 0
-  #rows = new Int32Array(FIRST_CAPACITY * ROW)
-  #times = new Float64Array(this.#rows.buffer)
-  #end = 0
-  /** Rows that are nobody's own. */
-  readonly #spare: number[] = []
-  #children = new Int32Array(FIRST_CAPACITY * CHILD_ROW).fill(-1)
+  #groups = new Int32Array(FIRST_GROUPS * GROUP)
+  #halves = new Uint16Array(this.#groups.buffer)
+  #groupCount = 0
+  /** The first group of each child. */
+  #firstGroup = new Int32Array(FIRST_GROUPS).fill(NONE)
   readonly #ages = new Ages()
 
   /** Notes a transfer that begins now; `now` is never less than before. Returns its index. */
   begin(child: number, parent: number, piece: number, now: number): number {
     const flight = this.#freeRow(child)
-    const rows = this.#rows
-    const row = flight * ROW
-    rows[row + PIECE] = piece
-    rows[row + CHILD] = child
-    rows[row + PARENT] = parent
-    rows[row + FLAGS] = 0
-    rows[row + NEXT] = this.#children[child * CHILD_ROW + FIRST] as number
-    rows[row + PLACE] = this.#ages.add(flight)
-    this.#times[flight * FLOAT_ROW + BEGUN] = now
-    this.#children[child * CHILD_ROW + FIRST] = flight
+    this.#groups[parentAt(flight)] = parent | ON_ITS_WAY
+    this.#groups[placeAt(flight)] = this.#ages.add(flight, now)
+    this.#halves[pieceAt(flight)] = piece
     this.size++
     return flight
   }
 
   /** Forgets a transfer. */
   end(flight: number): void {
-    const rows = this.#rows
-    const row = flight * ROW
-    const child = (rows[row + CHILD] as number) * CHILD_ROW
-    const first = this.#children[child + FIRST] as number
-    const next = rows[row + NEXT] as number
-    if (first === flight) this.#children[child + FIRST] = next
-    else {
-      let before = first
-      while (rows[before * ROW + NEXT] !== flight) before = rows[before * ROW + NEXT] as number
-      rows[before * ROW + NEXT] = next
-    }
-    this.#ages.delete(rows[row + PLACE] as number)
-    rows[row + PIECE] = FREE
-    const home = this.#children[child + HOME] as number
-    if (flight < home || flight >= home + OWN) this.#spare.push(flight)
+    this.#ages.delete(this.#groups[placeAt(flight)] as number)
+    this.#groups[parentAt(flight)] = 0
     this.size--
   }
 
@@ -85,33 +62,36 @@ export class Flights {
 
   /** The transfer that began next after this one; -1: none. */
   newerThan(flight: number): number {
-    return this.#ages.after(this.#rows[flight * ROW + PLACE] as number)
+    return this.#ages.after(this.#groups[placeAt(flight)] as number)
   }
 
   piece(flight: number): number {
-    return this.#rows[flight * ROW + PIECE] as number
+    return this.#halves[pieceAt(flight)] as number
   }
 
   child(flight: number): number {
-    return this.#rows[flight * ROW + CHILD] as number
+    return this.#groups[groupAt(flight) + CHILD] as number
   }
 
   parent(flight: number): number {
-    return this.#rows[flight * ROW + PARENT] as number
+    return (this.#groups[parentAt(flight)] as number) & PARENT_MASK
   }
 
   /** When it was assigned. */
   at(flight: number): number {
-    return this.#times[flight * FLOAT_ROW + BEGUN] as number
+    return this.#ages.time(this.#groups[placeAt(flight)] as number)
   }
 
-  /** First transfer to a child; -1: none. The others by `nextTo`. */
+  /** First transfer to a child, in no order; -1: none. The others by `nextTo`. */
   firstTo(child: number): number {
-    return this.#children[child * CHILD_ROW + FIRST] ?? -1
+    const group = this.#firstGroup[child] ?? NONE
+    return group === NONE ? -1 : this.#fromRow(group * ROWS)
   }
 
   nextTo(flight: number): number {
-    return this.#rows[flight * ROW + NEXT] as number
+    if (flight % ROWS < ROWS - 1) return this.#fromRow(flight + 1)
+    const group = this.#groups[groupAt(flight) + NEXT] as number
+    return group === NONE ? -1 : this.#fromRow(group * ROWS)
   }
 
   /** A transfer of `piece` to `child`, from `parent` or (-1) from anybody; -1: none. */
@@ -123,57 +103,83 @@ export class Flights {
   }
 
   takesChildSlot(flight: number): boolean {
-    return ((this.#rows[flight * ROW + FLAGS] as number) & CHILD_FREED) === 0
+    return ((this.#groups[parentAt(flight)] as number) & CHILD_FREED) === 0
   }
 
   takesParentSlot(flight: number): boolean {
-    return ((this.#rows[flight * ROW + FLAGS] as number) & PARENT_FREED) === 0
+    return ((this.#groups[parentAt(flight)] as number) & PARENT_FREED) === 0
   }
 
   freeChildSlot(flight: number): void {
-    this.#setFlag(flight, CHILD_FREED)
+    this.#groups[parentAt(flight)] = (this.#groups[parentAt(flight)] as number) | CHILD_FREED
   }
 
   freeParentSlot(flight: number): void {
-    this.#setFlag(flight, PARENT_FREED)
+    this.#groups[parentAt(flight)] = (this.#groups[parentAt(flight)] as number) | PARENT_FREED
   }
 
-  #setFlag(flight: number, flag: number): void {
-    const at = flight * ROW + FLAGS
-    this.#rows[at] = (this.#rows[at] as number) | flag
+  #isFree(row: number): boolean {
+    return this.#groups[parentAt(row)] === 0
   }
 
-  /** A row of the child's own; where all are taken, one of nobody's. */
+  /** The first transfer from a row on, in its group and in those of the same child after it; -1: none. */
+  #fromRow(from: number): number {
+    for (let row = from; ; ) {
+      const end = row - (row % ROWS) + ROWS
+      for (; row < end; row++) if (!this.#isFree(row)) return row
+      const next = this.#groups[groupAt(end - 1) + NEXT] as number
+      if (next === NONE) return -1
+      row = next * ROWS
+    }
+  }
+
+  /** A free row of the child's. */
   #freeRow(child: number): number {
-    if (child * CHILD_ROW >= this.#children.length) this.#growChildren(child + 1)
-    let home = this.#children[child * CHILD_ROW + HOME] as number
-    if (home === -1) {
-      home = this.#newRows(OWN)
-      this.#children[child * CHILD_ROW + HOME] = home
+    if (child >= this.#firstGroup.length) this.#growChildren(child + 1)
+    let last = NONE
+    for (let group = this.#firstGroup[child] as number; group !== NONE; last = group, group = this.#next(group)) {
+      for (let row = group * ROWS; row < (group + 1) * ROWS; row++) if (this.#isFree(row)) return row
     }
-    for (let flight = home; flight < home + OWN; flight++) if (this.#rows[flight * ROW + PIECE] === FREE) return flight
-    return this.#spare.pop() ?? this.#newRows(1)
+    const group = this.#newGroup(child)
+    if (last === NONE) this.#firstGroup[child] = group
+    else this.#groups[last * GROUP + NEXT] = group
+    return group * ROWS
   }
 
-  #newRows(count: number): number {
-    const first = this.#end
-    this.#end += count
-    if (this.#end * ROW > this.#rows.length) {
-      this.#rows = grown(this.#rows, new Int32Array(this.#rows.length * 2))
-      this.#times = new Float64Array(this.#rows.buffer)
+  #next(group: number): number {
+    return this.#groups[group * GROUP + NEXT] as number
+  }
+
+  #newGroup(child: number): number {
+    const group = this.#groupCount++
+    if (this.#groupCount * GROUP > this.#groups.length) {
+      this.#groups = grown(this.#groups, new Int32Array(this.#groups.length * 2))
+      this.#halves = new Uint16Array(this.#groups.buffer)
     }
-    for (let flight = first; flight < this.#end; flight++) this.#rows[flight * ROW + PIECE] = FREE
-    return first
+    this.#groups[group * GROUP + CHILD] = child
+    this.#groups[group * GROUP + NEXT] = NONE
+    return group
   }
 
   #growChildren(least: number): void {
-    const length = Math.max(least * CHILD_ROW, this.#children.length * 2)
-    this.#children = grown(this.#children, new Int32Array(length).fill(-1))
+    const length = Math.max(least, this.#firstGroup.length * 2)
+    this.#firstGroup = grown(this.#firstGroup, new Int32Array(length).fill(NONE))
   }
 }
 
-/** Copies a table into a longer one. */
-export function grown<T extends { set(from: T): void }>(from: T, into: T): T {
-  into.set(from)
-  return into
+/** Where the group of a row begins, and where in the table the fields of the row are; the piece among the halves. */
+function groupAt(row: number): number {
+  return (row >>> 2) * GROUP
+}
+
+function parentAt(row: number): number {
+  return groupAt(row) + PARENTS + (row % ROWS)
+}
+
+function placeAt(row: number): number {
+  return groupAt(row) + PLACES + (row % ROWS)
+}
+
+function pieceAt(row: number): number {
+  return 2 * (groupAt(row) + PIECES) + (row % ROWS)
 }

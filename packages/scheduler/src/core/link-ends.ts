@@ -1,4 +1,4 @@
-import { grown } from './flights.ts'
+import { grown } from './tables.ts'
 
 /** A node is judged by so many transfers at a time, or by one a slot. */
 const LEAST_SAMPLES = 4
@@ -12,12 +12,13 @@ const UNBOUNDED = 2 ** 30
 const TIME_WEIGHT = 1 / 8
 
 const FIRST_CAPACITY = 16
-/** Fields of a node's row: slots taken, slots it has; how long transfers take; transfers that it may have besides. */
-const TAKEN = 0
-const LIMIT = 1
-const MS_PER_BYTE = 2
-const LEFT = 3
-/** Slots that it is held to; sum and number of samples; fast judgements in a row. */
+/** Fields of a node's row: slots it has that are not taken, below 0 while more are; transfers that it may have besides. */
+const ROOM = 0
+const LEFT = 1
+/** Slots it has; how long transfers take. */
+const LIMIT = 2
+const MS_PER_BYTE = 3
+/** Slots that it is held to; sum and number of samples since it was last judged; fast judgements in a row. */
 const MOST = 4
 const SUM = 5
 const COUNT = 6
@@ -26,33 +27,28 @@ const ROW = 8
 
 /**
  * What changes with every transfer about nodes as one end of it, as child or as parent, by the node's index. A node's
- * numbers lie side by side, a cache line: transfers come and go in no order of nodes.
+ * numbers lie side by side, half a cache line: transfers come and go in no order of nodes.
  *
  * It also learns how many slots of each node a slow link can fill (SCHEDULING.md, "Adaptation"): with too many its
  * transfers are slow for everybody at the other end, with fewer each is as fast as the others'.
  */
 export class LinkEnds {
-  #rows = new Float64Array(FIRST_CAPACITY * ROW)
+  #rows = new Float32Array(FIRST_CAPACITY * ROW)
 
   /** Makes room for a node that nothing is known of, and that has announced so many transfers at once. */
   reset(node: number, announced: number): void {
     const end = (node + 1) * ROW
     if (end > this.#rows.length) {
-      this.#rows = grown(this.#rows, new Float64Array(Math.max(end, this.#rows.length * 2)))
+      this.#rows = grown(this.#rows, new Float32Array(Math.max(end, this.#rows.length * 2)))
     }
     this.#rows.fill(0, node * ROW, end)
     this.#rows[node * ROW + MOST] = UNBOUNDED
     this.#rows[node * ROW + LEFT] = announced
   }
 
-  /** Slots taken in all swarms together; small transfers take a part of one. */
-  taken(node: number): number {
-    return this.#rows[node * ROW + TAKEN] as number
-  }
-
   /** Whether nothing is in flight, in any swarm. */
   isIdle(node: number): boolean {
-    return this.taken(node) === 0
+    return this.#rows[node * ROW + ROOM] === this.#rows[node * ROW + LIMIT]
   }
 
   /** Transfers that it may have besides those that are in flight, however small they are. */
@@ -61,27 +57,25 @@ export class LinkEnds {
   }
 
   hasFree(node: number): boolean {
-    const row = node * ROW
-    return (
-      (this.#rows[row + TAKEN] as number) < (this.#rows[row + LIMIT] as number) &&
-      (this.#rows[row + LEFT] as number) > 0
-    )
+    return (this.#rows[node * ROW + ROOM] as number) > 0 && (this.#rows[node * ROW + LEFT] as number) > 0
   }
 
   /** Begins a transfer that takes so much of a slot. */
   take(node: number, share: number): void {
-    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) + share
+    this.#rows[node * ROW + ROOM] = (this.#rows[node * ROW + ROOM] as number) - share
     this.#rows[node * ROW + LEFT] = (this.#rows[node * ROW + LEFT] as number) - 1
   }
 
   /** Ends a transfer that took so much of a slot. */
   free(node: number, share: number): void {
-    this.#rows[node * ROW + TAKEN] = (this.#rows[node * ROW + TAKEN] as number) - share
+    this.#rows[node * ROW + ROOM] = (this.#rows[node * ROW + ROOM] as number) + share
     this.#rows[node * ROW + LEFT] = (this.#rows[node * ROW + LEFT] as number) + 1
   }
 
   /** Says how many slots the node has: those of its link, no more than it has announced, and none while it is paused. */
   setLimit(node: number, slots: number): void {
+    this.#rows[node * ROW + ROOM] =
+      (this.#rows[node * ROW + ROOM] as number) + slots - (this.#rows[node * ROW + LIMIT] as number)
     this.#rows[node * ROW + LIMIT] = slots
   }
 

@@ -1,7 +1,7 @@
-import { grown } from './flights.ts'
 import { LinkEnds } from './link-ends.ts'
 import type { NodeInfo } from './nodes.ts'
 import { NODE_SLOTS } from './slots.ts'
+import { grown } from './tables.ts'
 
 /** What a node says of its slots. */
 type NodeSlots = Pick<NodeInfo, 'role' | 'uploadSlots' | 'downloadSlots'>

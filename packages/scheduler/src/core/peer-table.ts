@@ -1,4 +1,4 @@
-import { grown } from './flights.ts'
+import { grown } from './tables.ts'
 
 /** The peer wants the blob and does not have it whole. */
 export const WANTS = 1

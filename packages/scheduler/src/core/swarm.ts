@@ -1,13 +1,14 @@
 import { PieceLayout } from '@shoal/core'
 import { clearBit, hasBit, lowestBit, setBit, wordsFor } from './bitset.ts'
 import type { LeaseFailure } from './commands.ts'
-import { Flights, grown } from './flights.ts'
+import { Flights } from './flights.ts'
 import type { Lease } from './lease.ts'
 import { lambdaOf, Pace, type Usual } from './pace.ts'
 import { DISTRUSTED, INJECTS, PeerTable } from './peer-table.ts'
 import type { MapInquiry } from './piece-maps.ts'
 import { Rarity } from './rarity.ts'
 import { slotShare, slotsFor } from './slots.ts'
+import { grown } from './tables.ts'
 import { Zone } from './zone.ts'
 
 /** Bytes of a piece's sha256. */
