@@ -13,6 +13,11 @@ function read(): SimOptions | undefined {
   }
 }
 
+function cost({ nsPerAssignment, selectionNsPerAssignment }: Result): string {
+  if (nsPerAssignment === null) return 'none'
+  return `${nsPerAssignment.toFixed(0)} ns per assignment, ${selectionNsPerAssignment?.toFixed(0)} of them to select`
+}
+
 function table({ scenario, policy }: SimOptions, result: Result): string[] {
   const ratio = (value: number) => value.toFixed(3)
   const rows: [string, string][] = [
@@ -24,7 +29,7 @@ function table({ scenario, policy }: SimOptions, result: Result): string[] {
     ['copies across zones', ratio(result.crossZoneCopies)],
     ['assignments', `${result.assignments}`],
     ['messages', `${result.messages} (${(result.messages / result.assignments).toFixed(2)} per assignment)`],
-    ['core', result.nsPerAssignment === null ? 'none' : `${result.nsPerAssignment.toFixed(0)} ns per assignment`],
+    ['core', cost(result)],
   ]
   if (result.slowMax !== undefined) rows.push(['slow nodes / T*', `max ${ratio(result.slowMax)}`])
   return rows.map(([name, value]) => `${name.padEnd(22)}${value}`)

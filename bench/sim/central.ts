@@ -23,6 +23,7 @@ export class Central implements Policy {
   readonly #reports = new Reports()
   readonly #indexOf: Int32Array
   readonly #nodeOf: number[] = []
+  readonly #cost = { reportsMs: 0, selectionMs: 0 }
   #swarm = 0
   #tick = 0
   /** Pieces that were assigned to each node, as `have`; those assigned twice, by `node * pieces + piece`. */
@@ -43,7 +44,7 @@ export class Central implements Policy {
     this.#asked = new Uint32Array((nodes + 1) * world.tally.words)
     this.#reportedIn = new Int32Array(nodes + 1).fill(-1)
     this.#toldIn = new Int32Array(nodes + 1).fill(-1)
-    world.tally.coreMs = 0
+    world.tally.core = this.#cost
     this.#core.setTime(0)
     this.#up(nodes)
     this.#core.holding(this.#indexOf[nodes] as number, DIGEST, sizeOfPieces(pieces))
@@ -86,12 +87,13 @@ export class Central implements Policy {
   tick(): void {
     const core = this.#core
     const arrivals = this.#reports.take(this.#tick)
-    const before = process.threadCpuUsage()
+    const begun = process.threadCpuUsage()
     core.setTime(this.nextAt * PIECE_MS)
     for (let i = 0; i < arrivals.count; i++) this.#apply(arrivals, i)
+    const told = process.threadCpuUsage()
     const commands = core.tick()
-    const { user, system } = process.threadCpuUsage(before)
-    this.#world.tally.coreMs = (this.#world.tally.coreMs ?? 0) + (user + system) / 1000
+    this.#cost.reportsMs += msBetween(begun, told)
+    this.#cost.selectionMs += msBetween(told, process.threadCpuUsage())
     this.#obey(commands)
     this.#tick++
     this.nextAt = this.#tick * TICK
@@ -199,4 +201,8 @@ export class Central implements Policy {
     if (this.#reportedIn[node] !== tick) tally.messages++
     this.#reportedIn[node] = tick
   }
+}
+
+function msBetween(before: NodeJS.CpuUsage, after: NodeJS.CpuUsage): number {
+  return (after.user - before.user + after.system - before.system) / 1000
 }

@@ -17,8 +17,9 @@ export interface Result {
   readonly assignments: number
   /** Batches from nodes to the scheduler and back, where there is one. */
   readonly messages: number
-  /** Time spent in the scheduling core; null: the policy has none. */
+  /** CPU time of the scheduling core, and the part of it that selects who sends what to whom; null: there is no core. */
   readonly nsPerAssignment: number | null
+  readonly selectionNsPerAssignment: number | null
   /** The same as `max`, of the slow nodes; only where there are any. */
   readonly slowMax?: number
 }
@@ -39,7 +40,8 @@ export class Tally {
   waiting: number
   assignments = 0
   messages = 0
-  coreMs: number | undefined
+  /** CPU time of the core: hearing what happened, selecting what follows. */
+  core: { reportsMs: number; selectionMs: number } | undefined
   seedPieces = 0
   crossZonePieces = 0
   #orderSum = 0
@@ -96,6 +98,8 @@ export class Tally {
   result(rates: Float64Array): Result {
     const { scenario } = this
     const { nodes, pieces, slow } = scenario
+    const { core } = this
+    const perAssignment = (ms: number) => (ms * 1e6) / this.assignments
     const tStar = bound(scenario)
     const times: number[] = []
     const slowTimes: number[] = []
@@ -119,7 +123,8 @@ export class Tally {
       firstPieceP50: quantile(firsts, 0.5),
       assignments: this.assignments,
       messages: this.messages,
-      nsPerAssignment: this.coreMs === undefined ? null : (this.coreMs * 1e6) / this.assignments,
+      nsPerAssignment: core === undefined ? null : perAssignment(core.reportsMs + core.selectionMs),
+      selectionNsPerAssignment: core === undefined ? null : perAssignment(core.selectionMs),
       ...(slow > 0 ? { slowMax: quantile(slowTimes, 1) } : {}),
     }
   }

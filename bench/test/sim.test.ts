@@ -56,6 +56,7 @@ describe('the production core, simulated', () => {
     const run = () => ({
       ...simulate({ ...swarm, slow: 0.1, fail: 0.05, hang: 0.001, zones: 2 }, 'F'),
       nsPerAssignment: 0,
+      selectionNsPerAssignment: 0,
     })
     expect(run()).toEqual(run())
   })
