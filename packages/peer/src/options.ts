@@ -30,13 +30,13 @@ const laneOptions = (defaultPort: number) =>
       stallTimeoutMs: Type.Integer({
         minimum: 500,
         default: 2000,
-        description: 'a parent that sends no byte for this long is left',
+        description: 'a parent that sends no byte for this long is left; on a slow link it has longer, up to 20 s',
       }),
       // The first packet is repeated after a second.
       connectTimeoutMs: Type.Integer({
         minimum: 100,
         default: 2000,
-        description: 'to connect to a parent, TLS included',
+        description: 'to connect to a parent, TLS included; on a slow link longer, up to 20 s',
       }),
     },
     { additionalProperties: false, default: {} },

@@ -5,6 +5,7 @@ import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
 import type { LinkShare } from './link-share.ts'
+import { LinkTurn } from './link-turn.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
 import { SECOND_LOOK_MS } from './quiet.ts'
 import { probeReach } from './reach-probe.ts'
@@ -68,12 +69,7 @@ export class ClientConnection implements FrameSink, LinkListener {
   #isSuspect = false
   #isSilent = false
   #isLate = false
-  /** Bytes of pieces that the parent is still to send. */
-  #owed = 0
-  /** When the parent last sent anything, or it was last we who did not read; what had come from anyone, and was owed by others, then. */
-  #heardMs = 0
-  #heardAt = 0
-  #owedByOthers = 0
+  readonly #turn: LinkTurn
   /** Since when the first of those in flight has been that. */
   #headSinceMs = 0
   #timer: NodeJS.Timeout
@@ -85,10 +81,10 @@ export class ClientConnection implements FrameSink, LinkListener {
     this.#parent = parent
     this.#context = context
     this.#listener = listener
-    this.#heard()
+    this.#turn = new LinkTurn(context.share)
     this.#socket = context.links.open(parent, this)
-    this.#timer = setTimeout(this.#expired, this.#patient(context.connectTimeoutMs))
-    if (context.isEager) this.#lateTimer = setTimeout(this.#late, this.#patient(LATE_MS))
+    this.#timer = setTimeout(this.#expired, this.#turn.patienceMs(context.connectTimeoutMs))
+    if (context.isEager) this.#lateTimer = setTimeout(this.#late, this.#turn.patienceMs(LATE_MS))
     this.#socket.on('error', (error) => {
       this.#socketError = error
     })
@@ -119,7 +115,7 @@ export class ClientConnection implements FrameSink, LinkListener {
       return
     }
     const wasIdle = this.isIdle
-    if (wasIdle) this.#heard()
+    if (wasIdle) this.#turn.heard()
     this.#waiting.push(fetch)
     this.#send()
     // A parent that is silent already does not get longer by being asked for more.
@@ -128,8 +124,7 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   /** How much longer the parent may send nothing, if since `sinceMs` it may for `ms` on a fast link; 0 or less: no longer. */
   leftQuietMs(sinceMs: number, ms: number): number {
-    if (this.#brake?.isOn === true || this.#isWaitingForTurn) return ms
-    return Math.max(sinceMs, this.#heardMs) + this.#patient(ms) - performance.now()
+    return this.#brake?.isOn === true ? ms : this.#turn.leftQuietMs(sinceMs, ms)
   }
 
   /** The piece is not wanted any more: unless others are, there is no use in reading it to its end. */
@@ -150,7 +145,7 @@ export class ClientConnection implements FrameSink, LinkListener {
     this.#socket.destroy()
     this.#context.counts.closed('received')
     this.#listener.closed(this)
-    this.#owe(-this.#owed)
+    this.#turn.end()
     for (const { fetch } of this.#inFlight.splice(0)) fetch.fail(fetch.received > 0 ? withoutRetry(reason) : reason)
     for (const fetch of this.#waiting.splice(0)) fetch.fail(reason)
   }
@@ -166,7 +161,7 @@ export class ClientConnection implements FrameSink, LinkListener {
     if (head === undefined) return
     const wasSettled = head.fetch.isSettled
     head.fetch.accept(bytes)
-    this.#owe(-bytes.length)
+    this.#turn.owe(-bytes.length)
     if (head.fetch.received === head.fetch.request.length) {
       this.#inFlight.shift()
       this.#headSinceMs = performance.now()
@@ -179,8 +174,7 @@ export class ClientConnection implements FrameSink, LinkListener {
 
   read(bytes: Buffer): boolean {
     if (this.#state === 'closed') return false
-    this.#context.share?.came(bytes.length, performance.now())
-    this.#heard()
+    this.#turn.came(bytes.length)
     this.#dropProbe()
     if (this.#isSuspect || this.#isSilent) this.#watch()
     else this.#timer.refresh()
@@ -198,33 +192,9 @@ export class ClientConnection implements FrameSink, LinkListener {
   }
 
   #readOn(): void {
-    this.#heard()
+    this.#turn.heard()
     this.#watch()
     this.#socket.resume()
-  }
-
-  #heard(): void {
-    const { share } = this.#context
-    this.#heardMs = performance.now()
-    if (share === undefined) return
-    this.#heardAt = share.bytes
-    this.#owedByOthers = share.owed - this.#owed
-  }
-
-  #owe(bytes: number): void {
-    this.#owed += bytes
-    this.#context.share?.owe(bytes, performance.now())
-  }
-
-  /** What of a time that is enough on a fast link becomes on this one. */
-  #patient(ms: number): number {
-    return this.#context.share?.patienceMs(ms) ?? ms
-  }
-
-  /** Whether the node's link may be what keeps the parent's bytes. */
-  get #isWaitingForTurn(): boolean {
-    const quietMs = performance.now() - this.#heardMs
-    return this.#context.share?.isWaiting(this.#heardAt, this.#owedByOthers, quietMs) === true
   }
 
   get #name(): string {
@@ -275,7 +245,7 @@ export class ClientConnection implements FrameSink, LinkListener {
       this.#nextId = (id + 1) >>> 0
       if (this.#inFlight.push({ id, fetch }) === 1) this.#headSinceMs = performance.now()
       const { digest, piece, offset, length } = fetch.request
-      this.#owe(length)
+      this.#turn.owe(length)
       this.#socket.write(encodeFrame({ type: 'request', id, digest, piece, offset, length }))
     }
   }
@@ -283,7 +253,9 @@ export class ClientConnection implements FrameSink, LinkListener {
   #watch(): void {
     const { connectTimeoutMs, idleCloseMs, stallTimeoutMs } = this.#context
     const patienceMs = this.#mayProbe ? SILENT_MS : stallTimeoutMs
-    const ms = this.isIdle ? idleCloseMs : this.#patient(this.#state === 'ready' ? patienceMs : connectTimeoutMs)
+    const ms = this.isIdle
+      ? idleCloseMs
+      : this.#turn.patienceMs(this.#state === 'ready' ? patienceMs : connectTimeoutMs)
     this.#isSuspect = false
     this.#isSilent = false
     clearTimeout(this.#timer)
@@ -327,7 +299,7 @@ export class ClientConnection implements FrameSink, LinkListener {
       return
     }
     this.#inFlight.shift()
-    this.#owe(-length)
+    this.#turn.owe(-length)
     this.#headSinceMs = performance.now()
     const from = this.#parent.peerId
     if (response.status === 'busy') fetch.fail(new LaneError('busy', `${from} has no upload slot free`))
@@ -356,7 +328,7 @@ export class ClientConnection implements FrameSink, LinkListener {
   }
 
   #late = (): void => {
-    if (this.#isWaitingForTurn) {
+    if (this.#turn.isAwaited) {
       this.#lateTimer = setTimeout(this.#late, LATE_MS)
       return
     }
@@ -384,7 +356,7 @@ export class ClientConnection implements FrameSink, LinkListener {
     const { connectTimeoutMs, stallTimeoutMs } = this.#context
     if (this.isIdle) {
       this.destroy(new LaneError('unreachable', 'closed for idleness'))
-    } else if (this.#isWaitingForTurn) {
+    } else if (this.#turn.isAwaited) {
       this.#watch()
     } else if (this.#state !== 'ready') {
       this.destroy(this.#unreached(connectTimeoutMs))
