@@ -32,7 +32,7 @@ export async function limitCpu({ atEnd }: Scene, services: readonly Service[], s
     writeFile(join(folder, 'cgroup.procs'), String(service.process.pid))
   for (const service of services) {
     const folder = join(base, `shoal-chaos-${process.pid}-${service.place.name}`)
-    await mkdir(folder)
+    await mkdir(folder, { recursive: true })
     atEnd(async () => {
       await move(base, service)
       await rmdir(folder)
