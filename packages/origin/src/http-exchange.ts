@@ -1,7 +1,7 @@
 import { type Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
-import { Brake, type SharedBucket, systemErrorCode } from '@shoal/core'
+import { Brake, type SharedBucket, secondLook, systemErrorCode } from '@shoal/core'
 import { unbracketed } from './address.ts'
 import {
   type Exchange,
@@ -41,6 +41,7 @@ export class HttpExchange {
   #deadline: NodeJS.Timeout | undefined
   /** Of the step under way: connecting, then the head, then each part of the body. */
   #step: NodeJS.Timeout | undefined
+  #endSecondLook: (() => void) | undefined
   #isSettled = false
   /** Whether the receiver has yet to say that it took a chunk. */
   #isTaking = false
@@ -106,6 +107,7 @@ export class HttpExchange {
 
   #received(chunk: Buffer): void {
     if (this.#isSettled) return
+    this.#endSecondLook?.()
     this.#step?.refresh()
     this.#context.onBytes(chunk.length)
     let goesOn: boolean | Promise<boolean>
@@ -147,7 +149,7 @@ export class HttpExchange {
 
   /** The origin can not stall while it is we who do not read. */
   #pause(): void {
-    clearTimeout(this.#step)
+    this.#endStep()
     this.#response?.pause()
   }
 
@@ -171,15 +173,24 @@ export class HttpExchange {
     ) {
       this.#fail(error)
     } else {
-      clearTimeout(this.#step)
+      this.#endStep()
       this.#request = this.#send()
     }
   }
 
   /** Gives the step that begins now its time, in place of the one before it. */
   #limitStep(timeoutMs: number, error: () => Error): void {
+    this.#endStep()
+    if (this.#isSettled) return
+    this.#step = setTimeout(() => {
+      // Our own thread may have been late, with what the origin sent unread.
+      this.#endSecondLook = secondLook(() => this.#fail(error()))
+    }, timeoutMs)
+  }
+
+  #endStep(): void {
     clearTimeout(this.#step)
-    if (!this.#isSettled) this.#step = setTimeout(() => this.#fail(error()), timeoutMs)
+    this.#endSecondLook?.()
   }
 
   readonly #onAbort = (): void => this.#fail(this.#exchange.signal.reason)
@@ -202,7 +213,7 @@ export class HttpExchange {
     this.#brake?.release()
     this.#exchange.signal.removeEventListener('abort', this.#onAbort)
     clearTimeout(this.#deadline)
-    clearTimeout(this.#step)
+    this.#endStep()
   }
 }
 

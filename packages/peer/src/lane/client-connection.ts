@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream'
-import { Brake, type SharedBucket } from '@shoal/core'
+import { Brake, type SharedBucket, secondLook } from '@shoal/core'
 import type { LinkListener, Links } from './client-link.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
@@ -7,7 +7,6 @@ import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFr
 import type { LinkShare } from './link-share.ts'
 import { LinkTurn } from './link-turn.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
-import { SECOND_LOOK_MS } from './quiet.ts'
 import { probeReach } from './reach-probe.ts'
 import type { ThreadCounts } from './shared-counts.ts'
 
@@ -73,6 +72,7 @@ export class ClientConnection implements FrameSink, LinkListener {
   /** Since when the first of those in flight has been that. */
   #headSinceMs = 0
   #timer: NodeJS.Timeout
+  #endSecondLook: (() => void) | undefined
   #lateTimer: NodeJS.Timeout | undefined
   #endProbe: (() => void) | undefined
   #socketError: Error | undefined
@@ -258,13 +258,18 @@ export class ClientConnection implements FrameSink, LinkListener {
       : this.#turn.patienceMs(this.#state === 'ready' ? patienceMs : connectTimeoutMs)
     this.#isSuspect = false
     this.#isSilent = false
-    clearTimeout(this.#timer)
+    this.#endTimers()
     if (this.#brake?.isOn !== true) this.#timer = setTimeout(this.#expired, ms)
   }
 
   #endWatch(): void {
-    clearTimeout(this.#timer)
+    this.#endTimers()
     this.#dropProbe()
+  }
+
+  #endTimers(): void {
+    clearTimeout(this.#timer)
+    this.#endSecondLook?.()
   }
 
   #dropProbe(): void {
@@ -365,10 +370,9 @@ export class ClientConnection implements FrameSink, LinkListener {
       this.probe()
       this.#timer = setTimeout(this.#expired, stallTimeoutMs - SILENT_MS)
     } else if (!this.#isSuspect) {
-      // While a slow disk blocked the thread the parent's bytes may have piled up unread; they are read before this
-      // timer fires again.
+      // While a slow disk blocked the thread, or others its core, the parent's bytes may have piled up unread.
       this.#isSuspect = true
-      this.#timer = setTimeout(this.#expired, SECOND_LOOK_MS)
+      this.#endSecondLook = secondLook(this.#expired)
     } else {
       this.destroy(new LaneError('stalled', `no byte came by ${this.#name} for ${stallTimeoutMs} ms`))
     }

@@ -1,9 +1,8 @@
 import { connect } from 'node:net'
+import { secondLook } from '@shoal/core'
 
 /** A node's kernel answers at once, however busy the node is. */
 const DEADLINE_MS = 500
-/** The event loop may have stood still, not the network: what came meanwhile is read before this has passed. */
-const SECOND_LOOK_MS = 50
 
 /**
  * Finds out whether a TCP port can be reached, whatever its process does, within about half a second; tells `ended`
@@ -14,8 +13,10 @@ export function probeReach(
   ended: (isReached: boolean) => void,
 ): () => void {
   const socket = connect({ host, port })
+  let endSecondLook: (() => void) | undefined
   const end = () => {
     clearTimeout(timer)
+    endSecondLook?.()
     socket.destroy()
   }
   const settle = (isReached: boolean) => {
@@ -24,9 +25,9 @@ export function probeReach(
   }
   const giveUp = () => {
     clearTimeout(timer)
-    timer = setTimeout(settle, SECOND_LOOK_MS, false)
+    endSecondLook ??= secondLook(() => settle(false))
   }
-  let timer = setTimeout(giveUp, DEADLINE_MS)
+  const timer = setTimeout(giveUp, DEADLINE_MS)
   socket.once('connect', () => settle(true))
   socket.once('error', giveUp)
   return end
