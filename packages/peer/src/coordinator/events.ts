@@ -59,6 +59,8 @@ export interface CommandListener {
   isWaiting(): boolean
   assigned(assignment: PieceAssignment): void
   leased(lease: OriginLease): void
+  /** The lease of the blob is another node's from now on. */
+  leaseTaken(digest: string): void
   /** No node can get the blob from the origin; use another way. */
   swarmFailed(digest: string, reason: LeaseFailed_Reason): void
   /** It is worth waiting: other nodes get pieces of the blob, or it has its turn at the origin to come. */

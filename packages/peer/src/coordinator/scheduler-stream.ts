@@ -278,6 +278,8 @@ export class SchedulerStream {
       const { firstPiece, pieceCount, origin } = command.value
       if (origin === undefined) return false
       this.#listener.leased({ ...swarm, firstPiece, pieceCount, origin })
+    } else if (command.$case === 'leaseTaken') {
+      this.#listener.leaseTaken(digest)
     } else if (command.$case === 'swarmFailed') {
       this.#listener.swarmFailed(digest, command.value.reason)
     } else {

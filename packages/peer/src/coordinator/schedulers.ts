@@ -179,6 +179,9 @@ export class Schedulers implements Coordinator, Startable {
       isWaiting: () => listener().isWaiting(),
       assigned: (assignment) => listener().assigned(assignment),
       leased: (lease) => listener().leased(lease),
+      leaseTaken: (digest) => {
+        if (this.#ownership.ownerOf(digest) === address) listener().leaseTaken(digest)
+      },
       swarmFailed: (digest, reason) => {
         if (this.#ownership.ownerOf(digest) === address) listener().swarmFailed(digest, reason)
       },

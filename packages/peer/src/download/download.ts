@@ -99,6 +99,7 @@ export class Download {
         signal: this.#stopping.signal,
         listener: {
           fetched: (piece, sha256) => this.#fetched(piece, sha256, 'origin'),
+          missed: (piece) => this.#assigned.takeSecondChance(piece),
           failed: (error) => this.#originFailed(error),
         },
       },
@@ -231,6 +232,15 @@ export class Download {
     }
     this.#originFetch.allow(lease)
     this.#finishIfWhole()
+  }
+
+  /** Another node fetches from the origin for all now: what the lease allowed is broken off, unless nodes asked for it. */
+  leaseTaken(): void {
+    if (!this.#lease.isHeld) return
+    this.#lease.ended()
+    if (this.#wish !== undefined) return
+    this.#dependencies.log.info({ digest: this.digest }, 'another node fetches from the origin now')
+    this.#originFetch.breakOff()
   }
 
   /** Fetches the blob from the origin, from `firstPiece` on, because other nodes asked this one to; what came of it. */

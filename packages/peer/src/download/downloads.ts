@@ -240,6 +240,10 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     )
   }
 
+  leaseTaken(digest: string): void {
+    this.#active.get(digest)?.leaseTaken()
+  }
+
   swarmFailed(digest: string, reason: LeaseFailed_Reason): void {
     this.#active.get(digest)?.swarmFailed(reason)
   }

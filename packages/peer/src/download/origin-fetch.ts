@@ -12,6 +12,8 @@ const DEPENDS_ON_SOURCE: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED'
 export interface OriginFetchListener {
   /** A piece was written; it is the listener's to end its flight. */
   fetched(piece: number, sha256: Uint8Array): void
+  /** A piece did not come; others may fetch it. */
+  missed(piece: number): void
   /** No source could give what was allowed; nothing is allowed any more. */
   failed(error: unknown): void
 }
@@ -29,6 +31,8 @@ export class OriginFetch {
   readonly #sources: OriginSource[]
   #streams: number
   #running = 0
+  /** Aborts the runs that have begun; another one for those to come. */
+  #breaking = new AbortController()
   #allowed: PieceRun[] = []
   #mayFetchAll = false
 
@@ -75,6 +79,14 @@ export class OriginFetch {
     this.#allowed = []
   }
 
+  /** Takes back what leases allowed, and breaks off what is on its way, unless every missing piece is allowed. */
+  breakOff(): void {
+    this.revoke()
+    if (this.#mayFetchAll) return
+    this.#breaking.abort()
+    this.#breaking = new AbortController()
+  }
+
   /** Allows every missing piece, or no longer; leases stay. */
   allowAll(mayFetchAll: boolean): void {
     this.#mayFetchAll = mayFetchAll
@@ -107,20 +119,29 @@ export class OriginFetch {
 
   async #fetchRun(run: PieceRun): Promise<void> {
     const pending = new Set(Array.from({ length: run.pieceCount }, (_, i) => run.firstPiece + i))
+    const { signal: broken } = this.#breaking
     const onPiece = (piece: number, sha256: Uint8Array) => {
       if (!pending.delete(piece)) return
       this.#listener.fetched(piece, sha256)
     }
     try {
-      const { rangesIgnored } = await this.#fromSources(run, pending, onPiece)
+      const { rangesIgnored } = await this.#fromSources(run, pending, onPiece, AbortSignal.any([this.#signal, broken]))
       // Each further stream would make such an origin send the blob from its start again.
       if (rangesIgnored) this.#streams = 1
-      for (const piece of pending) this.#flights.end(piece)
+      this.#miss(pending)
     } catch (error) {
-      for (const piece of pending) this.#flights.end(piece)
+      this.#miss(pending)
+      if (broken.aborted) return
       this.#allowed = []
       this.#mayFetchAll = false
       if (!this.#signal.aborted) this.#listener.failed(error)
+    }
+  }
+
+  #miss(pieces: Iterable<number>): void {
+    for (const piece of pieces) {
+      this.#flights.end(piece)
+      this.#listener.missed(piece)
     }
   }
 
@@ -128,6 +149,7 @@ export class OriginFetch {
     run: PieceRun,
     pending: ReadonlySet<number>,
     onPiece: (piece: number, sha256: Uint8Array) => void,
+    signal: AbortSignal,
   ): Promise<{ rangesIgnored: boolean }> {
     let lastError: unknown = new Error('there is no source')
     for (const source of [...this.#sources]) {
@@ -143,7 +165,7 @@ export class OriginFetch {
         source,
       }
       try {
-        return await this.#workers.fetchFromOrigin(request, onPiece, this.#signal)
+        return await this.#workers.fetchFromOrigin(request, onPiece, signal)
       } catch (error) {
         lastError = error
         if (!(error instanceof ShoalError && DEPENDS_ON_SOURCE.has(error.code))) throw error

@@ -185,6 +185,11 @@ export class Coordinator {
     this.core.setTime(startedAt)
     const commands = this.core.tick()
     this.#originBudget.share(this.core, commands.lessees, (node) => this.#directory.find(node))
+    for (const { node, swarm } of commands.revocations) {
+      const { id: peerId, name } = this.#sessionAt(node).introduction
+      const { digest } = this.core.swarm(swarm)
+      this.#log.warn({ peerId, name, digest }, 'nothing came from the origin for too long; another node is to fetch')
+    }
     deliver(this.core, commands, this.#sessionAt)
     for (const swarm of commands.closed) for (const session of this.#directory.all) session.swarms.delete(swarm)
     const waiting = this.#waiting

@@ -39,6 +39,8 @@ export class Commands {
   /** The same, of transfers that are overdue and given up. A child that goes on with one does no harm. */
   readonly cancellations: number[] = []
   readonly leases: LeaseCommand[] = []
+  /** Nodes that had a lease which brought nothing: another node has it now, or will. */
+  readonly revocations: SwarmCommand[] = []
   /** Nodes of which some lease began or ended, also such as are down by now. */
   readonly lessees = new Set<number>()
   readonly maps: MapCommand[] = []
@@ -57,6 +59,7 @@ export class Commands {
     this.assignments.length = 0
     this.cancellations.length = 0
     this.leases.length = 0
+    this.revocations.length = 0
     this.lessees.clear()
     this.maps.length = 0
     this.reassurances.length = 0

@@ -40,11 +40,13 @@ export function leaseFailed(state: State, swarm: Swarm, node: number, reason: Le
   } else leaveIfUseless(state, swarm, peer)
 }
 
-/** Takes a lease away that brought nothing for too long. */
+/** Takes a lease away that brought nothing for too long. Those that wait are told once to wait for the next one. */
 export function checkStall(state: State, swarm: Swarm): void {
   const { lease } = swarm
   if (lease === undefined || state.now - lease.progressAt < state.options.leaseStallMs) return
   swarm.refusals.set(lease.node, 'unavailable')
+  if (swarm.refusals.size === 1) swarm.progressAt = state.now
+  state.commands.revocations.push({ node: lease.node, swarm: swarm.id })
   endLease(state, swarm, 'stalled')
   leaveIfUseless(state, swarm, lease.peer)
 }

@@ -82,6 +82,7 @@ beforeEach(async () => {
       assigned: ignore,
       leased: ignore,
       swarmFailed: ignore,
+      leaseTaken: ignore,
       swarmGetsOn: ignore,
       originShare: ignore,
       pieceMapWanted: ignore,

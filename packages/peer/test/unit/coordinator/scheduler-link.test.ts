@@ -25,6 +25,7 @@ const listener: LinkListener = {
   },
   leased: ({ digest, size, firstPiece, pieceCount, origin }) =>
     told.push(`leased ${digest === DIGEST} ${size} ${firstPiece}+${pieceCount} ${origin.repository}`),
+  leaseTaken: (digest) => told.push(`leaseTaken ${digest === DIGEST}`),
   swarmFailed: (_digest, reason) => told.push(`swarmFailed ${reason}`),
   swarmGetsOn: (digest) => told.push(`swarmGetsOn ${digest === DIGEST}`),
   pieceMapWanted: (digest) => told.push(`map ${digest === DIGEST}`),
@@ -128,6 +129,7 @@ describe('the link to a scheduler', () => {
       { $case: 'assignment', value: { swarm: 7, piece: 1, parent: 3, sha256: Buffer.alloc(32) } },
       { $case: 'lease', value: { swarm: 7, firstPiece: 2, pieceCount: 3, origin } },
       { $case: 'pieceMapWanted', value: { digest: DIGEST } },
+      { $case: 'leaseTaken', value: { swarm: 7 } },
       { $case: 'swarmProgress', value: { swarm: 7 } },
       { $case: 'originBudget', value: { bytesPerSecond: 80, aloneBytesPerSecond: 10 } },
       { $case: 'swarmFailed', value: { swarm: 7, reason: 2 } },
@@ -137,6 +139,7 @@ describe('the link to a scheduler', () => {
         'assigned 1 p h:9 seed',
         'leased true 100 2+3 a',
         'map true',
+        'leaseTaken true',
         'swarmGetsOn true',
         'share 80 10',
         'swarmFailed 2',

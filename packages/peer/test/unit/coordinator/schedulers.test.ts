@@ -32,6 +32,7 @@ class Engine implements CoordinatorListener {
     this.failed.push(digest)
   }
 
+  leaseTaken(): void {}
   swarmGetsOn(): void {}
 
   pieceMapWanted(): void {}

@@ -315,6 +315,35 @@ describe('without a scheduler', () => {
   })
 })
 
+describe('a lease that was taken away', () => {
+  const lease = { digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: layout.count }
+
+  it('is broken off, and its pieces come from those that were to send them meanwhile', async () => {
+    world.isOriginSlow = true
+    world.parents.set('p1', content)
+    world.downloads.leased(lease)
+    await vi.waitFor(() => expect(world.originRequests).not.toEqual([]))
+    const begun = world.originRequests.length
+    for (const piece of all) world.assign(piece)
+    world.downloads.leaseTaken(digest)
+    await vi.waitFor(() => expect(world.published).toEqual([digest]))
+    expect(world.originRequests).toHaveLength(begun)
+    expect(world.heard.filter((what) => what.startsWith('leaseFailed'))).toEqual([])
+  })
+
+  it('goes on where other nodes asked for it, and where there is none nothing is broken off', async () => {
+    world.isOriginSlow = true
+    world.downloads.leased(lease)
+    await vi.waitFor(() => expect(world.originRequests).not.toEqual([]))
+    await world.downloads.fetchForOthers(digest, { ...source, firstPiece: 0, size: content.byteLength }, 'asker')
+    world.downloads.leaseTaken(digest)
+    world.downloads.leaseTaken(digest)
+    world.downloads.leaseTaken(`sha256:${'0'.repeat(64)}`)
+    await new Promise((resolve) => setImmediate(resolve))
+    expect((await world.downloads.holdings(digest))?.isFetching).toBe(true)
+  })
+})
+
 describe('a download that fails', () => {
   it('tells its reader why the origin refused', async () => {
     world.originBytes = undefined

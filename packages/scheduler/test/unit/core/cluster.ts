@@ -79,6 +79,7 @@ export class Cluster {
   readonly members = new Map<number, Member>()
   readonly trace: Trace[] = []
   readonly failures: { node: number; reason: string }[] = []
+  readonly revoked: { at: number; node: number; swarm: number }[] = []
   readonly reassured: { at: number; node: number; swarm: number }[] = []
   now = 0
   /** Pieces sent once more because they hung. */
@@ -244,6 +245,7 @@ export class Cluster {
       this.trace.push({ kind: 'map', fields: [node, digest] })
       this.#asked(this.#member(node), digest)
     }
+    for (const { node, swarm } of commands.revocations) this.revoked.push({ at: this.now, node, swarm })
     for (const { node, swarm } of commands.reassurances) this.reassured.push({ at: this.now, node, swarm })
     for (const { node, swarm, reason } of commands.failures) {
       this.trace.push({ kind: 'failed', fields: [node, reason] })

@@ -210,6 +210,9 @@ describe('leases', () => {
     const swarm = cluster.join(peer, 40)
     cluster.run(10_500)
     expect(leasedTo(cluster)).toHaveLength(2)
+    expect(cluster.revoked.map(({ node }) => node)).toEqual(leasedTo(cluster).slice(0, 1))
+    const toldToWait = cluster.reassured.filter(({ at }) => at >= (cluster.revoked[0]?.at ?? 0))
+    expect(toldToWait.map(({ node }) => node)).toContain(peer.index)
     const late = cluster.members.get(leasedTo(cluster)[0] as number) as (typeof seeds)[0]
     late.held.set(DIGEST, new Set([0]))
     cluster.core.pieceDone(late.index, swarm, 0, -1, shaOf(DIGEST, 0))
@@ -219,6 +222,9 @@ describe('leases', () => {
     expect(cluster.hasAll(peer, swarm)).toBe(true)
     expect(leasedTo(cluster).at(-1)).toBe(peer.index)
     expect(cluster.core.counters.leases.stalled).toBe(2)
+    expect(cluster.revoked.map(({ node }) => node)).toEqual(leasedTo(cluster).slice(0, 2))
+    const again = cluster.reassured.filter(({ at }) => at >= (cluster.revoked[1]?.at ?? 0) && at < 25_000)
+    expect(again).toEqual([])
   })
 
   it('stay with a holder that says that bytes come, and the others wait with it; and with nobody else by its word', () => {

@@ -170,6 +170,9 @@ export interface NodeCommand {
     | //
     /** Answer to Ping. */
     { $case: "pong"; value: Pong }
+    | //
+    /** Fetch no more from the origin: another node does. */
+    { $case: "leaseTaken"; value: LeaseTaken }
     | undefined;
 }
 
@@ -471,6 +474,15 @@ export interface Lease {
   pieceCount: number;
   /** Where to fetch. */
   origin: Origin | undefined;
+}
+
+/**
+ * What was leased brought nothing for too long, and another node fetches it:
+ * what of it is on its way is broken off.
+ */
+export interface LeaseTaken {
+  /** Number from Swarm. */
+  swarm: number;
 }
 
 /**
@@ -893,6 +905,9 @@ export const NodeCommand: MessageFns<NodeCommand> = {
       case "pong":
         Pong.encode(message.command.value, writer.uint32(90).fork()).join();
         break;
+      case "leaseTaken":
+        LeaseTaken.encode(message.command.value, writer.uint32(98).fork()).join();
+        break;
     }
     return writer;
   },
@@ -996,6 +1011,14 @@ export const NodeCommand: MessageFns<NodeCommand> = {
             }
 
             message.command = { $case: "pong", value: Pong.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 12: {
+            if (tag !== 98) {
+              break;
+            }
+
+            message.command = { $case: "leaseTaken", value: LeaseTaken.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -2582,6 +2605,52 @@ export const Lease: MessageFns<Lease> = {
             }
 
             message.origin = Origin.decode(reader, reader.uint32());
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseLeaseTaken(): LeaseTaken {
+  return { swarm: 0 };
+}
+
+export const LeaseTaken: MessageFns<LeaseTaken> = {
+  encode(message: LeaseTaken, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.swarm !== 0) {
+      writer.uint32(8).uint32(message.swarm);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): LeaseTaken {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseLeaseTaken();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 8) {
+              break;
+            }
+
+            message.swarm = reader.uint32();
             continue;
           }
         }
