@@ -59,7 +59,8 @@ export const NODE_ROWS: readonly Row[] = [
   {
     name: 'short-of-cpu',
     fault: 'from a quarter on, the seed and each peer have 1.5 % of a core',
-    mostOriginCopies: 1.25,
+    // A seed that does not get to a word for ten seconds loses its lease, and what of 32 MiB lies in its sockets.
+    mostOriginCopies: 1.6,
     strike: async (scene) => {
       const { cluster, untilHeld } = scene
       await untilHeld(cluster.nodes, 0.25)
