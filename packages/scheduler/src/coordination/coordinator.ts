@@ -185,9 +185,8 @@ export class Coordinator {
     this.core.setTime(startedAt)
     const commands = this.core.tick()
     this.#originBudget.share(this.core, commands.lessees, (node) => this.#directory.find(node))
-    for (const { node, swarm } of commands.revocations) {
+    for (const { node, digest } of commands.revocations) {
       const { id: peerId, name } = this.#sessionAt(node).introduction
-      const { digest } = this.core.swarm(swarm)
       this.#log.warn({ peerId, name, digest }, 'nothing came from the origin for too long; another node is to fetch')
     }
     deliver(this.core, commands, this.#sessionAt)

@@ -7,7 +7,6 @@ import type { Session } from './session.ts'
 /** Puts a tick's commands into the responses of the nodes they are for; a swarm or parent is named before it is used. */
 export function deliver(core: SchedulingCore, commands: Commands, sessionAt: (node: number) => Session): void {
   for (const { node, swarm } of commands.revocations) {
-    nameSwarm(core, sessionAt(node), swarm)
     sessionAt(node).tell({ $case: 'leaseTaken', value: { swarm } })
   }
   for (const lease of commands.leases) {

@@ -18,6 +18,11 @@ export interface SwarmCommand {
   readonly swarm: number
 }
 
+/** The node's lease is another's; the swarm may be gone by now. */
+export interface RevocationCommand extends SwarmCommand {
+  readonly digest: string
+}
+
 /** The node is to say the piece digests of a blob. */
 export interface MapCommand {
   readonly node: number
@@ -40,7 +45,7 @@ export class Commands {
   readonly cancellations: number[] = []
   readonly leases: LeaseCommand[] = []
   /** Nodes that had a lease which brought nothing: another node has it now, or will. */
-  readonly revocations: SwarmCommand[] = []
+  readonly revocations: RevocationCommand[] = []
   /** Nodes of which some lease began or ended, also such as are down by now. */
   readonly lessees = new Set<number>()
   readonly maps: MapCommand[] = []

@@ -46,7 +46,7 @@ export function checkStall(state: State, swarm: Swarm): void {
   if (lease === undefined || state.now - lease.progressAt < state.options.leaseStallMs) return
   swarm.refusals.set(lease.node, 'unavailable')
   if (swarm.refusals.size === 1) swarm.progressAt = state.now
-  state.commands.revocations.push({ node: lease.node, swarm: swarm.id })
+  state.commands.revocations.push({ node: lease.node, swarm: swarm.id, digest: swarm.digest })
   endLease(state, swarm, 'stalled')
   leaveIfUseless(state, swarm, lease.peer)
 }
