@@ -86,9 +86,13 @@ export class FilesystemDriver implements StorageDriver {
   async #openFile(path: string): Promise<FileHandle | undefined> {
     const handle = await absentAsUndefined(open(join(this.#root, path), 'r'))
     if (handle === undefined) return undefined
-    if ((await handle.stat()).isFile()) return handle
-    await handle.close()
-    return undefined
+    let isFile = false
+    try {
+      isFile = (await handle.stat()).isFile()
+    } finally {
+      if (!isFile) await handle.close()
+    }
+    return isFile ? handle : undefined
   }
 }
 

@@ -39,10 +39,13 @@ export function describeDriver(
     const part = async (path: string, start: number, end: number) => {
       const file = await driver.open(path)
       if (file === undefined) throw new Error(`nothing at ${path}`)
-      const hash: Buffer[] = []
-      for await (const chunk of file.chunks({ start, end })) hash.push(Buffer.from(chunk))
-      await file.close()
-      return Buffer.concat(hash)
+      const chunks: Buffer[] = []
+      try {
+        for await (const chunk of file.chunks({ start, end })) chunks.push(Buffer.from(chunk))
+      } finally {
+        await file.close()
+      }
+      return Buffer.concat(chunks)
     }
 
     it('says that nothing is there without an error', async () => {
