@@ -15,8 +15,9 @@ import { createTestBed } from './kit/test-bed.ts'
 const MIB = 1024 * 1024
 const LAYER_BYTES = 8 * MIB
 const LAYERS = 3
-/** So that a pull takes some seconds. */
+/** So that a pull takes some seconds; and so many that one does not end before the other one's runtime gets to it. */
 const SLOW_BYTES_PER_SECOND = 4 * MIB
+const FIRST_BYTES_PER_SECOND = MIB / 2
 const CRAWL_BYTES_PER_SECOND = 128 * 1024
 
 describeWith(['busybox', 'containerd', 'docker'], 'real runtimes while a part of the network fails', () => {
@@ -46,8 +47,7 @@ describeWith(['busybox', 'containerd', 'docker'], 'real runtimes while a part of
     const headers = { 'content-type': 'application/json' }
     await httpExpect(`${node.adminUrl}/api/v1/limits`, [200], { method: 'PUT', headers, body })
   }
-  const limitOrigins = () =>
-    Promise.all([seed(), ...shoal.peers].map((node) => limit(node, { origin: SLOW_BYTES_PER_SECOND })))
+  const limitOrigins = (origin: number) => Promise.all([seed(), ...shoal.peers].map((node) => limit(node, { origin })))
 
   const startAgain = async (service: 'seed' | 'scheduler', { name, config, adminUrl }: ServiceToStart) => {
     const program = await launch(name, process.execPath, [SHOAL_PROGRAM, service, '--config', config])
@@ -73,8 +73,16 @@ describeWith(['busybox', 'containerd', 'docker'], 'real runtimes while a part of
     return active.reduce((sum, { size, held, pieces }) => sum + (size * held) / pieces, 0)
   }
 
-  /** Pulls an image with both runtimes at once, strikes when some of it has come through both peers, and runs it. */
-  const pullAndStrike = async (name: string, strike: () => Promise<unknown>) => {
+  /**
+   * Pulls an image with both runtimes at once, strikes when some of it has come through both peers, and runs it.
+   * @param limitTo limits what the pieces come from, to so much for each of the two pulls
+   */
+  const pullAndStrike = async (
+    name: string,
+    limitTo: (bytesPerSecond: number) => Promise<unknown>,
+    strike: () => Promise<unknown>,
+  ) => {
+    await limitTo(FIRST_BYTES_PER_SECOND)
     const dockerReference = `${new URL(peer(1).mirrorUrl).host}/${name}:1`
     let ended = 0
     const pulls = Promise.all(
@@ -83,12 +91,16 @@ describeWith(['busybox', 'containerd', 'docker'], 'real runtimes while a part of
       ),
     )
     pulls.catch(() => {})
-    await expect
-      .poll(async () => Math.min(...(await Promise.all(through().map(bytesUnderWay)))), {
-        timeout: 30_000,
-        interval: 20,
-      })
-      .toBeGreaterThan(LAYER_BYTES)
+    const bothHaveMoreThan = (bytes: number) =>
+      expect
+        .poll(async () => Math.min(...(await Promise.all(through().map(bytesUnderWay)))), {
+          timeout: 30_000,
+          interval: 20,
+        })
+        .toBeGreaterThan(bytes)
+    await bothHaveMoreThan(0)
+    await limitTo(SLOW_BYTES_PER_SECOND)
+    await bothHaveMoreThan(LAYER_BYTES)
     expect(ended).toBe(0)
     await strike()
     await pulls
@@ -100,14 +112,16 @@ describeWith(['busybox', 'containerd', 'docker'], 'real runtimes while a part of
     await push('stopped-parent')
     const parent = peer(2)
     await pullImage(parent.mirrorUrl, 'stopped-parent', '1', { namespace: registry })
-    // It sends to two.
-    await limit(parent, { upload: 2 * SLOW_BYTES_PER_SECOND })
     await limit(seed(), { upload: CRAWL_BYTES_PER_SECOND })
     try {
-      await pullAndStrike('stopped-parent', async () => {
-        process.kill(parent.pid, 'SIGSTOP')
-        await limit(seed(), {})
-      })
+      await pullAndStrike(
+        'stopped-parent',
+        (rate) => limit(parent, { upload: 2 * rate }),
+        async () => {
+          process.kill(parent.pid, 'SIGSTOP')
+          await limit(seed(), {})
+        },
+      )
     } finally {
       process.kill(parent.pid, 'SIGCONT')
     }
@@ -115,15 +129,13 @@ describeWith(['busybox', 'containerd', 'docker'], 'real runtimes while a part of
 
   test('the scheduler is killed in mid-pull: containerd and Docker pull on', async () => {
     await push('killed-scheduler')
-    await limitOrigins()
-    await pullAndStrike('killed-scheduler', async () => process.kill(shoal.scheduler.pid, 'SIGKILL'))
+    await pullAndStrike('killed-scheduler', limitOrigins, async () => process.kill(shoal.scheduler.pid, 'SIGKILL'))
     await startAgain('scheduler', shoal.scheduler)
   })
 
   test('the seed is killed in mid-pull: containerd and Docker pull on', async () => {
     await push('killed-seed')
-    await limitOrigins()
-    await pullAndStrike('killed-seed', async () => process.kill(seed().pid, 'SIGKILL'))
+    await pullAndStrike('killed-seed', limitOrigins, async () => process.kill(seed().pid, 'SIGKILL'))
   })
 })
 

@@ -12,7 +12,8 @@ const PARENTS = 4
 const PLACES = 8
 const GROUP = 16
 /** Rows in a group: as many as a child mostly has transfers. */
-const ROWS = 4
+const ROW_BITS = 2
+const ROWS = 1 << ROW_BITS
 
 const PARENT_MASK = 2 ** 24 - 1
 /** The row is a transfer's. */
@@ -169,7 +170,7 @@ export class Flights {
 
 /** Where the group of a row begins, and where in the table the fields of the row are; the piece among the halves. */
 function groupAt(row: number): number {
-  return (row >>> 2) * GROUP
+  return (row >>> ROW_BITS) * GROUP
 }
 
 function parentAt(row: number): number {
