@@ -13,16 +13,16 @@ const PROGRAM = join(import.meta.dirname, 'relay-program.ts')
 
 /** A chain of relays: the seed's place, then the nodes'. */
 export interface RelayChain {
-  /** Where the client of each node pulls from; the blob comes when all have asked. */
+  /** Where the client of each node pulls from. */
   urlOf(node: number): string
-  /** Has the first one fetch the blob. */
-  begin(): void
+  /** Has the first one fetch the blob when all clients have asked for it: to be called before they do. */
+  begin(): Promise<void>
   /** CPU seconds of all so far. */
   cpuSeconds(): Promise<number>
   stop(): void
 }
 
-/** Starts relays of one blob and waits until each is connected to the next. */
+/** Starts relays of one blob and waits until each is connected to the one before it. */
 export async function startRelays(
   places: Pick<Places, 'seed' | 'nodes'>,
   folder: string,
@@ -33,18 +33,17 @@ export async function startRelays(
   const chain = [places.seed, ...places.nodes]
   const addressOf = (place: Place) => ({ host: place.host, port: place.ports[PORT] })
   const relays: ChildProcess[] = []
-  // From the end on: who is to be connected to is there already.
-  for (const [i, place] of [...chain.entries()].reverse()) {
+  for (const [i, place] of chain.entries()) {
     const [command, [first = '', ...args]] = commandAt(place, process.execPath, [PROGRAM])
     const child = fork(first, args, { execPath: command, execArgv: [], serialization: 'advanced' })
     killAtExit(child)
-    const next = chain[i + 1]
+    const before = chain[i - 1]
     const settings: RelaySettings = {
       secure,
       sizeBytes: blob.sizeBytes,
       listen: addressOf(place),
-      ...(next === undefined ? {} : { next: addressOf(next) }),
-      ...(i === 0 ? { sourceUrl: blob.sourceUrl } : {}),
+      source: before === undefined ? blob.sourceUrl : addressOf(before),
+      file: join(folder, `relay-${i}`),
     }
     child.send(settings)
     await Promise.race([
@@ -53,11 +52,15 @@ export async function startRelays(
         throw new Error(`the relay of ${place.name} ended`)
       }),
     ])
-    relays.unshift(child)
+    relays.push(child)
   }
   return {
     urlOf: (node) => `http://127.0.0.1:${(places.nodes[node] as Place).ports[PORT]}`,
-    begin: () => relays[0]?.send('begin'),
+    begin: async () => {
+      const [first, ...others] = relays
+      await Promise.all(others.map((relay) => once(relay, 'message')))
+      first?.send('begin')
+    },
     cpuSeconds: async () => {
       const used = relays.map(async (relay) => {
         relay.send('usage')

@@ -124,13 +124,14 @@ async function runRival(
   const sourceUrl = `${registryUrl}/v2/${blob.repository}/blobs/${blob.digest}`
   const relays = rival === 'relay' ? await startRelays(places, folder, { ...blob, sourceUrl }) : undefined
   const before = { relays: await relays?.cpuSeconds(), machine: await machineCpuSeconds(), atMs: performance.now() }
-  relays?.begin()
+  const beginning = relays?.begin()
   const pulled = await pullAll(
     workload,
     clients,
     (i) => relays?.urlOf(i) ?? registryUrl,
     () => 0,
   )
+  await beginning
   const cpuShare = ((await machineCpuSeconds()) - before.machine) / secondsOfAllCores(before.atMs)
   if (relays === undefined || before.relays === undefined) return { pulled, cpuShare }
   const cpuSeconds = (await relays.cpuSeconds()) - before.relays
