@@ -1,7 +1,6 @@
 import { HaveSet } from '@shoal/core'
-import { ASSIGNMENT_STRIDE, type Commands, GONE as NO_PARENT, SchedulingCore } from '@shoal/scheduler'
+import { type Commands, GONE as NO_PARENT, Random, SchedulingCore } from '@shoal/scheduler'
 import { sizeOfPieces } from '../kit/size-of-pieces.ts'
-import { seededRandom } from './random.ts'
 import { type Arrivals, DONE, ENDING, GONE, JOIN, Reports } from './reports.ts'
 import type { Policy, World } from './world.ts'
 
@@ -38,7 +37,7 @@ export class Central implements Policy {
     this.notice = 3 * latency + TICK / 2
     this.#core = new SchedulingCore(
       { leaseStallMs: 3_600_000, assignmentTimeoutMs: 3_600_000 },
-      seededRandom(seed + 0x5eed),
+      new Random(seed + 0x5eed),
     )
     this.#indexOf = new Int32Array(nodes + 1).fill(-1)
     this.#asked = new Uint32Array((nodes + 1) * world.tally.words)
@@ -156,14 +155,18 @@ export class Central implements Policy {
 
   #obey(commands: Commands): void {
     const { assignments, cancellations, maps } = commands
-    for (let at = 0; at < cancellations.length; at += ASSIGNMENT_STRIDE) {
-      const [child, , piece, parent] = this.#named(cancellations, at)
+    for (let at = 0; at < cancellations.count; at++) {
+      const child = this.#nodeOf[cancellations.child(at)] as number
+      const parent = this.#nodeOf[cancellations.parent(at)] as number
+      const piece = cancellations.piece(at)
       const { childOf, parentOf, pieceOf } = this.#world
       this.#world.cancelWhere((t) => childOf[t] === child && pieceOf[t] === piece && parentOf[t] === parent)
       this.#forgetAsked(child, piece)
     }
-    for (let at = 0; at < assignments.length; at += ASSIGNMENT_STRIDE) {
-      const [child, , piece, parent] = this.#named(assignments, at)
+    for (let at = 0; at < assignments.count; at++) {
+      const child = this.#nodeOf[assignments.child(at)] as number
+      const parent = this.#nodeOf[assignments.parent(at)] as number
+      const piece = assignments.piece(at)
       if (this.#toldIn[child] !== this.#tick) this.#world.tally.messages++
       this.#toldIn[child] = this.#tick
       // A piece that came while its hedge was on the way is not asked for again.
@@ -178,15 +181,6 @@ export class Central implements Policy {
       const { pieces } = this.#world.scenario
       this.#core.pieceMap(node, DIGEST, sizeOfPieces(pieces), new Uint8Array(pieces * 32).fill(1))
     }
-  }
-
-  #named(commands: readonly number[], at: number): [child: number, swarm: number, piece: number, parent: number] {
-    return [
-      this.#nodeOf[commands[at] as number] as number,
-      commands[at + 1] as number,
-      commands[at + 2] as number,
-      this.#nodeOf[commands[at + 3] as number] as number,
-    ]
   }
 
   #forgetAsked(child: number, piece: number): void {

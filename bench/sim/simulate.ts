@@ -1,6 +1,6 @@
+import { Random } from '@shoal/scheduler'
 import { Central } from './central.ts'
 import type { PolicyName } from './options.ts'
-import { seededRandom } from './random.ts'
 import { BitTorrentLike } from './rivals/bittorrent-like.ts'
 import { DragonflyLike } from './rivals/dragonfly-like.ts'
 import { WholeBlob } from './rivals/whole-blob.ts'
@@ -17,7 +17,8 @@ const POLICIES: Readonly<Record<PolicyName, new (world: World) => Policy>> = {
 
 /** Runs one scenario to its end. Equal scenarios give equal results, apart from the time that it took. */
 export function simulate(scenario: Scenario, policy: PolicyName): Result {
-  const world = new World(scenario, seededRandom(scenario.seed))
+  const numbers = new Random(scenario.seed)
+  const world = new World(scenario, () => numbers.unit())
   world.run(new POLICIES[policy](world))
   return world.tally.result(world.rates)
 }

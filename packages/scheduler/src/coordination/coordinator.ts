@@ -1,8 +1,9 @@
-import { randomUUID } from 'node:crypto'
+import { randomInt, randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { errorChain, type Logger, PIECE_RULE } from '@shoal/core'
 import type { ConnectRequest, Hello } from '@shoal/proto'
 import { SchedulingCore } from '../core/core.ts'
+import { Random } from '../core/random.ts'
 import type { CoreOptions } from '../core/state.ts'
 import { SchedulerError } from '../errors.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
@@ -69,7 +70,7 @@ export class Coordinator {
     this.#originBudget = new OriginBudget(options.originBytesPerSecond ?? 0)
     this.#metrics = dependencies.metrics
     this.#log = dependencies.log
-    this.core = new SchedulingCore(options, Math.random)
+    this.core = new SchedulingCore(options, new Random(randomInt(2 ** 32)))
     this.core.observe((swarm, child, parent, bytes, now) => this.traffic.arrived(swarm, child, parent, bytes, now))
     this.#ticker = new Ticker(options.tickMs, () => this.#tick())
   }

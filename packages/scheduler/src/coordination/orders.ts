@@ -1,4 +1,4 @@
-import { ASSIGNMENT_STRIDE, type Commands } from '../core/commands.ts'
+import type { Commands } from '../core/commands.ts'
 import type { SchedulingCore } from '../core/core.ts'
 import type { Swarm } from '../core/swarm.ts'
 import { leaseReasonOf } from './reasons.ts'
@@ -17,12 +17,12 @@ export function deliver(core: SchedulingCore, commands: Commands, sessionAt: (no
   }
   const { assignments } = commands
   let swarm: Swarm | undefined
-  for (let at = 0; at < assignments.length; at += ASSIGNMENT_STRIDE) {
-    const session = sessionAt(assignments[at] as number)
-    const id = assignments[at + 1] as number
+  for (let at = 0; at < assignments.count; at++) {
+    const session = sessionAt(assignments.child(at))
+    const id = assignments.swarm(at)
     if (swarm?.id !== id) swarm = core.swarm(id)
     nameSwarm(core, session, id)
-    session.assign(id, assignments[at + 2] as number, sessionAt(assignments[at + 3] as number), swarm.digests)
+    session.assign(id, assignments.piece(at), sessionAt(assignments.parent(at)), swarm.digests)
   }
   for (const { node, digest } of commands.maps) {
     sessionAt(node).tell({ $case: 'pieceMapWanted', value: { digest } })

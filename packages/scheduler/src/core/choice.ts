@@ -1,4 +1,5 @@
 import { firstClear, lowestBit } from './bitset.ts'
+import type { Random } from './random.ts'
 import type { State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 
@@ -62,7 +63,7 @@ export class Candidates {
    */
   choose(state: State, swarm: Swarm, child: number): number {
     const { words, rarity } = swarm
-    if (state.random() < IN_ORDER_SHARE) {
+    if (state.random.hits(IN_ORDER_SHARE)) {
       const lowest = this.lowest()
       if (lowest - firstClear(swarm.peers.have, child * words, swarm.pieces) < IN_ORDER_WINDOW) return lowest
     }
@@ -89,13 +90,13 @@ export class Sample {
     this.members = new Int32Array(most)
   }
 
-  draw(from: { readonly members: Int32Array; readonly size: number }, random: () => number): void {
+  draw(from: { readonly members: Int32Array; readonly size: number }, random: Random): void {
     const { size } = from
     const isAll = size <= this.members.length
     this.size = isAll ? size : this.members.length
-    const start = isAll ? Math.floor(random() * size) : 0
+    const start = isAll ? random.below(size) : 0
     for (let i = 0; i < this.size; i++) {
-      const at = isAll ? (start + i) % size : Math.floor(random() * size)
+      const at = isAll ? (start + i) % size : random.below(size)
       this.members[i] = from.members[at] as number
     }
   }

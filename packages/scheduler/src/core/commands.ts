@@ -1,4 +1,5 @@
 import type { Origin } from './swarm.ts'
+import { grown } from './tables.ts'
 
 /** Why a lease, or the whole swarm, could not be carried out. */
 export type LeaseFailure = 'unauthorized' | 'not_found' | 'unavailable' | 'size_mismatch' | 'digest_mismatch' | 'local'
@@ -34,15 +35,54 @@ export interface SwarmFailedCommand extends SwarmCommand {
   readonly reason: LeaseFailure
 }
 
-/** Numbers that one entry of `Commands.assignments` and `Commands.cancellations` takes. */
-export const ASSIGNMENT_STRIDE = 4
+const FIRST_TRANSFERS = 64
+/** Numbers of a transfer. */
+const ROW = 4
+
+/** Transfers, in one flat array that is filled again at each tick: nodes by index. */
+export class TransferList {
+  #rows = new Int32Array(FIRST_TRANSFERS * ROW)
+  #count = 0
+
+  get count(): number {
+    return this.#count
+  }
+
+  add(child: number, swarm: number, piece: number, parent: number): void {
+    const row = this.#count++ * ROW
+    if (row === this.#rows.length) this.#rows = grown(this.#rows, new Int32Array(row * 2))
+    this.#rows[row] = child
+    this.#rows[row + 1] = swarm
+    this.#rows[row + 2] = piece
+    this.#rows[row + 3] = parent
+  }
+
+  child(at: number): number {
+    return this.#rows[at * ROW] as number
+  }
+
+  swarm(at: number): number {
+    return this.#rows[at * ROW + 1] as number
+  }
+
+  piece(at: number): number {
+    return this.#rows[at * ROW + 2] as number
+  }
+
+  parent(at: number): number {
+    return this.#rows[at * ROW + 3] as number
+  }
+
+  clear(): void {
+    this.#count = 0
+  }
+}
 
 /** What the nodes are to do, in order within each list. The same object is filled again at the next tick. */
 export class Commands {
-  /** Child, swarm, piece, parent (nodes by index) of each assignment, one after another. */
-  readonly assignments: number[] = []
-  /** The same, of transfers that are overdue and given up. A child that goes on with one does no harm. */
-  readonly cancellations: number[] = []
+  readonly assignments = new TransferList()
+  /** Transfers that are overdue and given up. A child that goes on with one does no harm. */
+  readonly cancellations = new TransferList()
   readonly leases: LeaseCommand[] = []
   /** Nodes that had a lease which brought nothing: another node has it now, or will. */
   readonly revocations: RevocationCommand[] = []
@@ -61,8 +101,8 @@ export class Commands {
   }
 
   clear(): void {
-    this.assignments.length = 0
-    this.cancellations.length = 0
+    this.assignments.clear()
+    this.cancellations.clear()
     this.leases.length = 0
     this.revocations.length = 0
     this.lessees.clear()

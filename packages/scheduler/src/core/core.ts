@@ -26,6 +26,7 @@ import type { Node, NodeInfo } from './nodes.ts'
 import { WANTS } from './peer-table.ts'
 import { holderCame, inquire, mapArrived } from './piece-maps.ts'
 import { Policy } from './policy.ts'
+import type { Random } from './random.ts'
 import { type Blob, type CoreOptions, type Counters, type PieceFailure, type PieceObserver, State } from './state.ts'
 import { byUrgency, type Swarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
@@ -57,7 +58,7 @@ export class SchedulingCore {
   #sweptAt = Number.NEGATIVE_INFINITY
 
   /** @param random a number of at least 0 and below 1 */
-  constructor(options: CoreOptions, random: () => number) {
+  constructor(options: CoreOptions, random: Random) {
     this.#state = new State(options, random)
     this.#policy = new Policy(this.#state)
     this.#hedging = new Hedging(this.#state)

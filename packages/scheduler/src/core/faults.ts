@@ -73,7 +73,7 @@ export function giveUpTransfer(state: State, swarm: Swarm, flight: number): void
   const { peers, flights } = swarm
   const child = peers.node[flights.child(flight)] as number
   const parent = peers.node[flights.parent(flight)] as number
-  state.commands.cancellations.push(child, swarm.id, flights.piece(flight), parent)
+  state.commands.cancellations.add(child, swarm.id, flights.piece(flight), parent)
   state.avoidance.failed(child, parent, state.now, BUSY_MS)
   endTransfer(state, swarm, flight, false)
 }

@@ -268,7 +268,7 @@ export class Policy {
     if (this.#order.length < size) this.#order = new Int32Array(size * 2)
     const order = this.#order
     for (let i = 0; i < size; i++) {
-      const other = Math.floor(this.#state.random() * (i + 1))
+      const other = this.#state.random.below(i + 1)
       order[i] = order[other] as number
       order[other] = set.members[i] as number
     }

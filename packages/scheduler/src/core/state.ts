@@ -3,6 +3,7 @@ import { Commands, type LeaseFailure } from './commands.ts'
 import { LeaseTurns } from './lease-turns.ts'
 import { Nodes } from './nodes.ts'
 import type { Usual } from './pace.ts'
+import type { Random } from './random.ts'
 import type { BytesBySource, Swarm } from './swarm.ts'
 
 /** What the core is told. Times in milliseconds. */
@@ -57,7 +58,7 @@ export type PieceObserver = (swarm: Swarm, child: number, parent: number, bytes:
 /** All that the core remembers. */
 export class State {
   readonly options: CoreOptions
-  readonly random: () => number
+  readonly random: Random
   /** Milliseconds, as the caller last said. */
   now = 0
   readonly nodes = new Nodes()
@@ -97,7 +98,7 @@ export class State {
   /** Hears of each piece that a node has got. */
   pieceArrived: PieceObserver | undefined
 
-  constructor(options: CoreOptions, random: () => number) {
+  constructor(options: CoreOptions, random: Random) {
     this.options = options
     this.leaseTurns = new LeaseTurns(options.mostLeases ?? Number.POSITIVE_INFINITY)
     this.random = random

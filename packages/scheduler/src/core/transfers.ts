@@ -76,7 +76,7 @@ export function assign(state: State, swarm: Swarm, parent: number, child: number
   asChild.take(childNode, swarm.slotShare)
   asParent.take(parentNode, swarm.slotShare)
   state.counters.assignments++
-  state.commands.assignments.push(childNode, swarm.id, piece, parentNode)
+  state.commands.assignments.add(childNode, swarm.id, piece, parentNode)
   if (asChild.hasFree(childNode) || isAlone(state, childNode)) refreshReceiver(state, swarm, child)
   else leaveReceivers(state.nodes.get(childNode))
   if (asParent.hasFree(parentNode) || isAlone(state, parentNode)) refreshSender(state, swarm, parent)

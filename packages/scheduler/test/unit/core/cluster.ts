@@ -1,21 +1,11 @@
 import { createHash } from 'node:crypto'
 import { HaveSet, MAX_PIECE_BYTES, MIN_PIECE_BYTES, PieceLayout } from '@shoal/core'
-import { ASSIGNMENT_STRIDE, type LeaseFailure } from '../../../src/core/commands.ts'
+import type { LeaseFailure, TransferList } from '../../../src/core/commands.ts'
 import { SchedulingCore } from '../../../src/core/core.ts'
 import { ORIGIN } from '../../../src/core/events.ts'
 import type { Role } from '../../../src/core/nodes.ts'
+import { Random } from '../../../src/core/random.ts'
 import type { PieceFailure } from '../../../src/core/state.ts'
-
-/** Uniform numbers that are the same at every run (mulberry32). */
-export function seededRandom(seed: number): () => number {
-  let state = seed | 0
-  return () => {
-    state = (state + 0x6d2b79f5) | 0
-    let t = Math.imul(state ^ (state >>> 15), 1 | state)
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t
-    return ((t ^ (t >>> 14)) >>> 0) / 4294967296
-  }
-}
 
 export const DIGEST = `sha256:${'a'.repeat(64)}`
 export const OTHER_DIGEST = `sha256:${'b'.repeat(64)}`
@@ -94,12 +84,12 @@ export class Cluster {
   readonly #digests = new Map<number, { digest: string; pieces: number }>()
   #transfers: Transfer[] = []
   readonly #lastOf = new Map<number, number>()
-  readonly #random: () => number
+  readonly #random: Random
 
   constructor(
     options: { seed?: number; transferMs?: number; originMs?: number; leaseStallMs?: number; mostLeases?: number } = {},
   ) {
-    this.#random = seededRandom((options.seed ?? 1) + 1000)
+    this.#random = new Random((options.seed ?? 1) + 1000)
     this.mostLeases = options.mostLeases ?? Number.POSITIVE_INFINITY
     this.transferMs = options.transferMs ?? 100
     this.originMs = options.originMs ?? 10
@@ -109,7 +99,7 @@ export class Cluster {
         assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS,
         mostLeases: this.mostLeases,
       },
-      seededRandom(options.seed ?? 1),
+      new Random(options.seed ?? 1),
     )
   }
 
@@ -223,18 +213,13 @@ export class Cluster {
     const commands = this.core.tick()
     // What is given up in a tick may be assigned anew in it.
     const { cancellations } = commands
-    for (let at = 0; at < cancellations.length; at += ASSIGNMENT_STRIDE) {
-      const [child, swarm, piece, parent] = cancellations.slice(at, at + ASSIGNMENT_STRIDE)
+    for (let at = 0; at < cancellations.count; at++) {
+      const [child, swarm, piece, parent] = transferAt(cancellations, at)
       this.#cancelWhere((t) => t.child === child && t.swarm === swarm && t.piece === piece && t.parent === parent)
     }
     const { assignments } = commands
-    for (let at = 0; at < assignments.length; at += ASSIGNMENT_STRIDE) {
-      const [child, swarm, piece, parent] = assignments.slice(at, at + ASSIGNMENT_STRIDE) as [
-        number,
-        number,
-        number,
-        number,
-      ]
+    for (let at = 0; at < assignments.count; at++) {
+      const [child, swarm, piece, parent] = transferAt(assignments, at)
       this.#assigned(child, swarm, piece, parent)
     }
     for (const lease of [...commands.leases]) {
@@ -284,10 +269,11 @@ export class Cluster {
       })
       return
     }
-    const at = this.now + this.transferMs * (0.9 + 0.2 * this.#random())
+    const at = this.now + this.transferMs * (0.9 + 0.2 * this.#random.unit())
     const transfer = { at, beganAt: this.now, child, swarm, piece, parent }
     this.#schedule(transfer)
-    if (this.#random() < this.announces) this.#schedule({ ...transfer, at: at - this.transferMs / 10, isNews: true })
+    if (this.#random.unit() < this.announces)
+      this.#schedule({ ...transfer, at: at - this.transferMs / 10, isNews: true })
   }
 
   #leased(node: number, swarm: number, first: number, count: number): void {
@@ -395,4 +381,8 @@ export class Cluster {
     if (member?.isUp !== true) throw new Error(`the core speaks of node ${index}, which is not up`)
     return member
   }
+}
+
+function transferAt(list: TransferList, at: number): [child: number, swarm: number, piece: number, parent: number] {
+  return [list.child(at), list.swarm(at), list.piece(at), list.parent(at)]
 }

@@ -215,12 +215,14 @@ describe('events that do not fit', () => {
   })
 
   it('as a join without a piece that was spoilt: the piece is sent again', () => {
-    const { cluster, holders, swarm } = holdersAndPeer(2, 4)
+    const { cluster, holders, swarm } = holdersAndPeer(1, 4)
     const [a] = holders as [(typeof holders)[0]]
     a.breaks = 'corrupt'
     cluster.run(600_000, () => cluster.core.counters.pieceFailures.corrupt === 1)
     const [key] = cluster.core.swarm(swarm).blamed
+    expect(key).toBeDefined()
     delete a.breaks
+    cluster.holding(cluster.up('another'), 4)
     cluster.join(
       a,
       4,

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { LeaseFailure } from '../../../src/core/commands.ts'
-import { Cluster, DIGEST, OTHER_DIGEST, seededRandom, shaOf } from './cluster.ts'
+import { Random } from '../../../src/core/random.ts'
+import { Cluster, DIGEST, OTHER_DIGEST, shaOf } from './cluster.ts'
 
 const leasedTo = (cluster: Cluster) => cluster.trace.filter((t) => t.kind === 'lease').map((t) => t.fields[0])
 
@@ -286,9 +287,9 @@ describe('leases', () => {
   it('chooses the same seed whatever the order in which the seeds came', () => {
     const names = ['seed-a', 'seed-b', 'seed-c', 'seed-d']
     const chosen = [1, 2, 3, 4, 5].map((seed) => {
-      const random = seededRandom(seed)
+      const random = new Random(seed)
       const cluster = new Cluster()
-      for (const name of [...names].sort(() => random() - 0.5)) cluster.up(name, 'seed')
+      for (const name of [...names].sort(() => random.unit() - 0.5)) cluster.up(name, 'seed')
       cluster.join(cluster.up('peer'), 8)
       cluster.tick()
       return cluster.members.get(leasedTo(cluster)[0] as number)?.name
