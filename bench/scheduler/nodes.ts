@@ -1,7 +1,6 @@
 /** A process of simulated nodes, started by `bench/scheduler.ts`: each has a gRPC stream of its own. */
 import { createHash } from 'node:crypto'
-import { credentials } from '@grpc/grpc-js'
-import { SchedulerServiceClient } from '@shoal/proto'
+import { GrpcConnection } from './grpc-connection.ts'
 import { SimulatedNode } from './simulated-node.ts'
 import type { Answer, NodesPlan, Order } from './talk.ts'
 
@@ -10,14 +9,7 @@ const OPENING = 200
 
 const plan = JSON.parse(process.argv[2] ?? '') as NodesPlan
 const digests = Array.from({ length: plan.pieces }, (_, piece) => createHash('sha256').update(`${piece}`).digest())
-const clients = Array.from(
-  { length: plan.connections },
-  () =>
-    new SchedulerServiceClient(plan.scheduler, credentials.createInsecure(), {
-      'grpc.use_local_subchannel_pool': 1,
-      'grpc.enable_channelz': 0,
-    }),
-)
+const connections: GrpcConnection[] = []
 const nodes: SimulatedNode[] = []
 let welcomed = 0
 let finished = 0
@@ -40,8 +32,10 @@ const shared = {
 
 function open(): void {
   while (nodes.length < plan.nodes && nodes.length - welcomed < OPENING) {
-    const client = clients[nodes.length % clients.length] as SchedulerServiceClient
-    nodes.push(new SimulatedNode(client, plan.first + nodes.length, shared))
+    const at = nodes.length % plan.connections
+    const connection = connections[at] ?? new GrpcConnection(plan.scheduler)
+    connections[at] = connection
+    nodes.push(new SimulatedNode(connection, plan.first + nodes.length, shared))
   }
 }
 

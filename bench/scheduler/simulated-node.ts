@@ -1,13 +1,13 @@
-import type { ClientDuplexStream } from '@grpc/grpc-js'
 import { PIECE_RULE } from '@shoal/core'
 import {
-  type ConnectRequest,
-  type ConnectResponse,
+  ConnectRequest,
+  ConnectResponse,
   type NodeEvent,
   NodeRole,
   Priority,
-  type SchedulerServiceClient,
+  SchedulerServiceService,
 } from '@shoal/proto'
+import type { Call, GrpcConnection } from './grpc-connection.ts'
 import { peerIdOf } from './peer-id.ts'
 import type { BenchBlob, NodesPlan } from './talk.ts'
 
@@ -31,7 +31,7 @@ export interface Surroundings {
 /** A node that has every piece it is to fetch at once. Node 0 of a run is the seed. */
 export class SimulatedNode {
   readonly #shared: Surroundings
-  readonly #stream: ClientDuplexStream<ConnectRequest, ConnectResponse>
+  readonly #call: Call
   #events: NodeEvent[] = []
   /** Pieces it has of the blob it wants; some come twice, as the scheduler hedges. */
   readonly #has: Uint8Array
@@ -39,12 +39,13 @@ export class SimulatedNode {
   sent = 0
   received = 0
 
-  constructor(client: SchedulerServiceClient, number: number, shared: Surroundings) {
+  constructor(connection: GrpcConnection, number: number, shared: Surroundings) {
     this.#shared = shared
     this.#has = new Uint8Array(shared.plan.pieces)
-    this.#stream = client.connect()
-    this.#stream.on('data', (response: ConnectResponse) => this.#hear(response))
-    this.#stream.on('error', shared.failed)
+    this.#call = connection.call(SchedulerServiceService.connect.path, {
+      message: (bytes) => this.#hear(ConnectResponse.decode(bytes)),
+      failed: shared.failed,
+    })
     const isSeed = number === 0
     this.#events.push({
       event: {
@@ -79,7 +80,7 @@ export class SimulatedNode {
   /** Sends one message with what happened, if anything did. */
   flush(): void {
     if (this.#events.length === 0) return
-    this.#stream.write({ events: this.#events })
+    this.#call.send(ConnectRequest.encode({ events: this.#events }).finish())
     this.#events = []
     this.sent++
   }
