@@ -19,15 +19,23 @@ const FETCHERS = 2
 const CALL_NEXT_MS = 1500
 /** Holders that are asked in one round. */
 const MAX_ASKED = 24
-/** Holders are asked again after this; sooner when nothing is on its way from them. */
-const REFRESH_MS = 1000
-const IDLE_REFRESH_MS = 500
+/**
+ * Holders are asked again after so long for each of them, as each question costs both ends a stream; sooner when nothing
+ * is on its way from them. What was not heard of seems to be had from the seed only: with a second between questions
+ * it sent three quarters of its pieces once more, and all waited for its link.
+ */
+const REFRESH_MS_EACH = 40
+const IDLE_REFRESH_MS_EACH = 20
+const LEAST_REFRESH_MS = 250
 /** The DHT is asked again for holders after this, and twice as late, up to the maximum, after it named none. */
 const LOOKUP_MS = 3000
 const MAX_LOOKUP_MS = 30_000
 const ASK_DEADLINE_MS = 2000
 const SHA256_BYTES = 32
-/** A node with fewer pieces on their way does not wait for its turn: who has it may be gone. */
+/**
+ * A node with fewer pieces on their way does not wait for its turn, as who has it may be gone; with none it does not
+ * even spare the links of those that have all.
+ */
 const OUT_OF_TURN = 2
 
 /** A node that may be asked to fetch from the origin for all, beginning at a piece. */
@@ -167,13 +175,17 @@ export class HolderFetch {
     if (this.#mode === 'rest' || this.#dependencies.signal.aborted) return
     this.#pump()
     this.#hurryLate()
-    const refreshMs = this.#inFlight.size > 0 ? REFRESH_MS : IDLE_REFRESH_MS
-    if (this.#round !== undefined || this.#dependencies.now() - this.#askedMs < refreshMs) return
+    if (this.#round !== undefined || this.#dependencies.now() - this.#askedMs < this.#refreshMs) return
     this.#askedMs = this.#dependencies.now()
     this.#round = this.#askAll().finally(() => {
       this.#round = undefined
       this.#dependencies.listener.changed()
     })
+  }
+
+  get #refreshMs(): number {
+    const eachMs = this.#inFlight.size > 0 ? REFRESH_MS_EACH : IDLE_REFRESH_MS_EACH
+    return Math.max(LEAST_REFRESH_MS, this.#known.ids.length * eachMs)
   }
 
   async #meet(): Promise<void> {
@@ -314,8 +326,9 @@ export class HolderFetch {
     const isOpen = (piece: number) => this.#flights.isOpen(piece)
     const isTurn = (piece: number, holders: number) => turns.isOwn(piece, holders)
     while (this.#inFlight.size < this.#options.holderStreams && !signal.aborted) {
-      const isOutOfTurn = this.#inFlight.size < OUT_OF_TURN
-      const choice = choosePiece({ count, isOpen, holders: this.#known.at(now()), isTurn, isOutOfTurn }, random)
+      const { size } = this.#inFlight
+      const outOfTurn = size === 0 ? 'any' : size < OUT_OF_TURN ? 'shared' : 'none'
+      const choice = choosePiece({ count, isOpen, holders: this.#known.at(now()), isTurn, outOfTurn }, random)
       if (choice === undefined) return
       this.#flights.begin(choice.piece)
       void this.#fetch(choice.piece, choice.holder)

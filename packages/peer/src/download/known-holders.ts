@@ -4,6 +4,8 @@ import type { PieceHolder } from './piece-choice.ts'
 
 /** Pieces on their way from one holder at once. */
 const MAX_FROM_ONE = 4
+/** From one that has all, and is asked by all: what it sends to one can be passed on when it has come. */
+const MAX_FROM_SOURCE = 2
 /** A holder that is busy is left alone for this long; one that does not answer for this long, twice as long each time. */
 const BUSY_MS = 250
 const SILENT_MS = 1000
@@ -30,6 +32,10 @@ class KnownHolder implements PieceHolder {
 
   get have(): HaveSet {
     return this.view.have
+  }
+
+  get isSource(): boolean {
+    return this.view.isFetching || this.view.have.isComplete
   }
 }
 
@@ -76,7 +82,10 @@ export class KnownHolders {
   /** All that are not barred, each with whether it may be asked for a piece now. */
   at(nowMs: number): readonly KnownHolder[] {
     const holders = [...this.#known.values()]
-    for (const holder of holders) holder.isFree = holder.inFlight < MAX_FROM_ONE && holder.restUntilMs <= nowMs
+    for (const holder of holders) {
+      const most = holder.isSource ? MAX_FROM_SOURCE : MAX_FROM_ONE
+      holder.isFree = holder.inFlight < most && holder.restUntilMs <= nowMs
+    }
     return holders
   }
 

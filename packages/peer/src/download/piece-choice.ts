@@ -1,5 +1,8 @@
 import type { HaveSet } from '@shoal/core'
 
+/** A source counts as if so many more pieces were on their way from it. */
+const SOURCE_LOAD = 2
+
 /** A node from which pieces may be fetched. */
 export interface PieceHolder {
   /** Pieces that it holds. */
@@ -8,6 +11,8 @@ export interface PieceHolder {
   readonly isFree: boolean
   /** Pieces that are on their way from it. */
   readonly inFlight: number
+  /** Whether it has, or fetches from the origin, the whole blob: it is spared for pieces that only it has. */
+  readonly isSource: boolean
 }
 
 /** What is to be chosen from. */
@@ -19,8 +24,8 @@ export interface PieceChoiceView<Holder extends PieceHolder> {
   readonly holders: readonly Holder[]
   /** Whether it is this node's turn to fetch a piece that so many hold, rather than another's. */
   readonly isTurn: (piece: number, holders: number) => boolean
-  /** Whether a piece is to be chosen though it is the turn of others. */
-  readonly isOutOfTurn: boolean
+  /** Whether a piece is to be chosen though it is the turn of others: of any, or not of those that only sources have. */
+  readonly outOfTurn: 'any' | 'shared' | 'none'
 }
 
 /**
@@ -45,7 +50,7 @@ export function choosePiece<Holder extends PieceHolder>(
 }
 
 /** Pieces that are equally good to fetch next. */
-function piecesToChoose({ count, isOpen, holders, isTurn, isOutOfTurn }: PieceChoiceView<PieceHolder>): number[] {
+function piecesToChoose({ count, isOpen, holders, isTurn, outOfTurn }: PieceChoiceView<PieceHolder>): number[] {
   let rarest: number[] = []
   let fewest = Number.POSITIVE_INFINITY
   let commonest: number[] = []
@@ -58,7 +63,7 @@ function piecesToChoose({ count, isOpen, holders, isTurn, isOutOfTurn }: PieceCh
       if (held < fewest) rarest = []
       rarest.push(piece)
       fewest = held
-    } else if (isOutOfTurn && held >= most) {
+    } else if (held >= most && (outOfTurn === 'any' || (outOfTurn === 'shared' && isShared(piece, holders)))) {
       if (held > most) commonest = []
       commonest.push(piece)
       most = held
@@ -79,10 +84,16 @@ function holdersOf(piece: number, holders: readonly PieceHolder[]): number {
   return isToBeHad ? held : 0
 }
 
+/** Whether a holder that is free and no source has the piece. */
+function isShared(piece: number, holders: readonly PieceHolder[]): boolean {
+  return holders.some(({ have, isFree, isSource }) => isFree && !isSource && have.has(piece))
+}
+
 function leastLoaded<Holder extends PieceHolder>(holders: readonly Holder[], random: () => number): Holder | undefined {
-  const least = Math.min(...holders.map(({ inFlight }) => inFlight))
+  const loadOf = ({ inFlight, isSource }: Holder) => inFlight + (isSource ? SOURCE_LOAD : 0)
+  const least = Math.min(...holders.map(loadOf))
   return oneOf(
-    holders.filter(({ inFlight }) => inFlight === least),
+    holders.filter((holder) => loadOf(holder) === least),
     random,
   )
 }

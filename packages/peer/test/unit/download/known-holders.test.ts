@@ -43,6 +43,17 @@ it('asks nobody for more than some pieces at once', () => {
   expect(only().isFree).toBe(true)
 })
 
+it('asks who has all, or fetches all from the origin, for fewer', () => {
+  expect(only().isSource).toBe(false)
+  only().inFlight = 2
+  for (const source of [view('a', [0, 1, 2]), view('a', [0], true)]) {
+    known.update(source)
+    expect([only().isSource, only().isFree]).toEqual([true, false])
+  }
+  only().inFlight = 1
+  expect(only().isFree).toBe(true)
+})
+
 it('leaves a busy holder alone for a moment, and takes the word of one that does not hold a piece', () => {
   expect(known.failed(only(), 0, 'busy', 100)).toBe(false)
   expect([only(349).isFree, only(350).isFree]).toEqual([false, true])

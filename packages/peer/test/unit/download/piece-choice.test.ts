@@ -13,17 +13,18 @@ const haveOf = (count: number, held: readonly boolean[]) => {
   return have
 }
 
-const holder = (have: string, isFree = true, inFlight = 0): PieceHolder => ({
+const holder = (have: string, isFree = true, inFlight = 0, isSource = false): PieceHolder => ({
   have: haveOf(
     have.length,
     [...have].map((bit) => bit === '1'),
   ),
   isFree,
   inFlight,
+  isSource,
 })
 
 /** Of a node that is alone. */
-const alone: Pick<PieceChoiceView<PieceHolder>, 'isTurn' | 'isOutOfTurn'> = { isTurn: () => true, isOutOfTurn: false }
+const alone: Pick<PieceChoiceView<PieceHolder>, 'isTurn' | 'outOfTurn'> = { isTurn: () => true, outOfTurn: 'none' }
 
 const choose = (holders: readonly PieceHolder[], open: string, random = () => 0, turns = alone) =>
   choosePiece({ count: open.length, isOpen: (piece) => open[piece] === '1', holders, ...turns }, random)
@@ -39,8 +40,9 @@ const situations = fc.integer({ min: 1, max: 24 }).chain((count) =>
           held: fc.array(fc.boolean(), { minLength: count, maxLength: count }),
           isFree: fc.boolean(),
           inFlight: fc.integer({ min: 0, max: 4 }),
+          isSource: fc.boolean(),
         })
-        .map(({ held, isFree, inFlight }) => ({ have: haveOf(count, held), isFree, inFlight })),
+        .map(({ held, ...rest }) => ({ have: haveOf(count, held), ...rest })),
       { maxLength: 6 },
     ),
   }),
@@ -74,14 +76,31 @@ describe('the choice of a piece', () => {
     expect(choose([a, b, c], '1', () => 0.99)?.holder).toBe(c)
   })
 
+  it('spares who has all of it, unless the others are busier', () => {
+    const source = (inFlight: number) => holder('11', true, inFlight, true)
+    const peer = (inFlight: number) => holder('10', true, inFlight)
+    expect(choose([source(0), peer(1)], '10')?.holder.isSource).toBe(false)
+    expect(choose([source(0), peer(3)], '10')?.holder.isSource).toBe(true)
+    expect(choose([source(0), peer(0)], '11')).toEqual({ piece: 1, holder: source(0) })
+  })
+
   it('is of those whose turn it is; out of turn, one that most have', () => {
     const holders = [holder('1111'), holder('0110'), holder('0100')]
     const isTurn = (piece: number) => piece === 1
-    expect(choose(holders, '1111', () => 0, { isTurn, isOutOfTurn: false })?.piece).toBe(1)
-    expect(choose(holders, '1111', () => 0, { isTurn, isOutOfTurn: true })?.piece).toBe(1)
+    expect(choose(holders, '1111', () => 0, { isTurn, outOfTurn: 'none' })?.piece).toBe(1)
+    expect(choose(holders, '1111', () => 0, { isTurn, outOfTurn: 'any' })?.piece).toBe(1)
     const never = () => false
-    expect(choose(holders, '1011', () => 0, { isTurn: never, isOutOfTurn: false })).toBeUndefined()
-    expect(choose(holders, '1011', () => 0, { isTurn: never, isOutOfTurn: true })?.piece).toBe(2)
+    expect(choose(holders, '1011', () => 0, { isTurn: never, outOfTurn: 'none' })).toBeUndefined()
+    expect(choose(holders, '1011', () => 0, { isTurn: never, outOfTurn: 'any' })?.piece).toBe(2)
+  })
+
+  it('is out of turn nothing that only those have who have all, unless nothing else is on its way', () => {
+    const source = holder('1111', true, 0, true)
+    const isTurn = () => false
+    expect(choose([source], '1111', () => 0, { isTurn, outOfTurn: 'shared' })).toBeUndefined()
+    expect(choose([source], '1111', () => 0, { isTurn, outOfTurn: 'any' })?.piece).toBe(0)
+    expect(choose([source, holder('0010')], '1111', () => 0, { isTurn, outOfTurn: 'shared' })?.piece).toBe(2)
+    expect(choose([source, holder('0010', false)], '1111', () => 0, { isTurn, outOfTurn: 'shared' })).toBeUndefined()
   })
 
   it('is never a piece that is not open, or that its holder lacks, and always one when there is one', () => {
@@ -119,6 +138,7 @@ describe('the choice of a piece', () => {
             have: haveOf(count, has),
             isFree: true,
             inFlight: 0,
+            isSource: false,
           }))
           const open = new Set(Array.from({ length: count }, (_, piece) => piece))
           for (let steps = 0; open.size > 0; steps++) {
