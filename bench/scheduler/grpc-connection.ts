@@ -1,4 +1,5 @@
 import { connect, type Socket } from 'node:net'
+import { parseHostPort } from '@shoal/core'
 
 /** Frames of HTTP/2 (RFC 9113, section 6). */
 const DATA = 0
@@ -61,10 +62,10 @@ export class GrpcConnection {
   /** @param address `host:port` */
   constructor(address: string) {
     this.#address = address
-    const at = address.lastIndexOf(':')
+    const place = parseHostPort(address)
+    if (place === undefined) throw new Error(`${address} is no address`)
     this.#socket = connect({
-      host: address.slice(0, at),
-      port: Number(address.slice(at + 1)),
+      ...place,
       noDelay: true,
       onread: {
         buffer: readBuffer,
@@ -97,7 +98,7 @@ export class GrpcConnection {
     this.#calls.set(stream, call)
     return {
       send: (message) => {
-        call.waiting.push(messageFrame(stream, message))
+        call.waiting.push(...messageFrames(stream, message))
         this.#sendWaiting(call)
       },
     }
@@ -152,7 +153,9 @@ export class GrpcConnection {
     } else if (type === PING && (flags & ACK) === 0) this.#write(frame(PING, ACK, 0, payload))
     else if (type === GOAWAY) this.#fail(new Error('the scheduler ended the connection'))
     const isEnd = type === RST_STREAM || ((type === DATA || type === HEADERS) && (flags & END_STREAM) !== 0)
-    if (isEnd) call?.listener.failed(new Error('the scheduler ended the call'))
+    if (!isEnd) return
+    this.#calls.delete(stream)
+    call?.listener.failed(new Error('the scheduler ended the call'))
   }
 
   #apply(settings: Buffer): void {
@@ -201,27 +204,25 @@ class OpenCall {
 
 function frame(type: number, flags: number, stream: number, payload: Uint8Array): Buffer {
   const bytes = Buffer.allocUnsafe(FRAME_HEADER_BYTES + payload.length)
-  writeFrameHeader(bytes, type, flags, stream, payload.length)
+  bytes.writeUIntBE(payload.length, 0, 3)
+  bytes[3] = type
+  bytes[4] = flags
+  bytes.writeUInt32BE(stream, 5)
   bytes.set(payload, FRAME_HEADER_BYTES)
   return bytes
 }
 
-function messageFrame(stream: number, message: Uint8Array): Buffer {
-  const length = MESSAGE_HEADER_BYTES + message.length
-  if (length > MOST_FRAME_BYTES) throw new RangeError(`a message of ${message.length} bytes does not fit into a frame`)
-  const bytes = Buffer.allocUnsafe(FRAME_HEADER_BYTES + length)
-  writeFrameHeader(bytes, DATA, 0, stream, length)
-  bytes[FRAME_HEADER_BYTES] = 0
-  bytes.writeUInt32BE(message.length, FRAME_HEADER_BYTES + 1)
-  bytes.set(message, FRAME_HEADER_BYTES + MESSAGE_HEADER_BYTES)
-  return bytes
-}
-
-function writeFrameHeader(into: Buffer, type: number, flags: number, stream: number, length: number): void {
-  into.writeUIntBE(length, 0, 3)
-  into[3] = type
-  into[4] = flags
-  into.writeUInt32BE(stream, 5)
+/** A message in as many frames as it needs. */
+function messageFrames(stream: number, message: Uint8Array): Buffer[] {
+  const payload = Buffer.allocUnsafe(MESSAGE_HEADER_BYTES + message.length)
+  payload[0] = 0
+  payload.writeUInt32BE(message.length, 1)
+  payload.set(message, MESSAGE_HEADER_BYTES)
+  const frames: Buffer[] = []
+  for (let at = 0; at < payload.length; at += MOST_FRAME_BYTES) {
+    frames.push(frame(DATA, 0, stream, payload.subarray(at, at + MOST_FRAME_BYTES)))
+  }
+  return frames
 }
 
 /** On the whole connection. */

@@ -55,7 +55,7 @@ function calling(connection: GrpcConnection, most: number) {
 describe('GrpcConnection', () => {
   it('sends messages to a gRPC server and takes its answers, in order, beyond what its windows hold', async () => {
     const connection = new GrpcConnection(await listening(echoAll))
-    const messages = Array.from({ length: 400 }, (_, i) => Buffer.alloc((i * 37) % 16_000, i))
+    const messages = Array.from({ length: 400 }, (_, i) => Buffer.alloc((i * 997) % 100_000, i))
     const calls = [calling(connection, messages.length), calling(connection, messages.length)]
     for (const message of messages) for (const { call } of calls) call.send(message)
     for (const { came } of calls) expect(Buffer.concat(await came).equals(Buffer.concat(messages))).toBe(true)
@@ -79,12 +79,5 @@ describe('GrpcConnection', () => {
     const other = calling(new GrpcConnection(address), 1)
     server?.forceShutdown()
     await expect(other.came).rejects.toThrow()
-  })
-
-  it('sends no message that does not fit into a frame', async () => {
-    const { call, came } = calling(new GrpcConnection(await listening(echoAll)), 1)
-    expect(() => call.send(Buffer.alloc(20_000))).toThrow('does not fit')
-    call.send(Buffer.from('fits'))
-    expect(String(await came)).toBe('fits')
   })
 })

@@ -26,6 +26,7 @@ const MAX_ASKED = 24
  */
 const REFRESH_MS_EACH = 40
 const IDLE_REFRESH_MS_EACH = 20
+/** However few they are: those that are called upon to fetch for all are asked too. */
 const LEAST_REFRESH_MS = 250
 /** The DHT is asked again for holders after this, and twice as late, up to the maximum, after it named none. */
 const LOOKUP_MS = 3000

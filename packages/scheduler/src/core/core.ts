@@ -57,7 +57,6 @@ export class SchedulingCore {
   #startedAt = Number.NaN
   #sweptAt = Number.NEGATIVE_INFINITY
 
-  /** @param random a number of at least 0 and below 1 */
   constructor(options: CoreOptions, random: Random) {
     this.#state = new State(options, random)
     this.#policy = new Policy(this.#state)

@@ -39,7 +39,10 @@ export class Random {
   /** The upper bits of the next number: with one bit more it would not always be a small integer. */
   #bits(): number {
     const words = this.#words
-    let [a, b, c, d] = [words[0] as number, words[1] as number, words[2] as number, words[3] as number]
+    let a = words[0] as number
+    let b = words[1] as number
+    let c = words[2] as number
+    let d = words[3] as number
     const sum = (a + d) | 0
     const next = ((sum << 7) | (sum >>> 25)) + a
     const shifted = b << 9
