@@ -79,6 +79,19 @@ export function withDeadline(timeoutMs: number, signal?: AbortSignal): AbortSign
   return signal === undefined ? deadline : AbortSignal.any([signal, deadline])
 }
 
+/** What `work` comes to; rejects with the signal's reason when `signal` aborts before. `work` itself goes on. */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  signal.throwIfAborted()
+  const { promise: aborted, reject } = Promise.withResolvers<never>()
+  const onAbort = () => reject(signal.reason)
+  signal.addEventListener('abort', onAbort)
+  try {
+    return await Promise.race([work, aborted])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
+  }
+}
+
 /** Waits `ms`; returns early, without throwing, when `signal` aborts. */
 export async function pause(ms: number, signal: AbortSignal): Promise<void> {
   await delay(ms, undefined, { signal }).catch(() => {})

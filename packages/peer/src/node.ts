@@ -25,13 +25,16 @@ import { checkLimits } from './limits/options.ts'
 import { addLimitsRoutes } from './limits/routes.ts'
 import { createMirrorMetrics } from './mirror/metrics.ts'
 import { Mirror } from './mirror/server.ts'
+import { decodeTag, type KnownTag, Tags } from './mirror/tags.ts'
 import type { NodeOptions } from './options.ts'
+import { Rights } from './rights/rights.ts'
 import { createRuntimeContentMetrics } from './runtime-content/metrics.ts'
 import { NodeBlobs } from './runtime-content/node-blobs.ts'
 import { RuntimeContent } from './runtime-content/runtime-content.ts'
 import { ManifestStore } from './store/manifests.ts'
 import { createStoreMetrics } from './store/metrics.ts'
 import { checkStoreOptions } from './store/options.ts'
+import { RecentRecords } from './store/recent-records.ts'
 import { addStoreRoutes } from './store/routes.ts'
 import { Scrubber } from './store/scrubber.ts'
 import { ServedBlobs } from './store/served-blobs.ts'
@@ -40,6 +43,9 @@ import { createSwarmMetrics } from './swarm/metrics.ts'
 import { bootstrapNames, checkBootstrap } from './swarm/options.ts'
 import { Swarm } from './swarm/swarm.ts'
 import { WorkerPool } from './workers/pool.ts'
+
+/** Each tag takes one for what clients accept, and one for any of them. */
+const MOST_TAGS = 20_000
 
 /** What a node is for. */
 export type Role = 'peer' | 'seed'
@@ -68,6 +74,9 @@ class Node implements Service {
   readonly #role: Role
   readonly #workers: WorkerPool
   readonly #store: BlobStore
+  readonly #manifests: ManifestStore
+  readonly #tags: RecentRecords<KnownTag>
+  readonly #rights: Rights
   readonly #runtimeContent: RuntimeContent
   readonly #blobs: NodeBlobs
   readonly #servedBlobs: ServedBlobs
@@ -116,14 +125,19 @@ class Node implements Service {
     )
     const storeMetrics = createStoreMetrics(metrics, () => this.#store.view())
     const storeLog = log.child({ room: 'store' })
-    this.#store = new BlobStore(
-      { dataDir: options.dataDir, ...options.store },
-      {
-        hasher: this.#workers,
-        metrics: storeMetrics,
-        log: storeLog,
-        isSpare: (digest) => this.#runtimeContent.find(digest) !== undefined,
-      },
+    const storeOptions = { dataDir: options.dataDir, ...options.store }
+    this.#store = new BlobStore(storeOptions, {
+      hasher: this.#workers,
+      metrics: storeMetrics,
+      log: storeLog,
+      otherBytes: () => this.#manifests.bytes,
+      isSpare: (digest) => this.#runtimeContent.find(digest) !== undefined,
+    })
+    const { index } = this.#store
+    this.#manifests = new ManifestStore(storeOptions, { index, log: storeLog })
+    this.#tags = new RecentRecords(
+      { prefix: 'tag!', most: MOST_TAGS, decode: decodeTag },
+      { table: index, log: storeLog },
     )
     this.#store.follow({
       moved: (digest) => this.#workers.forget(digest),
@@ -189,10 +203,15 @@ class Node implements Service {
       metrics: originMetrics,
       limit: limits.own.origin,
     })
+    this.#rights = new Rights(
+      { ttlMs: options.mirror.accessTtlMs },
+      { origin, table: index, log: log.child({ room: 'rights' }) },
+    )
     this.#downloads = new Downloads(options.download, {
       store: this.#blobs,
       workers: this.#workers,
       hasher: this.#workers,
+      possessions: this.#rights.contents,
       coordinator: this.#schedulers,
       finder: this.#swarm,
       metrics: createDownloadMetrics(metrics, () => this.#downloads.activeCount),
@@ -203,7 +222,7 @@ class Node implements Service {
       begun: (digest, isFromOrigin) => this.#swarm.provide(digest, isFromOrigin),
       published: (digest, isFromOrigin) => this.#swarm.provide(digest, isFromOrigin),
       origin: {
-        blobSize: async (digest, source, signal) => (await origin.headBlob({ ...source, digest, signal })).size,
+        blobSize: (digest, source, signal) => this.#rights.confirm(source, digest, signal),
         fetchBlob: (call, onChunk) => origin.fetchBlob(call, onChunk),
       },
       bootstrap: (multiaddrs) => this.#swarm.bootstrap(multiaddrs),
@@ -213,7 +232,9 @@ class Node implements Service {
       {
         downloads: this.#downloads,
         origin,
-        manifests: new ManifestStore(this.#store.index, storeLog),
+        manifests: this.#manifests,
+        tags: new Tags(options.mirror, { records: this.#tags, now: Date.now }),
+        rights: this.#rights,
         metrics: createMirrorMetrics(metrics),
         log: log.child({ room: 'mirror' }),
         now,
@@ -235,6 +256,9 @@ class Node implements Service {
     this.#lifecycle = new Lifecycle([
       this.#workers,
       this.#store,
+      this.#manifests,
+      this.#tags,
+      this.#rights,
       this.#servedBlobs,
       this.#scrubber,
       { start: async () => {}, stop: () => origin.close() },

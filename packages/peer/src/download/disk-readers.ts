@@ -61,14 +61,20 @@ export class DiskReaders {
 
   /** The same of a whole blob, whose bytes are checked before they are read. */
   openWhole(blob: StoredBlob, wanted: Wanted): BlobReader | undefined {
-    return this.open(blob, wanted, (piece, signal) => this.#check(blob, piece, signal))
+    return this.open(blob, wanted, (piece, signal) => this.check(blob, piece, signal))
   }
 
   /** A reader that hands the origin's bytes on, since `error` keeps this node from keeping the blob, or giving it. */
-  passThrough({ digest, source }: Wanted, size: number, error: unknown): PassThroughReader {
-    const { log, metrics, origin } = this.#dependencies
-    const fields = { digest, registry: source.registry, repository: source.repository, err: error }
-    log.warn(fields, 'the blob can not be kept here: it goes from the origin straight to the client')
+  passThrough(wanted: Wanted, size: number, error: unknown): PassThroughReader {
+    const { registry, repository } = wanted.source
+    const fields = { digest: wanted.digest, registry, repository, err: error }
+    this.#dependencies.log.warn(fields, 'the blob goes from the origin straight to the client')
+    return this.ownOrigin(wanted, size)
+  }
+
+  /** A reader of the origin's own bytes, of which nothing is kept. */
+  ownOrigin({ digest, source }: Wanted, size: number): PassThroughReader {
+    const { metrics, origin } = this.#dependencies
     return new PassThroughReader({ digest, size, source }, { origin, metrics })
   }
 
@@ -78,8 +84,11 @@ export class DiskReaders {
     this.#dependencies.givenUp(blob.digest)
   }
 
-  /** Resolves when a piece of a whole blob may be read; gives the blob up when it is damaged. */
-  async #check(blob: StoredBlob, piece: number, signal: AbortSignal): Promise<void> {
+  /**
+   * Resolves when a piece of a whole blob is on disk as it was; gives the blob up and rejects with DownloadError
+   * `STORE_FAILED` when it is damaged.
+   */
+  async check(blob: StoredBlob, piece: number, signal: AbortSignal): Promise<void> {
     const { checks, log, metrics, store } = this.#dependencies
     if (await checks.isRight(blob, piece, signal)) return
     const { digest, file } = blob

@@ -13,6 +13,7 @@ import { OriginFetch } from './origin-fetch.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
 import { Progress } from './progress.ts'
+import { Provenance } from './provenance.ts'
 import { type DownloadOutcome, publishIfRight } from './publish.ts'
 import { leaseFailureReason } from './reasons.ts'
 import { WholeDigest } from './whole-digest.ts'
@@ -44,6 +45,7 @@ export class Download {
   readonly ended: Promise<DownloadOutcome>
   readonly #dependencies: DownloadDependencies
   readonly #flights: PieceFlights
+  readonly #provenance: Provenance
   readonly #waiters = new PieceWaiters()
   readonly #assigned: AssignedPieces
   readonly #originFetch: OriginFetch
@@ -83,6 +85,7 @@ export class Download {
     this.#isSwarmDistrusted = isSwarmDistrusted
     this.#dependencies = dependencies
     this.#flights = new PieceFlights(blob)
+    this.#provenance = new Provenance(blob.layout.count)
     this.#progress = new Progress(this.#flights.arrivals, blob.layout.pieceSize, dependencies.now)
     this.#beganMs = dependencies.now()
     this.#disconnectedSinceMs = disconnectedSinceMs
@@ -98,7 +101,10 @@ export class Download {
         workers: dependencies.workers,
         signal: this.#stopping.signal,
         listener: {
-          fetched: (piece, sha256) => this.#fetched(piece, sha256, 'origin'),
+          fetched: (piece, sha256, from) => {
+            this.#provenance.add(from, piece)
+            this.#fetched(piece, sha256, 'origin')
+          },
           missed: (piece) => this.#assigned.takeSecondChance(piece),
           failed: (error) => this.#originFailed(error),
         },
@@ -197,8 +203,22 @@ export class Download {
     this.check()
   }
 
+  /**
+   * Another client wants the blob. Its origin is asked too if it is of the same registry: bytes of two registries are
+   * never mixed, as the one that sends wrong ones could not be told from the other.
+   */
   addSource(source: OriginSource): void {
-    this.#originFetch.addSource(source)
+    if (source.registry === this.origin.registry) this.#originFetch.addSource(source)
+  }
+
+  /** Whether the origin itself gave this node the piece, which is held. */
+  isFrom(origin: BlobOrigin, piece: number): boolean {
+    return this.blob.have.has(piece) && this.#provenance.isFrom(origin, piece)
+  }
+
+  /** Whether the origin itself gave this node the whole blob. */
+  isAllFrom(origin: BlobOrigin): boolean {
+    return this.#provenance.isAllFrom(origin)
   }
 
   /** Resolves when `piece` may be read, the last one only when the whole blob is verified. Rejects with DownloadError. */

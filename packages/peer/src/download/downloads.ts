@@ -1,4 +1,5 @@
-import { ShoalError, type Startable, tryParseDigest } from '@shoal/core'
+import { type Startable, tryParseDigest } from '@shoal/core'
+import { OriginError } from '@shoal/origin'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency, WholeBlob } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
@@ -6,6 +7,7 @@ import type { StoreError } from '../store/errors.ts'
 import type { PieceHasher } from '../store/recovery.ts'
 import type { Holdings, HoldingsSource, Wanted } from '../swarm/holders.ts'
 import { Announced } from './announced.ts'
+import { BlobReaders, checkSize } from './blob-readers.ts'
 import { ChosenFetchers } from './chosen-fetchers.ts'
 import type { DownloadDependencies, OriginBlobs, OriginSource } from './dependencies.ts'
 import { DiskChecks } from './disk-checks.ts'
@@ -15,20 +17,20 @@ import { DownloadWorkers } from './download-workers.ts'
 import { DownloadError } from './errors.ts'
 import { FetchesForOthers } from './fetches-for-others.ts'
 import { holdingsOf, holdingsToCome } from './holdings.ts'
+import { type Possessions, Proofs } from './proofs.ts'
 import type { BlobReader } from './reader.ts'
+import { leaseFailureReason } from './reasons.ts'
 import { isFileGone, isStoreFailure } from './store-failure.ts'
 import { type DownloadSummary, EndedDownloads, summaryOf } from './summaries.ts'
 
 const CHECK_MS = 250
 const DISTRUST_MS = 10 * 60_000
-/** A whole blob may be here twice: in the node's own store, and in the runtime's. */
-const MAX_COPIES = 2
 
 /** A blob that a client wants. */
 export interface BlobRequest {
   readonly digest: string
   readonly source: OriginSource
-  /** Bytes, when a manifest said so; else the origin is asked. */
+  /** Bytes, when the origin of `source` said so; else it is asked. What a manifest says of them is not to be believed. */
   readonly size?: number
 }
 
@@ -43,6 +45,8 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   readonly #bootstrap: (multiaddrs: readonly string[]) => void
   readonly #checks: DiskChecks
   readonly #disk: DiskReaders
+  readonly #readers: BlobReaders
+  readonly #possessions: Possessions
   readonly #active = new Map<string, Download>()
   readonly #beginning = new Map<string, Promise<Download>>()
   /** Blobs whose swarm gave wrong bytes → until when the swarm is not asked. */
@@ -65,6 +69,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     dependencies: DownloadDependencies & {
       origin: OriginBlobs
       hasher: Pick<PieceHasher, 'hashPieces'>
+      possessions: Possessions
       /** Told the libp2p addresses that a scheduler gives. */
       bootstrap: (multiaddrs: readonly string[]) => void
     },
@@ -80,6 +85,15 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       givenUp: (digest) => this.#withdrawUnlessWhole(digest),
     })
     const { log, now, origin } = dependencies
+    this.#possessions = dependencies.possessions
+    this.#readers = new BlobReaders({
+      disk: this.#disk,
+      proofs: new Proofs({ ...dependencies, signal: this.#stopping.signal }),
+      store: dependencies.store,
+      want: (request) => this.want(request),
+      blobSize: (digest, source, signal) => origin.blobSize(digest, source, signal),
+      log,
+    })
     this.#schedulerGoneMs = now()
     this.#forOthers = new FetchesForOthers({
       begin: (digest, size, { registry, repository }) =>
@@ -125,31 +139,18 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     return this.#active.get(digest)?.movedMs
   }
 
-  /** Bytes of a blob that is here, in whole or in part; undefined when it is not known. */
-  sizeOf(digest: string): number | undefined {
-    return this.#dependencies.store.find(digest)?.size
+  /** A reader of the blob; see BlobReaders. */
+  open(request: BlobRequest, signal: AbortSignal): Promise<BlobReader> {
+    return this.#readers.open(request, signal)
   }
 
   /**
-   * A reader of the blob: at once when it is here, else of the download that brings it, which goes on if the reader
-   * leaves. When the store has no room, or the disk fails, it reads from the origin and nothing is kept. Rejects with
-   * OriginError when it can not begin, with StoreError when the blob has another size than is held.
+   * Begins the download of a blob, or joins the one that runs. Rejects with StoreError `SIZE_CONFLICT` when that is of a
+   * blob of another size: one of the two origins is wrong, and nobody can tell which yet.
    */
-  async open(request: BlobRequest): Promise<BlobReader> {
-    const { digest, source } = request
-    try {
-      return await this.#openStored(request)
-    } catch (error) {
-      if (!isStoreFailure(error)) throw error
-      // What a manifest says of the size may be wrong; a download would have noticed.
-      const size = await this.#origin.blobSize(digest, source, this.#stopping.signal)
-      return this.#disk.passThrough(request, size, error)
-    }
-  }
-
-  /** Begins the download of a blob, or joins the one that runs. */
   async want(request: BlobRequest, urgency: Urgency = 'interactive'): Promise<Download> {
     const download = this.#active.get(request.digest) ?? (await this.#begin(request))
+    checkSize(download.blob, request.size)
     download.addSource(request.source)
     this.#pinToEnd(download)
     download.want(urgency)
@@ -226,16 +227,17 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   }
 
   leased(lease: OriginLease): void {
-    const { digest, size, origin } = lease
+    const { digest, size } = lease
     if (this.#dependencies.store.find(digest)?.isComplete) {
       this.#dependencies.coordinator.holding(digest, size)
       return
     }
-    this.#begin({ digest, size, source: origin }).then(
+    this.#beginLeased(lease).then(
       (download) => download.leased(lease),
       (error: unknown) => {
         this.#dependencies.log.warn({ digest, err: error }, 'a lease can not be taken')
-        this.#dependencies.coordinator.leaseFailed(digest, LeaseFailed_Reason.LOCAL)
+        const reason = isStoreFailure(error) ? LeaseFailed_Reason.LOCAL : leaseFailureReason(error)
+        this.#dependencies.coordinator.leaseFailed(digest, reason)
       },
     )
   }
@@ -293,31 +295,6 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     this.#bootstrap(multiaddrs)
   }
 
-  async #openStored(request: BlobRequest): Promise<BlobReader> {
-    const { store } = this.#dependencies
-    const { digest } = request
-    for (let tries = 0; tries < MAX_COPIES; tries++) {
-      const held = store.find(digest)
-      if (!held?.isComplete) break
-      const reader = this.#disk.openWhole(held, request)
-      if (reader !== undefined) return reader
-      this.#dependencies.log.warn({ digest, file: held.file }, 'the file of a whole blob is gone; looking elsewhere')
-      await this.#disk.giveUp(held)
-    }
-    const download = await this.want(request)
-    // Nothing of an empty blob can be waited for but its end.
-    if (download.blob.size > 0) {
-      const reader = this.#disk.open(download.blob, request, (piece, signal) => download.waitForPiece(piece, signal))
-      if (reader !== undefined) return reader
-      // The file is being renamed to its final name.
-    }
-    const outcome = await download.ended
-    if (outcome !== 'complete') throw outcome
-    const reader = this.#disk.open(download.blob, request, async () => {})
-    if (reader !== undefined) return reader
-    throw new DownloadError('STORE_FAILED', `the file of ${digest} is gone`)
-  }
-
   #withdrawUnlessWhole(digest: string): void {
     const { coordinator, store } = this.#dependencies
     if (!store.find(digest)?.isComplete) coordinator.withdrawn(digest)
@@ -331,6 +308,16 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       unpin()
       this.#wanted.delete(download)
     })
+  }
+
+  /** Nothing is made for a lease before the origin has said that it has such a blob: a stranger may have made it up. */
+  async #beginLeased({ digest, size, origin }: OriginLease): Promise<Download> {
+    const active = this.#active.get(digest)
+    const trueSize = active?.blob.size ?? (await this.#origin.blobSize(digest, origin, this.#stopping.signal))
+    if (trueSize !== size) {
+      throw new OriginError('SIZE_MISMATCH', `${digest} has ${trueSize} bytes at ${origin.registry}, not ${size}`)
+    }
+    return active ?? this.#begin({ digest, size, source: origin })
   }
 
   #begin(request: BlobRequest): Promise<Download> {
@@ -368,6 +355,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       if (outcome === 'complete') {
         const whole = store.find(digest)
         if (whole !== undefined) this.#checks.verified(whole)
+        if (download.isAllFrom(source)) this.#possessions.proven(source, digest, blob.size)
         this.#dependencies.published(digest, download.bytes.origin > 0)
       } else if (outcome.code === 'DIGEST_MISMATCH') {
         this.#distrusted.set(digest, now() + DISTRUST_MS)
@@ -379,21 +367,17 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     return download
   }
 
-  /** What the store holds of the blob; with the origin's word on its size where that is not sure. */
-  async #partialBlob(digest: string, source: OriginSource, size: number | undefined): Promise<StoredBlob> {
+  /**
+   * What the store holds of the blob, whose size is the origin's word. Rejects with StoreError `SIZE_CONFLICT` when it is
+   * held whole, and so proven to have another size.
+   */
+  async #partialBlob(digest: string, source: OriginSource, known: number | undefined): Promise<StoredBlob> {
     const { store } = this.#dependencies
-    const { signal } = this.#stopping
-    if (size !== undefined) {
-      try {
-        return await store.create(digest, size)
-      } catch (error) {
-        if (!(error instanceof ShoalError && error.code === 'SIZE_CONFLICT')) throw error
-      }
-    }
-    const trueSize = await this.#origin.blobSize(digest, source, signal)
+    const size = known ?? (await this.#origin.blobSize(digest, source, this.#stopping.signal))
     const held = store.find(digest)
-    if (held !== undefined && held.size !== trueSize) await store.discard(digest)
-    return store.create(digest, trueSize)
+    // A part that nobody is getting, of a size that nothing bears out.
+    if (held !== undefined && !held.isComplete && held.size !== size) await store.discard(digest)
+    return store.create(digest, size)
   }
 
   #storeFailed(download: Download, cause: StoreError): void {

@@ -5,6 +5,8 @@ export type DownloadErrorCode =
   | 'ORIGIN_FAILED'
   /** The blob is whole and has another digest. */
   | 'DIGEST_MISMATCH'
+  /** What this node has, or is getting, of the blob is not for clients of this origin: they get the origin's own bytes. */
+  | 'NOT_SHARED'
   /** The disk or the store failed. */
   | 'STORE_FAILED'
   | 'STOPPED'

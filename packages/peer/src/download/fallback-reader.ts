@@ -2,21 +2,21 @@ import type { ByteRange } from '@shoal/core'
 import type { StoredBlob } from '../store/blob.ts'
 import type { PassThroughReader } from './pass-through.ts'
 import { type BlobReader, PieceReader } from './reader.ts'
-import { isStoreFailure } from './store-failure.ts'
+import { mayPassThrough } from './store-failure.ts'
 
 /** What a FallbackReader works with. */
 interface FallbackDependencies {
   /** Resolves when a piece may be read. */
   readonly waitForPiece: (piece: number, signal: AbortSignal) => Promise<void>
-  /** The way to the same bytes when this node's disk fails. */
+  /** The way to the origin's own bytes. */
   readonly passThrough: (error: unknown) => PassThroughReader
   /** Called once, when the reader is closed. */
   readonly closed: () => void
 }
 
 /**
- * A reader of what is on disk that goes on with the origin's bytes where the disk fails: when it is full in the middle
- * of a download, or does not give back what was written.
+ * A reader of what is on disk that goes on with the origin's bytes where the disk fails, because it is full in the middle
+ * of a download or does not give back what was written, and where what is here is not for the reader's origin.
  */
 export class FallbackReader implements BlobReader {
   readonly digest: string
@@ -53,7 +53,7 @@ export class FallbackReader implements BlobReader {
       }
       return
     } catch (error) {
-      if (signal.aborted || !isStoreFailure(error)) throw error
+      if (signal.aborted || !mayPassThrough(error)) throw error
       this.#state.hasFailed = true
       passed = this.#dependencies.passThrough(error)
     }

@@ -10,8 +10,8 @@ const DEPENDS_ON_SOURCE: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED'
 
 /** What happens to pieces fetched from the origin. */
 export interface OriginFetchListener {
-  /** A piece was written; it is the listener's to end its flight. */
-  fetched(piece: number, sha256: Uint8Array): void
+  /** A piece of `source` was written; it is the listener's to end its flight. */
+  fetched(piece: number, sha256: Uint8Array, source: OriginSource): void
   /** A piece did not come; others may fetch it. */
   missed(piece: number): void
   /** No source could give what was allowed; nothing is allowed any more. */
@@ -120,9 +120,9 @@ export class OriginFetch {
   async #fetchRun(run: PieceRun): Promise<void> {
     const pending = new Set(Array.from({ length: run.pieceCount }, (_, i) => run.firstPiece + i))
     const { signal: broken } = this.#breaking
-    const onPiece = (piece: number, sha256: Uint8Array) => {
+    const onPiece = (piece: number, sha256: Uint8Array, source: OriginSource) => {
       if (!pending.delete(piece)) return
-      this.#listener.fetched(piece, sha256)
+      this.#listener.fetched(piece, sha256, source)
     }
     try {
       const { rangesIgnored } = await this.#fromSources(run, pending, onPiece, AbortSignal.any([this.#signal, broken]))
@@ -148,7 +148,7 @@ export class OriginFetch {
   async #fromSources(
     run: PieceRun,
     pending: ReadonlySet<number>,
-    onPiece: (piece: number, sha256: Uint8Array) => void,
+    onPiece: (piece: number, sha256: Uint8Array, source: OriginSource) => void,
     signal: AbortSignal,
   ): Promise<{ rangesIgnored: boolean }> {
     let lastError: unknown = new Error('there is no source')
@@ -165,7 +165,7 @@ export class OriginFetch {
         source,
       }
       try {
-        return await this.#workers.fetchFromOrigin(request, onPiece, signal)
+        return await this.#workers.fetchFromOrigin(request, (piece, sha256) => onPiece(piece, sha256, source), signal)
       } catch (error) {
         lastError = error
         if (!(error instanceof ShoalError && DEPENDS_ON_SOURCE.has(error.code))) throw error

@@ -13,6 +13,12 @@ export function isStoreFailure(error: unknown): boolean {
   return error instanceof Error && (error as NodeJS.ErrnoException).syscall === 'read'
 }
 
+/** Whether a reader may go on with its origin's own bytes: this node has none for it, or cannot give or keep them. */
+export function mayPassThrough(error: unknown): boolean {
+  if (error instanceof DownloadError && error.code === 'NOT_SHARED') return true
+  return isStoreFailure(error) || (error instanceof StoreError && error.code === 'SIZE_CONFLICT')
+}
+
 /** The store's error for what a worker thread could not do with a file; undefined for every other failure. */
 export function storeErrorOf(error: unknown): StoreError | undefined {
   if (!(error instanceof LaneError) || error.code !== 'local') return undefined

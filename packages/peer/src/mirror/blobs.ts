@@ -1,10 +1,10 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import { type ByteRange, type Logger, parseRange, withDeadline, writeBody } from '@shoal/core'
-import { isOriginAway, type OriginClient, originError } from '@shoal/origin'
+import { type OriginClient, originError } from '@shoal/origin'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
 import type { BlobReader } from '../download/reader.ts'
-import type { Access } from './access.ts'
+import type { OriginReader, Rights } from '../rights/rights.ts'
 import { failure } from './failure.ts'
 import { FirstByte } from './first-byte.ts'
 import type { MirrorMetrics } from './metrics.ts'
@@ -22,7 +22,7 @@ export interface BlobMirrorRequest {
 export class Blobs {
   readonly #downloads: Downloads
   readonly #origin: OriginClient
-  readonly #access: Access
+  readonly #rights: Rights
   readonly #metrics: MirrorMetrics
   readonly #log: Logger
   readonly #now: () => number
@@ -34,7 +34,7 @@ export class Blobs {
     dependencies: {
       downloads: Downloads
       origin: OriginClient
-      access: Access
+      rights: Rights
       metrics: MirrorMetrics
       log: Logger
       now: () => number
@@ -43,7 +43,7 @@ export class Blobs {
     const { log, now } = dependencies
     this.#downloads = dependencies.downloads
     this.#origin = dependencies.origin
-    this.#access = dependencies.access
+    this.#rights = dependencies.rights
     this.#metrics = dependencies.metrics
     this.#log = log
     this.#now = now
@@ -60,19 +60,16 @@ export class Blobs {
   async serve(wish: BlobMirrorRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const signal = clientGone(reply)
     const beganMs = this.#now()
-    const originSize = await this.#checkAccess(wish, signal)
-    const known = originSize ?? this.#access.sizeOf(wish.upstream, wish.digest)
-    const size = this.#downloads.sizeOf(wish.digest) ?? known
+    const size = await this.#checkRights(wish, signal)
     reply
       .header('docker-content-digest', wish.digest)
       .header('accept-ranges', 'bytes')
       .header('etag', `"${wish.digest}"`)
     if (request.method === 'HEAD') {
-      const length = size ?? (await this.#originSize(wish, signal))
-      return reply.header('content-length', length).type('application/octet-stream').send()
+      return reply.header('content-length', size).type('application/octet-stream').send()
     }
     const begun = await this.#firstByte.within(wish, beganMs, signal, async (isWanted) => {
-      const reader = await this.#open(wish, size)
+      const reader = await this.#open(wish, size, isWanted)
       closeWith(reply, reader)
       isWanted.throwIfAborted()
       const range = this.#rangeOf(request, reply, reader.size)
@@ -135,51 +132,55 @@ export class Blobs {
     return undefined
   }
 
-  /** Asks the origin whether this client may read, unless it said so a short while ago; the size if it was asked. */
-  async #checkAccess(wish: BlobMirrorRequest, signal: AbortSignal): Promise<number | undefined> {
-    const { upstream, authorization, digest } = wish
-    const isContent = this.#access.isContent(upstream, digest)
-    if (isContent && this.#access.isGranted(upstream, authorization)) return undefined
-    const wasGranted = isContent && this.#access.wasGranted(upstream, authorization)
+  /**
+   * Bytes of the blob by the word of its origin, which lets this client read it: by what it said a short while ago, or
+   * asked now. A yes of before stands in for an origin that is away.
+   */
+  async #checkRights(wish: BlobMirrorRequest, signal: AbortSignal): Promise<number> {
+    const { contents } = this.#rights
+    const reader = readerOf(wish)
+    const known = contents.find(reader, wish.digest)
+    if (known !== undefined && contents.isFresh(known) && this.#rights.isGranted(reader)) return known.size
+    const mayStandIn = known !== undefined && this.#rights.mayStandIn(reader)
     // Whoever may be served without its answer must not spend the whole time on that.
-    const timeoutMs = wasGranted ? this.#firstByteTimeoutMs / 2 : this.#firstByteTimeoutMs
+    const timeoutMs = mayStandIn ? this.#firstByteTimeoutMs / 2 : this.#firstByteTimeoutMs
     try {
       return await this.#originSize(wish, signal, timeoutMs)
     } catch (error) {
-      if (isOriginAway(error) && wasGranted) return undefined
+      if (known !== undefined && this.#rights.standsIn(reader, error)) return known.size
       throw error
     }
   }
 
-  async #originSize(
-    { upstream, digest, authorization }: BlobMirrorRequest,
-    signal: AbortSignal,
-    timeoutMs = this.#firstByteTimeoutMs,
-  ): Promise<number> {
+  async #originSize(wish: BlobMirrorRequest, signal: AbortSignal, timeoutMs: number): Promise<number> {
     const inTime = withDeadline(timeoutMs, signal)
-    const { size } = await this.#origin
-      .headBlob({ ...upstream, digest, authorization, signal: inTime })
-      .catch((cause: unknown) => {
-        if (!inTime.aborted || signal.aborted) throw cause
-        throw originError('STALLED', upstream, `the origin did not answer in ${timeoutMs} ms`, { cause })
-      })
-    this.#access.grant(upstream, authorization)
-    this.#access.addContent(upstream, digest, size)
-    return size
+    return this.#rights.confirm(readerOf(wish), wish.digest, inTime).catch((cause: unknown) => {
+      if (!inTime.aborted || signal.aborted) throw cause
+      throw originError('STALLED', wish.upstream, `the origin did not answer in ${timeoutMs} ms`, { cause })
+    })
   }
 
-  /** Asks the origin for one byte of the blob, or, while that can not be asked for, for its size. */
-  async #askOrigin({ upstream, digest, authorization }: BlobMirrorRequest, signal: AbortSignal): Promise<void> {
+  /** Asks the origin for one byte of the blob, or, of an empty one, for its size. */
+  async #askOrigin(wish: BlobMirrorRequest, signal: AbortSignal): Promise<void> {
+    const { upstream, digest, authorization } = wish
     const call = { ...upstream, digest, authorization, signal }
-    const size = this.#downloads.sizeOf(digest) ?? this.#access.sizeOf(upstream, digest) ?? 0
+    const size = this.#rights.contents.find(upstream, digest)?.size ?? 0
     if (size === 0) await this.#origin.headBlob(call)
     else await this.#origin.fetchBlob({ ...call, start: 0, end: 0, size }, () => {})
   }
 
-  #open({ upstream, digest, authorization }: BlobMirrorRequest, size: number | undefined): Promise<BlobReader> {
+  #open(
+    { upstream, digest, authorization }: BlobMirrorRequest,
+    size: number,
+    signal: AbortSignal,
+  ): Promise<BlobReader> {
     const source = { ...upstream, ...(authorization === undefined ? {} : { authorization }) }
-    return this.#downloads.open({ digest, source, ...(size === undefined ? {} : { size }) })
+    return this.#downloads.open({ digest, source, size }, signal)
   }
+}
+
+function readerOf({ upstream, authorization }: BlobMirrorRequest): OriginReader {
+  return { ...upstream, authorization }
 }
 
 /** Closes the reader when the answer is over, however it ends; a stream that was never read would not. */

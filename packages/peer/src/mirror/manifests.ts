@@ -1,21 +1,21 @@
 import { type Logger, parseManifest, tryParseDigest } from '@shoal/core'
-import { isOriginAway, type OriginClient } from '@shoal/origin'
-import type { Access } from './access.ts'
+import type { OriginClient } from '@shoal/origin'
+import type { OriginReader, Rights } from '../rights/rights.ts'
+import type { Tags } from './tags.ts'
 import type { Upstream } from './upstream.ts'
 
 /** A manifest as its origin served it. */
-export interface CachedManifest {
+export interface ServedManifest {
   readonly digest: string
   readonly mediaType: string
   readonly bytes: Uint8Array
 }
 
-/** Where manifests are kept. */
+/** Where the bytes of manifests are kept. It is a cache: what it cannot keep, or read, it does not have. */
 export interface ManifestCache {
-  get(digest: string): Promise<CachedManifest | undefined>
-  put(manifest: CachedManifest): Promise<void>
-  tag(tag: string): Promise<string | undefined>
-  putTag(tag: string, digest: string): Promise<void>
+  /** Bytes that have the digest. */
+  get(digest: string): Promise<Uint8Array | undefined>
+  put(digest: string, bytes: Uint8Array): Promise<void>
 }
 
 /** One client's wish. */
@@ -28,122 +28,128 @@ export interface ManifestRequest {
   readonly signal: AbortSignal
 }
 
-const MAX_RECENT_TAGS = 10_000
+/** A manifest that names no type of its own, and whose origin does not either. */
+const UNKNOWN_TYPE = 'application/json'
 
 /**
- * Manifests through the cache. The bytes of a digest are fetched once; what a tag means is asked of the origin each
- * time but for a short while; and each client's right to read is the origin's to say (access.ts). While the origin is
- * away, what it last said stands.
+ * Manifests through the cache. The bytes of a digest are fetched once from each repository that clients name, for only
+ * the registry that sent them is known to have them, and only it says what type they are. What a tag means is asked of
+ * the origin each time but for a short while; and each client's right to read is the origin's to say (rights.ts). While
+ * the origin is away, what it last said stands.
  */
 export class Manifests {
-  readonly #tagTtlMs: number
   readonly #origin: OriginClient
   readonly #cache: ManifestCache
-  readonly #access: Access
+  readonly #tags: Tags
+  readonly #rights: Rights
   readonly #log: Logger
-  readonly #now: () => number
-  readonly #recentTags = new Map<string, { digest: string; atMs: number }>()
 
-  constructor(
-    options: { tagTtlMs: number },
-    dependencies: {
-      origin: OriginClient
-      cache: ManifestCache
-      access: Access
-      log: Logger
-      now: () => number
-    },
-  ) {
-    this.#tagTtlMs = options.tagTtlMs
+  constructor(dependencies: {
+    origin: OriginClient
+    cache: ManifestCache
+    tags: Tags
+    rights: Rights
+    log: Logger
+  }) {
     this.#origin = dependencies.origin
     this.#cache = dependencies.cache
-    this.#access = dependencies.access
+    this.#tags = dependencies.tags
+    this.#rights = dependencies.rights
     this.#log = dependencies.log
-    this.#now = dependencies.now
   }
 
   /** The manifest. Throws OriginError. */
-  async get(request: ManifestRequest): Promise<CachedManifest> {
-    const { upstream, authorization, reference } = request
+  async get(request: ManifestRequest): Promise<ServedManifest> {
+    const { reference } = request
     if (tryParseDigest(reference) === undefined) return this.#getByTag(request)
-    const cached = await this.#cache.get(reference)
-    if (cached === undefined) return this.#fetch(request, reference)
-    const mayRead = this.#access.isGranted(upstream, authorization) && this.#access.isContent(upstream, reference)
-    if (!mayRead) await this.#askAccess(request)
-    return cached
+    const kept = await this.#kept(request, reference)
+    if (kept === undefined) return this.#fetch(request)
+    await this.#checkRights(request, kept)
+    return kept
   }
 
-  async #getByTag(request: ManifestRequest): Promise<CachedManifest> {
+  async #getByTag(request: ManifestRequest): Promise<ServedManifest> {
     const digest = await this.#resolveTag(request)
-    const cached = digest === undefined ? undefined : await this.#cache.get(digest)
-    if (cached !== undefined) return cached
-    const manifest = await this.#fetch(request, request.reference)
-    await this.#rememberTag(request, manifest.digest)
+    const kept = digest === undefined ? undefined : await this.#kept(request, digest)
+    if (kept !== undefined) return kept
+    const manifest = await this.#fetch(request)
+    this.#tags.saw(request, manifest.digest)
     return manifest
+  }
+
+  /** What the repository's own registry sent before, if it is kept. */
+  async #kept({ upstream }: ManifestRequest, digest: string): Promise<ServedManifest | undefined> {
+    const mediaType = this.#rights.contents.find(upstream, digest)?.mediaType
+    const bytes = mediaType === undefined ? undefined : await this.#cache.get(digest)
+    return mediaType === undefined || bytes === undefined ? undefined : { digest, mediaType, bytes }
   }
 
   /** What the tag means; undefined when the origin does not say without the manifest itself. */
   async #resolveTag(request: ManifestRequest): Promise<string | undefined> {
-    const { upstream, authorization } = request
-    const recent = this.#recentTags.get(tagKey(request))
-    const isFresh = recent !== undefined && this.#now() - recent.atMs < this.#tagTtlMs
-    if (isFresh && this.#access.isGranted(upstream, authorization)) return recent.digest
+    const { upstream, reference } = request
+    const reader = readerOf(request)
+    const recent = this.#tags.recent(request)
+    if (recent !== undefined && this.#rights.isGranted(reader)) return recent
     try {
-      const { digest } = await this.#origin.headManifest(callOf(request, request.reference))
-      this.#access.grant(upstream, authorization)
-      if (digest === undefined) return undefined
-      this.#access.addContent(upstream, digest)
-      await this.#rememberTag(request, digest)
+      const { digest } = await this.#origin.headManifest(callOf(request))
+      this.#rights.granted(reader)
+      if (digest !== undefined) this.#tags.saw(request, digest)
       return digest
     } catch (error) {
-      const known = await this.#cache.tag(tagKey(request))
-      if (known === undefined || !this.#mayReadWithoutOrigin(request, error)) throw error
-      this.#log.warn({ ...upstream, tag: request.reference, digest: known }, 'origin away; serving the last known tag')
-      return known
+      this.#rights.failed(reader, error)
+      const last = this.#rights.standsIn(reader, error) ? this.#tags.last(request) : undefined
+      if (last === undefined) throw error
+      this.#log.warn({ ...upstream, tag: reference, digest: last }, 'origin away; serving the last known tag')
+      return last
     }
   }
 
-  async #rememberTag(request: ManifestRequest, digest: string): Promise<void> {
-    const key = tagKey(request)
-    this.#recentTags.delete(key)
-    this.#recentTags.set(key, { digest, atMs: this.#now() })
-    const [oldest] = this.#recentTags.keys()
-    if (this.#recentTags.size > MAX_RECENT_TAGS && oldest !== undefined) this.#recentTags.delete(oldest)
-    await this.#cache.putTag(key, digest)
-  }
-
-  async #fetch(request: ManifestRequest, reference: string): Promise<CachedManifest> {
-    const reply = await this.#origin.getManifest(callOf(request, reference))
+  async #fetch(request: ManifestRequest): Promise<ServedManifest> {
+    const { upstream } = request
+    const reader = readerOf(request)
+    const reply = await this.#origin.getManifest(callOf(request)).catch((error: unknown) => {
+      const { reference } = request
+      this.#rights.failed(reader, error, tryParseDigest(reference) === undefined ? undefined : reference)
+      throw error
+    })
     if (reply.status === 304) throw new Error('the origin answered 304 to an unconditional request')
-    this.#access.grant(request.upstream, request.authorization)
-    this.#access.addContent(request.upstream, reply.digest)
-    const mediaType = reply.mediaType ?? parseManifest(reply.bytes).mediaType
-    const manifest = { digest: reply.digest, mediaType, bytes: reply.bytes }
-    await this.#cache.put(manifest)
-    return manifest
+    const { bytes, digest } = reply
+    const mediaType = reply.mediaType ?? typeIn(bytes)
+    this.#rights.granted(reader)
+    this.#rights.contents.sawManifest(upstream, digest, { size: bytes.byteLength, mediaType })
+    await this.#cache.put(digest, bytes)
+    return { digest, mediaType, bytes }
   }
 
-  async #askAccess(request: ManifestRequest): Promise<void> {
-    const { upstream, authorization, reference } = request
+  /** Asks the origin whether the client may have what is kept, unless it said so a short while ago. */
+  async #checkRights(request: ManifestRequest, { digest, mediaType, bytes }: ServedManifest): Promise<void> {
+    const { contents } = this.#rights
+    const reader = readerOf(request)
+    const known = contents.find(reader, digest)
+    if (known !== undefined && contents.isFresh(known) && this.#rights.isGranted(reader)) return
     try {
-      await this.#origin.headManifest(callOf(request, reference))
-      this.#access.grant(upstream, authorization)
-      this.#access.addContent(upstream, reference)
+      await this.#origin.headManifest(callOf(request))
+      this.#rights.granted(reader)
+      contents.sawManifest(reader, digest, { size: bytes.byteLength, mediaType })
     } catch (error) {
-      if (!this.#mayReadWithoutOrigin(request, error) || !this.#access.isContent(upstream, reference)) throw error
+      this.#rights.failed(reader, error, digest)
+      if (!this.#rights.standsIn(reader, error)) throw error
     }
   }
+}
 
-  #mayReadWithoutOrigin({ upstream, authorization }: ManifestRequest, error: unknown): boolean {
-    return isOriginAway(error) && this.#access.wasGranted(upstream, authorization)
+function typeIn(bytes: Uint8Array): string {
+  try {
+    return parseManifest(bytes).mediaType
+  } catch {
+    return UNKNOWN_TYPE
   }
 }
 
-function callOf({ upstream, accept, authorization, signal }: ManifestRequest, reference: string) {
-  return { ...upstream, reference, accept, authorization, signal }
+function readerOf({ upstream, authorization }: ManifestRequest): OriginReader {
+  return { ...upstream, authorization }
 }
 
-/** An origin may answer a tag differently by `Accept` (an index, or one platform's manifest). */
-function tagKey({ upstream, reference, accept }: ManifestRequest): string {
-  return JSON.stringify([upstream.registry, upstream.repository, reference, accept ?? ''])
+function callOf({ upstream, reference, accept, authorization, signal }: ManifestRequest) {
+  return { ...upstream, reference, accept, authorization, signal }
 }

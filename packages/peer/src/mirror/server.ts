@@ -2,22 +2,21 @@ import { blobsOf, type Logger, listen, parseManifest, type Startable } from '@sh
 import type { OriginClient } from '@shoal/origin'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
-import { Access } from './access.ts'
+import type { Rights } from '../rights/rights.ts'
 import { Blobs } from './blobs.ts'
 import { failure, failureOf, type Subject } from './failure.ts'
-import { type CachedManifest, type ManifestCache, Manifests } from './manifests.ts'
+import { type ManifestCache, Manifests, type ServedManifest } from './manifests.ts'
 import type { MirrorMetrics } from './metrics.ts'
 import { type MirrorTarget, parseMirrorPath } from './path.ts'
 import { clientGone, sendFailure } from './reply.ts'
+import type { Tags } from './tags.ts'
 import { findUpstream, type Upstream } from './upstream.ts'
 
-/** Where the mirror listens and how long the origin's word holds; see options.ts. */
+/** Where the mirror listens and how long it waits; see options.ts. */
 export interface MirrorOptions {
   readonly host: string
   readonly port: number
   readonly defaultRegistry: string
-  readonly tagTtlMs: number
-  readonly accessTtlMs: number
   readonly firstByteTimeoutMs: number
   /** Registries that the node's `origins` lists. */
   readonly listed: ReadonlySet<string>
@@ -28,6 +27,8 @@ export interface MirrorDependencies {
   readonly downloads: Downloads
   readonly origin: OriginClient
   readonly manifests: ManifestCache
+  readonly tags: Tags
+  readonly rights: Rights
   readonly metrics: MirrorMetrics
   readonly log: Logger
   readonly now: () => number
@@ -41,7 +42,6 @@ export class Mirror implements Startable {
   readonly #options: MirrorOptions
   readonly #dependencies: MirrorDependencies
   readonly #server: FastifyInstance
-  readonly #access: Access
   readonly #manifests: Manifests
   readonly #blobs: Blobs
   #port = 0
@@ -49,11 +49,9 @@ export class Mirror implements Startable {
   constructor(options: MirrorOptions, dependencies: MirrorDependencies) {
     this.#options = options
     this.#dependencies = dependencies
-    const { origin, manifests: cache, log, metrics, now, downloads } = dependencies
-    this.#access = new Access({ ttlMs: options.accessTtlMs }, { now })
-    this.#manifests = new Manifests(options, { origin, cache, access: this.#access, log, now })
-    const { firstByteTimeoutMs } = options
-    this.#blobs = new Blobs({ firstByteTimeoutMs }, { downloads, origin, access: this.#access, metrics, log, now })
+    this.#manifests = new Manifests({ ...dependencies, cache: dependencies.manifests })
+    const { metrics } = dependencies
+    this.#blobs = new Blobs(options, dependencies)
     this.#server = Fastify({
       forceCloseConnections: true,
       exposeHeadRoutes: false,
@@ -162,8 +160,11 @@ export class Mirror implements Startable {
     return reply.send(Buffer.from(manifest.bytes))
   }
 
-  /** A manifest says which blobs come next: their downloads begin before the runtime asks. */
-  #announce(upstream: Upstream, { bytes, mediaType }: CachedManifest, authorization: string | undefined): void {
+  /**
+   * A manifest says which blobs come next: their downloads begin before the runtime asks. It is no proof that they are in
+   * the repository, nor of how long they are: that is asked of the origin for each.
+   */
+  #announce(upstream: Upstream, { bytes, mediaType }: ServedManifest, authorization: string | undefined): void {
     let blobs: ReturnType<typeof blobsOf>
     try {
       blobs = blobsOf(parseManifest(bytes, mediaType))
@@ -171,10 +172,9 @@ export class Mirror implements Startable {
       // What is not an image has nothing to announce; it is served as it is.
       return
     }
-    for (const { digest } of blobs) this.#access.addContent(upstream, digest)
     const source = { ...upstream, ...(authorization === undefined ? {} : { authorization }) }
     const here = blobs.filter(({ size, urls }) => size > 0 && urls === undefined)
-    this.#dependencies.downloads.announce(here.map(({ digest, size }) => ({ digest, size, source })))
+    this.#dependencies.downloads.announce(here.map(({ digest }) => ({ digest, source })))
   }
 
   async #list(

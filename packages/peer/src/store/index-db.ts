@@ -85,8 +85,13 @@ export class IndexDb implements Startable {
     yield* this.#opened().keys({ gte: prefix, lt: prefix + END })
   }
 
+  /** All keys that begin with `prefix`, with their values. */
+  async *entries(prefix: string): AsyncGenerator<[key: string, value: Uint8Array]> {
+    yield* this.#opened().iterator({ gte: prefix, lt: prefix + END })
+  }
+
   async *blobs(): AsyncGenerator<[digest: string, record: BlobRecord]> {
-    for await (const [key, value] of this.#opened().iterator({ gte: BLOB, lt: BLOB + END })) {
+    for await (const [key, value] of this.entries(BLOB)) {
       const record = decodeRecord(value)
       if (record !== undefined) yield [key.slice(BLOB.length), record]
     }

@@ -1,6 +1,7 @@
 import { CoreError } from '@shoal/core'
 import { type Static, Type } from 'typebox'
 
+const MIB = 1024 ** 2
 const GIB = 1024 ** 3
 
 /** Options of the blob store. */
@@ -9,7 +10,7 @@ export const storeOptions = Type.Object(
     quotaBytes: Type.Integer({
       minimum: 0,
       default: 0,
-      description: 'most bytes of blobs kept; 0: as many as the file system holds',
+      description: 'most bytes of blobs and manifests kept; 0: as many as the file system holds',
     }),
     highWatermark: Type.Number({
       minimum: 0.01,
@@ -27,6 +28,11 @@ export const storeOptions = Type.Object(
       minimum: 0,
       default: GIB,
       description: "what stays free on dataDir's file system: below it blobs are evicted and none is begun",
+    }),
+    manifestBytes: Type.Integer({
+      minimum: 0,
+      default: 256 * MIB,
+      description: 'most bytes of manifests kept, a tenth of quotaBytes at the most, which they count in',
     }),
     containerdContent: Type.String({
       default: '',

@@ -14,6 +14,8 @@ export interface RoomDependencies {
   readonly isSpare: (digest: string) => boolean
   /** Takes a blob out of the store and its bytes off the disk. */
   readonly evict: (blob: StoredBlob) => Promise<void>
+  /** Bytes that something else of this node takes of the quota. */
+  readonly otherBytes: () => number
   /** Free on the file system. */
   readonly freeBytes: () => number
   readonly metrics: StoreMetrics
@@ -72,8 +74,10 @@ export class Room {
   }
 
   #space(): StoreSpace {
-    const freeBytes = this.#deps.freeBytes()
-    return { ...this.#options, freeBytes: freeBytes - this.#deps.blobs.promisedBytes }
+    const { blobs, freeBytes, otherBytes } = this.#deps
+    // A quota of 0 would be none.
+    const quotaBytes = this.#options.quotaBytes && Math.max(1, this.#options.quotaBytes - otherBytes())
+    return { ...this.#options, quotaBytes, freeBytes: freeBytes() - blobs.promisedBytes }
   }
 
   #plan(space: StoreSpace, neededBytes: number): EvictionPlan<Candidate> {

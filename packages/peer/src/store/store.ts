@@ -36,6 +36,8 @@ export interface BlobStoreDependencies {
   readonly now?: () => number
   /** Whether this node has a blob's bytes elsewhere too; such go first. */
   readonly isSpare?: (digest: string) => boolean
+  /** Bytes that something else of this node takes of the quota; left out: none. */
+  readonly otherBytes?: () => number
   /** Bytes that may still be written to the file system of a folder. */
   readonly freeBytes?: (folder: string) => number
 }
@@ -67,7 +69,8 @@ export class BlobStore implements Startable {
   #usesSavedAtMs = 0
 
   constructor(options: StoreOptions & { readonly dataDir: string }, dependencies: BlobStoreDependencies) {
-    const { hasher, metrics, log, now = Date.now, freeBytes = freeBytesAt, isSpare = () => false } = dependencies
+    const { hasher, metrics, log, now = Date.now, freeBytes = freeBytesAt } = dependencies
+    const { isSpare = () => false, otherBytes = () => 0 } = dependencies
     this.#options = options
     this.#hasher = hasher
     this.#metrics = metrics
@@ -87,6 +90,7 @@ export class BlobStore implements Startable {
       blobs: this.#blobs,
       isInUse: (digest) => this.#pins.has(digest),
       isSpare,
+      otherBytes,
       evict: (blob) => this.#giveUp(blob),
       freeBytes: this.#freeBytes,
       metrics,

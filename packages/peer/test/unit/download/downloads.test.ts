@@ -9,6 +9,7 @@ import { content, digest, layout, request, source, World } from './world.ts'
 
 const all = Array.from({ length: layout.count }, (_, piece) => piece)
 let world: World
+const never = new AbortController().signal
 
 beforeEach(async () => {
   world = await World.open()
@@ -174,6 +175,9 @@ describe('a download', () => {
 
 describe('a blob of one piece', () => {
   const small = content.subarray(0, 5000)
+  beforeEach(() => {
+    world.originSize = small.byteLength
+  })
   const lease = {
     digest: digestOf(small),
     size: small.byteLength,
@@ -375,13 +379,44 @@ describe('a download that fails', () => {
     expect(world.heard.filter((event) => event.startsWith('join'))).toEqual([])
   })
 
-  it('asks the origin for the size when a manifest lied about it', async () => {
+  it('forgets a part that nobody is getting when its size is not what the origin says', async () => {
     await world.store.create(digest, 17)
     world.parents.set('p1', content)
-    const opening = world.downloads.open({ ...request, size: 18 })
-    const reader = await opening
+    const reader = await world.downloads.open({ digest, source }, never)
     expect(reader.size).toBe(content.byteLength)
+    expect(world.store.find(digest)?.size).toBe(content.byteLength)
     await reader.close()
+  })
+
+  it('is left alone by who claims that the blob has another size, who gets what its own origin has', async () => {
+    world.parents.set('p1', content)
+    const reading = world.read()
+    await vi.waitFor(() => expect(world.heard).toEqual(['join 00']))
+    const wrong = content.byteLength + 1
+    const liar = { registry: 'liar', repository: 'x' }
+    await expect(world.downloads.want({ digest, source: liar, size: wrong })).rejects.toMatchObject({
+      code: 'SIZE_CONFLICT',
+    })
+    const reader = await world.downloads.open({ digest, source: liar, size: wrong }, never)
+    expect(reader.size).toBe(wrong)
+    await reader.close()
+    for (const piece of all) world.assign(piece)
+    expect((await reading).equals(content)).toBe(true)
+    const late = await world.downloads.open({ digest, source: liar, size: 17 }, never)
+    expect(late.size).toBe(17)
+    expect(world.store.find(digest)?.isComplete).toBe(true)
+    expect(world.heard.filter((event) => event.startsWith('join'))).toEqual(['join 00'])
+  })
+
+  it('makes no room for a lease of a blob that the origin does not have, or has with another size', async () => {
+    const lease = { digest, size: content.byteLength, origin: source, firstPiece: 0, pieceCount: layout.count }
+    world.originSize = new OriginError('NOT_FOUND', 'it does not have it')
+    world.downloads.leased(lease)
+    await vi.waitFor(() => expect(world.heard).toEqual([`leaseFailed ${LeaseFailed_Reason.NOT_FOUND}`]))
+    world.originSize = 17
+    world.downloads.leased(lease)
+    await vi.waitFor(() => expect(world.heard[1]).toBe(`leaseFailed ${LeaseFailed_Reason.SIZE_MISMATCH}`))
+    expect(world.store.find(digest)).toBeUndefined()
   })
 
   it('answers assignments of blobs it does not want', async () => {

@@ -99,7 +99,10 @@ describe('a node that is asked to fetch for others', () => {
     const authorization = 'Basic c2VjcmV0'
     const hold = new Other(world, 'a', [0])
     hold.isFetching = true
-    const reader = await world.downloads.open({ ...request, source: { ...source, authorization } })
+    const reader = await world.downloads.open(
+      { ...request, source: { ...source, authorization } },
+      AbortSignal.timeout(10_000),
+    )
     await vi.waitFor(() => expect(hold.sent).toBe(1))
     await ask()
     await vi.waitFor(() => expect(world.published).toEqual([digest]))

@@ -87,12 +87,15 @@ function stopAfter(bytes: number, go: Promise<void>): void {
   }
 }
 
+const never = new AbortController().signal
+
 async function read(range = wholeRange, after = { bytes: -1, act: () => {} }) {
-  const reader = await downloads.open(request)
+  const signal = AbortSignal.timeout(10_000)
+  const reader = await downloads.open(request, signal)
   const chunks: Buffer[] = []
   let length = 0
   try {
-    for await (const chunk of reader.read(range, AbortSignal.timeout(10_000))) {
+    for await (const chunk of reader.read(range, signal)) {
       chunks.push(Buffer.from(chunk))
       const before = length
       length += chunk.byteLength
@@ -128,6 +131,7 @@ async function openEngine(): Promise<void> {
         blobSize: async (digest, of, signal) => (await origin.headBlob({ ...of, digest, signal })).size,
         fetchBlob: (call, onChunk) => origin.fetchBlob(call, onChunk),
       },
+      possessions: { isProven: () => true, proven: () => {} },
       bootstrap: () => {},
     },
   )
@@ -290,10 +294,10 @@ describe.skipIf(whyNoTmpfs() !== undefined)('downloads on a full disk', () => {
 
   it('never evict a blob that is read, or on its way, and end a mere lease whose pieces were evicted', async () => {
     await putBlob(store, old.bytes)
-    const reader = await downloads.open({ ...request, digest: old.digest, size: old.bytes.byteLength })
+    const reader = await downloads.open({ ...request, digest: old.digest, size: old.bytes.byteLength }, never)
     const go = Promise.withResolvers<void>()
     stopAfter(1 * MIB, go.promise)
-    const opening = downloads.open(request)
+    const opening = downloads.open(request, never)
     await opening.then(async (wish) => {
       expect(await store.makeRoom(1, store.evictedBytes)).toBe(0)
       go.resolve()

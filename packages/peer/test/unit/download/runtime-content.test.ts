@@ -41,7 +41,7 @@ describe('a blob that only containerd holds', () => {
     expect((await world.read()).equals(content)).toBe(true)
     expect(world.downloads.summaries()).toEqual([])
     expect(world.store.find(digest)).toBeUndefined()
-    expect([world.downloads.sizeOf(digest), [...blobs.complete()].length]).toEqual([content.byteLength, 1])
+    expect([blobs.find(digest)?.size, [...blobs.complete()].length]).toEqual([content.byteLength, 1])
     await remove()
     await untilGone()
     expect(world.heard).toEqual([`holding ${content.byteLength}`, 'withdrawn'])
@@ -66,7 +66,7 @@ describe('a blob that only containerd holds', () => {
       return blob && { file: blob.file, size: blob.size, have: blob.haveBuffer }
     })
     const lane = await held.acquire(digest)
-    const reader = await world.downloads.open(request)
+    const reader = await world.downloads.open(request, never)
     const reading = reader.read({ start: 0, end: content.byteLength - 1 }, never)
     const chunks = [Buffer.from((await reading.next()).value ?? [])]
     await remove()

@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { mkdtemp, open, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createLogger, type DigestAlgorithm, digestOf, HaveSet, PieceLayout } from '@shoal/core'
+import { type ByteRange, createLogger, type DigestAlgorithm, digestOf, HaveSet, PieceLayout } from '@shoal/core'
 import { OriginError } from '@shoal/origin'
 import { Registry } from 'prom-client'
 import type { Coordinator, ParentNode, PieceAssignment } from '../../../src/coordinator/events.ts'
@@ -70,6 +70,16 @@ export class World implements PieceWorkers {
   readonly hurried: string[] = []
   /** What the origin says of the size; an Error is thrown instead. */
   originSize: number | Error = content.byteLength
+  /** What chance says, 0 ≤ x < 1. */
+  random = 0
+  /** Whether the origin was seen to hold the blob before. */
+  isProven = true
+  /** Blobs that it was seen to hold now: `REGISTRY/REPOSITORY`. */
+  readonly proven: string[] = []
+  /** What the origin gives who asks for a few bytes; undefined: it is away. */
+  ownBytes: Buffer | undefined = content
+  /** Ranges that it was asked for so. */
+  readonly parts: ByteRange[] = []
   /** What each parent sends, by peer id; an Error is thrown instead. */
   readonly parents = new Map<string, Buffer | Error>()
   nowMs = 0
@@ -128,7 +138,7 @@ export class World implements PieceWorkers {
       metrics: createDownloadMetrics(this.registry, () => 0),
       log,
       now: () => this.nowMs,
-      random: () => 0,
+      random: () => this.random,
       isHeldBack: () => this.isHeldBack(),
       begun: (which) => {
         this.begun.push(which)
@@ -144,9 +154,16 @@ export class World implements PieceWorkers {
           if (this.originSize instanceof Error) throw this.originSize
           return this.originSize
         },
-        fetchBlob: async () => {
-          throw new Error('nothing is passed through here')
+        fetchBlob: async ({ start, end }, onChunk) => {
+          this.parts.push({ start, end })
+          if (this.ownBytes === undefined) throw new OriginError('UNAVAILABLE', 'the origin is away')
+          onChunk(this.ownBytes.subarray(start, end + 1))
+          return { rangesIgnored: false }
         },
+      },
+      possessions: {
+        isProven: () => this.isProven,
+        proven: ({ registry, repository }) => void this.proven.push(`${registry}/${repository}`),
       },
       bootstrap: () => {},
     })
@@ -243,10 +260,11 @@ export class World implements PieceWorkers {
   /** Reads the whole blob as a client would. */
   async read(range = { start: 0, end: content.byteLength - 1 }, authorization?: string): Promise<Buffer> {
     const own = authorization === undefined ? source : { ...source, authorization }
-    const reader = await this.downloads.open({ ...request, source: own })
+    const signal = AbortSignal.timeout(10_000)
+    const reader = await this.downloads.open({ ...request, source: own }, signal)
     const chunks: Buffer[] = []
     try {
-      for await (const chunk of reader.read(range, AbortSignal.timeout(10_000))) chunks.push(Buffer.from(chunk))
+      for await (const chunk of reader.read(range, signal)) chunks.push(Buffer.from(chunk))
     } finally {
       await reader.close()
     }

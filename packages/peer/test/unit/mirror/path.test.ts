@@ -1,7 +1,6 @@
 import { isRepositoryName } from '@shoal/core'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { Access } from '../../../src/mirror/access.ts'
 import { parseMirrorPath } from '../../../src/mirror/path.ts'
 import { findUpstream } from '../../../src/mirror/upstream.ts'
 
@@ -57,32 +56,5 @@ describe('findUpstream', () => {
     ['app', '', undefined],
   ])('%s with ns=%s', (repository, ns, expected) => {
     expect(findUpstream(repository, ns, options)).toEqual(expected)
-  })
-})
-
-describe('Access', () => {
-  const upstream = { registry: 'r', repository: 'a' }
-
-  it('holds the origin’s yes for its time, per repository and credentials', () => {
-    let nowMs = 0
-    const access = new Access({ ttlMs: 10 }, { now: () => nowMs })
-    access.grant(upstream, 'Bearer x')
-    expect(access.isGranted(upstream, 'Bearer x')).toBe(true)
-    expect(access.isGranted(upstream, undefined)).toBe(false)
-    expect(access.isGranted({ ...upstream, repository: 'b' }, 'Bearer x')).toBe(false)
-    nowMs = 10
-    expect(access.isGranted(upstream, 'Bearer x')).toBe(false)
-    expect(access.wasGranted(upstream, 'Bearer x')).toBe(true)
-  })
-
-  it('knows content by repository', () => {
-    const access = new Access({ ttlMs: 10 }, { now: () => 0 })
-    access.addContent(upstream, DIGEST)
-    expect(access.isContent(upstream, DIGEST)).toBe(true)
-    expect(access.isContent({ ...upstream, repository: 'b' }, DIGEST)).toBe(false)
-    expect(access.sizeOf(upstream, DIGEST)).toBeUndefined()
-    access.addContent(upstream, DIGEST, 17)
-    access.addContent(upstream, DIGEST)
-    expect(access.sizeOf(upstream, DIGEST)).toBe(17)
   })
 })

@@ -1,7 +1,5 @@
 import { readFile } from 'node:fs/promises'
-import { createLogger } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { ManifestStore } from '../../../src/store/manifests.ts'
 import type { BlobStore } from '../../../src/store/store.ts'
 import { addPiece, makeContent, makeStore, putBlob } from './kit.ts'
 import { SmallDisk, whyNoTmpfs } from './tmpfs.ts'
@@ -55,16 +53,15 @@ describe.skipIf(whyNoTmpfs() !== undefined)('a store on a full disk', () => {
     const blob = await store.create(next.digest, next.bytes.byteLength)
     disk.fill()
     // Small writes fit into the last block of the index's log for a while; the one that does not tears it.
-    const manifests = new ManifestStore(store.index, createLogger('test', 'silent'))
-    for (let i = 0; i < 200; i++) await manifests.putTag(`tag ${i}`, old.digest)
-    expect(await manifests.tag('tag 199')).toBeUndefined()
+    const write = (key: string) => store.index.put(key, Buffer.from(old.digest)).catch(() => {})
+    for (let i = 0; i < 200; i++) await write(`tag ${i}`)
+    expect(await store.index.get('tag 199')).toBeUndefined()
     await store.addPiece(blob, 0, Buffer.alloc(32, 7))
     expect(store.find(old.digest)).toBeUndefined()
-    await manifests.putTag('later', next.digest)
+    await write('later')
     await store.stop()
     await openStore(lying)
-    const again = new ManifestStore(store.index, createLogger('test', 'silent'))
-    expect(await again.tag('later')).toBe(next.digest)
+    expect(Buffer.from((await store.index.get('later')) ?? [])).toEqual(Buffer.from(old.digest))
     expect(store.find(next.digest)?.size).toBe(next.bytes.byteLength)
   })
 

@@ -14,6 +14,7 @@ export const UNLIMITED: StoreOptions = {
   highWatermark: 0.9,
   lowWatermark: 0.8,
   minFreeBytes: 0,
+  manifestBytes: 1024 ** 2,
   containerdContent: '',
 }
 

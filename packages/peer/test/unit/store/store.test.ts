@@ -1,11 +1,10 @@
 import { mkdtemp, open, readdir, readFile, rename, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createLogger, digestOf, PieceLayout } from '@shoal/core'
+import { digestOf, PieceLayout } from '@shoal/core'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { HeldBlobs } from '../../../src/lane/held-blobs.ts'
 import type { StoredBlob } from '../../../src/store/blob.ts'
-import { ManifestStore } from '../../../src/store/manifests.ts'
 import type { BlobStore } from '../../../src/store/store.ts'
 import { addPiece as addPieceTo, makeStore, sha256 } from './kit.ts'
 
@@ -132,22 +131,5 @@ describe('BlobStore', () => {
   it('says that another process uses the data folder', async () => {
     const second = makeStore(dataDir).store
     await expect(second.start()).rejects.toThrow(/another process uses this data folder/)
-  })
-})
-
-describe('ManifestStore', () => {
-  it('keeps manifests and tags, and never gives damaged bytes', async () => {
-    const manifests = new ManifestStore(store.index, createLogger('test', 'silent'))
-    const bytes = Buffer.from('{"schemaVersion":2}\n{}')
-    const manifest = { digest: digestOf(bytes), mediaType: 'application/x', bytes }
-    await manifests.put(manifest)
-    const kept = await manifests.get(manifest.digest)
-    expect(Buffer.from(kept?.bytes ?? [])).toEqual(bytes)
-    expect(kept?.mediaType).toBe('application/x')
-    await manifests.putTag('a:1', manifest.digest)
-    expect(await manifests.tag('a:1')).toBe(manifest.digest)
-    await manifests.put({ ...manifest, bytes: Buffer.from('other') })
-    expect(await manifests.get(manifest.digest)).toBeUndefined()
-    expect(await manifests.get(digestOf('none'))).toBeUndefined()
   })
 })
