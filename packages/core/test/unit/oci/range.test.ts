@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { parseRange } from '../../../src/index.ts'
+import { MAX_RANGES, parseRange, parseRanges } from '../../../src/index.ts'
 
 describe('parseRange', () => {
   it.each([
@@ -12,7 +12,7 @@ describe('parseRange', () => {
     ['bytes=5-999', 10, { kind: 'part', range: { start: 5, end: 9 } }],
     ['BYTES=0-0', 10, { kind: 'part', range: { start: 0, end: 0 } }],
     ['bytes=10-', 10, { kind: 'unsatisfiable' }],
-    ['bytes=500-0', 1000, { kind: 'unsatisfiable' }],
+    ['bytes=500-0', 1000, { kind: 'malformed' }],
     ['bytes=-0', 10, { kind: 'unsatisfiable' }],
     ['bytes=0-', 0, { kind: 'unsatisfiable' }],
     ['bytes=-1', 0, { kind: 'unsatisfiable' }],
@@ -21,7 +21,10 @@ describe('parseRange', () => {
     ['bytes=a-b', 10, { kind: 'malformed' }],
     ['bytes=1-2-3', 10, { kind: 'malformed' }],
     ['0-3', 10, { kind: 'malformed' }],
-    ['bytes=99999999999999999-', 10, { kind: 'malformed' }],
+    ['bytes=99999999999999999-', 10, { kind: 'unsatisfiable' }],
+    ['bytes=0-9223372036854775807', 10, { kind: 'part', range: { start: 0, end: 9 } }],
+    [`bytes=3-${'9'.repeat(500)}`, 10, { kind: 'part', range: { start: 3, end: 9 } }],
+    [`bytes=-${'9'.repeat(500)}`, 10, { kind: 'part', range: { start: 0, end: 9 } }],
     ['items=0-3', 10, { kind: 'whole' }],
     ['bytes=0-1,3-4', 10, { kind: 'whole' }],
   ])('%s of %i bytes', (header, size, expected) => {
@@ -51,7 +54,7 @@ describe('parseRange', () => {
   it('selects the bytes that a walk over all of them selects', () => {
     const number = fc.oneof(
       fc.nat({ max: 40 }).map(String),
-      fc.constantFrom('', '007', '9007199254740993', '9999999999999999'),
+      fc.constantFrom('', '007', '9007199254740993', '9223372036854775807', '99999999999999999999999'),
     )
     const spec = fc.oneof(
       fc.tuple(number, number).map(([first, last]) => `${first}-${last}`),
@@ -75,6 +78,59 @@ describe('parseRange', () => {
   })
 })
 
+describe('parseRanges', () => {
+  const parts = (...ranges: [number, number][]) => ({
+    kind: 'parts',
+    ranges: ranges.map(([start, end]) => ({ start, end })),
+  })
+  it.each([
+    ['bytes=0-1,3-4', parts([0, 1], [3, 4])],
+    ['bytes=6-7, 0-1 ,,\t-1', parts([6, 7], [0, 1], [9, 9])],
+    ['bytes=0-1,2-3', parts([0, 1], [2, 3])],
+    ['bytes=8-9,0-3,2-5', parts([8, 9], [0, 5])],
+    ['bytes=4-4,0-0,4-6,0-2', parts([4, 6], [0, 2])],
+    ['bytes=0-1,20-30', { kind: 'part', range: { start: 0, end: 1 } }],
+    ['bytes=0-5,3-9', { kind: 'part', range: { start: 0, end: 9 } }],
+    ['bytes=0-,0-,0-', { kind: 'part', range: { start: 0, end: 9 } }],
+    ['bytes=10-,20-30', { kind: 'unsatisfiable' }],
+    ['bytes=0-1,4-3', { kind: 'malformed' }],
+    ['bytes=0-1,x', { kind: 'malformed' }],
+    ['bytes=,', { kind: 'malformed' }],
+  ])('%s of 10 bytes', (header, expected) => expect(parseRanges(header, 10)).toEqual(expected))
+
+  it('refuses more ranges than it has room for', () => {
+    const some = (count: number) => `bytes=${Array.from({ length: count }, (_, at) => `${at * 2}-${at * 2}`)}`
+    expect(parseRanges(some(MAX_RANGES), 10_000)).toMatchObject({ kind: 'parts', ranges: { length: MAX_RANGES } })
+    expect(parseRanges(some(MAX_RANGES + 1), 10_000)).toEqual({ kind: 'malformed' })
+  })
+
+  it('selects each byte that a range selects, once', () => {
+    const number = fc.nat({ max: 40 })
+    const spec = fc.oneof(
+      fc.tuple(number, number).map(([a, b]) => `${Math.min(a, b)}-${Math.max(a, b)}`),
+      number.map((n) => `${n}-`),
+      number.map((n) => `-${n}`),
+    )
+    fc.assert(
+      fc.property(fc.array(spec, { minLength: 1, maxLength: 8 }), fc.nat({ max: 30 }), (specs, size) => {
+        const found = parseRanges(`bytes=${specs}`, size)
+        const bytesOf = ({ start, end }: { start: number; end: number }) =>
+          Array.from({ length: end - start + 1 }, (_, at) => start + at)
+        const ranges = found.kind === 'parts' ? found.ranges : found.kind === 'part' ? [found.range] : []
+        const wanted = specs.flatMap((one) => {
+          const single = slowRange(`bytes=${one}`, size)
+          return single.kind === 'part' ? bytesOf(single.range) : []
+        })
+        const ascending = (bytes: Iterable<number>) => [...bytes].sort((a, b) => a - b)
+        expect(ascending(ranges.flatMap(bytesOf))).toEqual(ascending(new Set(wanted)))
+        // The first part begins with what was asked first.
+        if (ranges[0] !== undefined) expect(bytesOf(ranges[0])).toContain(wanted[0])
+      }),
+      { numRuns: 5000 },
+    )
+  })
+})
+
 /** RFC 9110 §14.1.2, byte by byte; for blobs of a few bytes. */
 function slowRange(header: string, size: number): ReturnType<typeof parseRange> {
   const [unit = '', ...others] = header.split('=')
@@ -82,10 +138,22 @@ function slowRange(header: string, size: number): ReturnType<typeof parseRange> 
   if (others.length === 0) return { kind: 'malformed' }
   if (unit.trim().toLowerCase() !== 'bytes') return { kind: 'whole' }
   const set = others.join('=')
-  if (set.includes(',')) return { kind: 'whole' }
-  const [first = '', last, ...more] = set.trim().split('-')
+  const specs = set.split(',').filter((spec) => spec.trim() !== '')
+  if (specs.length > 1) {
+    const parts = specs.map((spec) => slowRange(`bytes=${spec}`, size))
+    if (parts.some(({ kind }) => kind === 'malformed')) return { kind: 'malformed' }
+    const ranges = parts.flatMap((part) => (part.kind === 'part' ? [part.range] : []))
+    const [one, other] = ranges
+    if (one === undefined) return { kind: 'unsatisfiable' }
+    if (other === undefined) return { kind: 'part', range: one }
+    if (one.end < other.start || other.end < one.start) return { kind: 'whole' }
+    const range = { start: Math.min(one.start, other.start), end: Math.max(one.end, other.end) }
+    return { kind: 'part', range }
+  }
+  const [first = '', last, ...more] = (specs[0] ?? '').trim().split('-')
   if (last === undefined || more.length > 0 || !isDigits(first) || !isDigits(last)) return { kind: 'malformed' }
-  if (first.length > 16 || last.length > 16 || (first === '' && last === '')) return { kind: 'malformed' }
+  if (first === '' && last === '') return { kind: 'malformed' }
+  if (first !== '' && last !== '' && BigInt(last) < BigInt(first)) return { kind: 'malformed' }
   const selected: number[] = []
   for (let byte = 0; byte < size; byte++) {
     const isSuffix = first === ''
