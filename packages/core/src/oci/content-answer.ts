@@ -75,10 +75,11 @@ export function answerContent(
     case 'malformed':
     case 'unsatisfiable': {
       const text = (range ?? '').slice(0, 64)
-      const why =
+      const what =
         asked.kind === 'malformed'
-          ? `Range "${text}" cannot be read: write bytes=<first>-<last>, bytes=<first>- or bytes=-<how many from the end>, or up to ${MAX_RANGES} of these with commas`
-          : `the blob has ${sizeBytes} bytes, none of them in Range "${text}"`
+          ? `Range "${text}" cannot be read`
+          : `the content has ${sizeBytes} bytes, none of them in Range "${text}"`
+      const why = `${what}: write bytes=<first>-<last>, bytes=<first>- or bytes=-<how many from the end>, or up to ${MAX_RANGES} of these with commas`
       return { status: 416, headers: { 'content-range': `bytes */${sizeBytes}` }, why }
     }
   }

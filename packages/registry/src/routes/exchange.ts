@@ -1,4 +1,5 @@
 import type { Http2ServerRequest } from 'node:http2'
+import type { BodyPart, ContentAnswer } from '@shoal/core'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { RegistryError } from '../errors.ts'
 import type { Route, RouteKind } from './path.ts'
@@ -65,9 +66,18 @@ export async function readBody(exchange: Exchange, maxBytes: number): Promise<Ui
   return Buffer.concat(chunks, length)
 }
 
-/** Whether an `If-None-Match` header names `etag`. Source: RFC 9110 §13.1.2. */
-export function matchesEtag(header: string | undefined, etag: string): boolean {
-  if (header === undefined) return false
-  const plain = (text: string) => text.trim().replace(/^W\//, '').replaceAll('"', '')
-  return header.trim() === '*' || header.split(',').some((each) => plain(each) === plain(etag))
+/**
+ * Sets status and headers of an answer; returns what is to be sent as its body.
+ * @throws RegistryError when the client asks for what can not be had: `RANGE_INVALID`, or `UNSUPPORTED` (412)
+ */
+export function beginAnswer({ reply }: Exchange, answer: ContentAnswer): readonly BodyPart[] {
+  const headers = Object.fromEntries(Object.entries(answer.headers).map(([name, value]) => [name, String(value)]))
+  if ('why' in answer) {
+    throw new RegistryError(answer.status === 416 ? 'RANGE_INVALID' : 'UNSUPPORTED', answer.why, {
+      status: answer.status,
+      headers,
+    })
+  }
+  reply.code(answer.status).headers(answer.headers)
+  return answer.body
 }

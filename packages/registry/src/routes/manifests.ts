@@ -1,4 +1,5 @@
 import {
+  answerContent,
   blobsOf,
   type Descriptor,
   type Digest,
@@ -18,7 +19,7 @@ import type { BlobStore } from '../storage/blobs.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 import type { Turns } from '../storage/turns.ts'
 import { deletionDisabled } from './blobs.ts'
-import { type Handler, type Handlers, headerOf, matchesEtag, readBody } from './exchange.ts'
+import { beginAnswer, type Handler, type Handlers, headerOf, readBody } from './exchange.ts'
 import type { Route } from './path.ts'
 
 interface ManifestRouteDependencies {
@@ -49,10 +50,8 @@ export function manifestRoutes(dependencies: ManifestRouteDependencies): Handler
     const text = formatDigest(digest)
     // Distribution keeps no media types: the content says what it is.
     const { mediaType } = parseManifest(bytes)
-    reply.type(mediaType).header('docker-content-digest', text).header('etag', `"${text}"`)
-    if (matchesEtag(headerOf(exchange, 'if-none-match'), text)) return reply.code(304).send()
-    reply.header('content-length', bytes.byteLength)
-    if (exchange.request.method === 'HEAD') return reply.send()
+    const described = { digest: text, sizeBytes: bytes.byteLength, mediaType, hasRanges: false }
+    if (beginAnswer(exchange, answerContent(exchange.request, described)).length === 0) return reply.send()
     const content = contentOf(route.repository, text, mediaType, bytes)
     const pull: Happening = { action: 'pull', ...content, ...route.reference, digest: text }
     reply.raw.once('finish', () => void events.tell(exchange, pull))

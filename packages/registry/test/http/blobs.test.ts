@@ -78,6 +78,7 @@ describe('blob pull', () => {
     ['bytes=500-', 500, 2047],
     ['bytes=-500', 1548, 2047],
     ['bytes=-5000', 0, 2047],
+    ['bytes=0-9223372036854775807', 0, 2047],
     ['bytes=2000-5000', 2000, 2047],
     ['bytes=0-0', 0, 0],
   ])('answers Range %s with that part', async (range, start, end) => {
@@ -97,6 +98,35 @@ describe('blob pull', () => {
       expect(answer.headers.get('content-range')).toBe('bytes */2048')
     },
   )
+
+  it('answers several ranges with several parts', async () => {
+    const answer = await ask(blobUrl, { headers: { range: 'bytes=2000-, 0-99, 50-149' } })
+    expect(answer.status).toBe(206)
+    const boundary = answer.headers.get('content-type')?.replace('multipart/byteranges; boundary=', '') ?? ''
+    const part = (start: number, end: number) =>
+      Buffer.concat([
+        Buffer.from(`--${boundary}\r\ncontent-type: application/octet-stream\r\n`),
+        Buffer.from(`content-range: bytes ${start}-${end}/2048\r\n\r\n`),
+        bytes.subarray(start, end + 1),
+        Buffer.from('\r\n'),
+      ])
+    const whole = Buffer.concat([part(2000, 2047), part(0, 149), Buffer.from(`--${boundary}--\r\n`)])
+    expect(answer.bytes.toString('latin1')).toBe(whole.toString('latin1'))
+    expect(answer.headers.get('content-length')).toBe(String(whole.length))
+  })
+
+  it('answers what is conditional on the content, GET and HEAD', async () => {
+    const weak = `"x", W/"${digest}"`
+    for (const method of ['GET', 'HEAD']) {
+      const status = async (headers: Record<string, string>) => (await ask(blobUrl, { method, headers })).status
+      expect(await status({ 'if-none-match': weak })).toBe(304)
+      expect(await status({ 'if-none-match': '*' })).toBe(304)
+      expect(await status({ 'if-match': '"x"' })).toBe(412)
+      expect(await status({ 'if-match': `"x", "${digest}"` })).toBe(200)
+    }
+    const weakPart = { range: 'bytes=0-1', 'if-range': `W/"${digest}"` }
+    expect((await ask(blobUrl, { headers: weakPart })).status).toBe(200)
+  })
 
   it('sends all when the Range is of another unit, or the client holds something else', async () => {
     for (const headers of [{ range: 'lines=1-2' }, { range: 'bytes=0-1', 'if-range': `"${digestOf('other')}"` }]) {

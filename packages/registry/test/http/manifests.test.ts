@@ -51,8 +51,15 @@ describe('manifest push and pull', () => {
           etag: `"${digest}"`,
         })
       }
-      const same = await ask(at(reference), { headers: { 'if-none-match': `"${digest}"` } })
-      expect([same.status, same.bytes.length]).toEqual([304, 0])
+      for (const method of ['GET', 'HEAD']) {
+        for (const etags of [`"${digest}"`, `"x", W/"${digest}"`, '*']) {
+          const same = await ask(at(reference), { method, headers: { 'if-none-match': etags } })
+          expect([same.status, same.bytes.length]).toEqual([304, 0])
+          expect(same.headers.get('etag')).toBe(`"${digest}"`)
+        }
+        const other = await ask(at(reference), { method, headers: { 'if-match': '"x"' } })
+        expect(other.status).toBe(412)
+      }
     }
   })
 
