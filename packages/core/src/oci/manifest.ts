@@ -1,5 +1,13 @@
-import { isDigest } from '../digest.ts'
-import { CoreError } from '../errors.ts'
+import {
+  type Descriptor,
+  invalidManifest,
+  isRecord,
+  readAnnotations,
+  readDescriptor,
+  readDescriptors,
+  readText,
+} from './descriptor.ts'
+import { type JsonBounds, outlineJson, tryParseJson } from './json.ts'
 
 /** Media types that manifests and indexes go by. */
 export const MEDIA_TYPES = {
@@ -22,18 +30,11 @@ export const MANIFEST_ACCEPT = [
 /** The largest manifest that is accepted, in bytes. Source: OCI distribution-spec 1.1, "Pushing manifests". */
 export const MAX_MANIFEST_BYTES = 4 * 1024 * 1024
 
-/** A reference to content. Source: OCI image-spec 1.1, descriptor.md. */
-export interface Descriptor {
-  readonly mediaType: string
-  readonly digest: string
-  /** Bytes. */
-  readonly size: number
-  readonly artifactType?: string
-  readonly annotations?: Readonly<Record<string, string>>
-  readonly platform?: Readonly<Record<string, unknown>>
-  /** Present when the content is elsewhere (foreign layers): a registry need not hold it. */
-  readonly urls?: readonly string[]
-}
+/**
+ * What a manifest may hold. 4 MiB of JSON can be 1.3 million values, which take seconds and 800 MiB to read; an index of
+ * ten thousand images with platforms has less than a hundred thousand.
+ */
+export const MANIFEST_BOUNDS: JsonBounds = { maxDepth: 64, maxValues: 100_000 }
 
 /** The parts of an image manifest or index that a registry and a node need. */
 export interface Manifest {
@@ -52,7 +53,6 @@ export interface Manifest {
 
 const INDEX_TYPES: ReadonlySet<string> = new Set([MEDIA_TYPES.ociIndex, MEDIA_TYPES.dockerList])
 const IMAGE_TYPES: ReadonlySet<string> = new Set([MEDIA_TYPES.ociManifest, MEDIA_TYPES.dockerManifest])
-const MAX_DESCRIPTORS = 20_000
 
 /** Whether `mediaType` (without parameters) is a manifest or index we know. */
 export function isManifestMediaType(mediaType: string): boolean {
@@ -60,106 +60,89 @@ export function isManifestMediaType(mediaType: string): boolean {
 }
 
 /**
- * Reads an image manifest or index, OCI or Docker schema 2, from bytes off the wire.
+ * Reads an image manifest or index, OCI or Docker schema 2, from bytes off the wire. A member that is null is absent.
  * @param contentType the `Content-Type` it came with; must agree with the body's own `mediaType`
- * @throws CoreError `MANIFEST_INVALID` when it is too large, not JSON, of another type, or a descriptor is not right
+ * @throws CoreError `MANIFEST_INVALID` when it is too large, not JSON, past `MANIFEST_BOUNDS`, of another type, or a
+ * descriptor is not right
  */
 export function parseManifest(bytes: Uint8Array, contentType?: string): Manifest {
-  if (bytes.byteLength > MAX_MANIFEST_BYTES) throw invalid(`it is larger than ${MAX_MANIFEST_BYTES} bytes`)
-  let json: unknown
-  try {
-    json = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes))
-  } catch (cause) {
-    throw invalid('it is not JSON', cause)
-  }
-  if (!isRecord(json)) throw invalid('it is not a JSON object')
-  if (json.schemaVersion !== 2) throw invalid('schemaVersion must be 2')
-  const declared = optionalString(json, 'mediaType')
+  if (bytes.byteLength > MAX_MANIFEST_BYTES) throw invalidManifest(`it is larger than ${MAX_MANIFEST_BYTES} bytes`)
+  const json = parseBounded(bytes)
+  if (!isRecord(json)) throw invalidManifest('it is not a JSON object')
+  if (json.schemaVersion !== 2) throw invalidManifest('schemaVersion must be 2')
+  const [config, layers] = [json.config ?? undefined, json.layers ?? undefined]
+  const [manifests, subject] = [json.manifests ?? undefined, json.subject ?? undefined]
+  const declared = readText(json.mediaType, 'mediaType')
   const sent = contentType?.split(';')[0]?.trim().toLowerCase()
   if (declared !== undefined && sent !== undefined && sent !== '' && declared !== sent) {
-    throw invalid(`its mediaType is ${declared} but it was sent as ${sent}`)
+    throw invalidManifest(`its mediaType is ${declared} but it was sent as ${sent}`)
   }
-  const mediaType =
-    declared ?? (sent || (Array.isArray(json.manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest))
-  if (!isManifestMediaType(mediaType)) throw invalid(`${mediaType} is not a manifest media type we know`)
+  const mediaType = declared ?? (sent || (Array.isArray(manifests) ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest))
+  if (!isManifestMediaType(mediaType)) throw invalidManifest(`${mediaType} is not a manifest media type we know`)
   const kind = INDEX_TYPES.has(mediaType) ? 'index' : 'image'
-  if (kind === 'index' && json.manifests === undefined) throw invalid('an index must have manifests')
-  if (kind === 'index' && (json.layers !== undefined || json.config !== undefined)) {
-    throw invalid('an index must not have config or layers')
+  if (kind === 'index' && (layers !== undefined || config !== undefined)) {
+    throw invalidManifest('an index must not have config or layers')
   }
-  if (kind === 'image' && json.config === undefined) throw invalid('an image manifest must have a config')
-  if (kind === 'image' && json.layers === undefined) throw invalid('an image manifest must have layers')
-  if (kind === 'image' && json.manifests !== undefined) throw invalid('an image manifest must not have manifests')
-  const subject = json.subject === undefined ? undefined : descriptor(json.subject, 'subject')
-  const artifactType = optionalString(json, 'artifactType')
-  const annotations = optionalStrings(json, 'annotations')
+  if (kind === 'image' && config === undefined) throw invalidManifest('an image manifest must have a config')
+  if (kind === 'image' && manifests !== undefined) throw invalidManifest('an image manifest must not have manifests')
+  const artifactType = readText(json.artifactType, 'artifactType')
+  const annotations = readAnnotations(json.annotations, 'annotations')
   return {
     mediaType,
     kind,
-    layers: kind === 'image' ? descriptors(json.layers, 'layers') : [],
-    manifests: kind === 'index' ? descriptors(json.manifests, 'manifests') : [],
-    ...(kind === 'image' ? { config: descriptor(json.config, 'config') } : {}),
-    ...(subject === undefined ? {} : { subject }),
+    layers: readDescriptors(layers, 'layers'),
+    manifests: readDescriptors(manifests, 'manifests'),
+    ...(config === undefined ? {} : { config: readDescriptor(config, 'config') }),
+    ...(subject === undefined ? {} : { subject: readDescriptor(subject, 'subject') }),
     ...(artifactType === undefined ? {} : { artifactType }),
     ...(annotations === undefined ? {} : { annotations }),
   }
+}
+
+function parseBounded(bytes: Uint8Array): unknown {
+  const { exceeds } = outlineJson(bytes, MANIFEST_BOUNDS)
+  if (exceeds === 'maxDepth') {
+    throw invalidManifest(`its objects and lists are nested more than ${MANIFEST_BOUNDS.maxDepth} deep`)
+  }
+  if (exceeds === 'maxValues') {
+    throw invalidManifest(`it has more than ${MANIFEST_BOUNDS.maxValues} values (objects, lists, strings, numbers)`)
+  }
+  const json = tryParseJson(bytes)
+  if (json === undefined) throw invalidManifest('it is not JSON')
+  return json
+}
+
+const NO_BOUNDS: JsonBounds = { maxDepth: Number.POSITIVE_INFINITY, maxValues: Number.POSITIVE_INFINITY }
+/** Media types of manifests that are served but not read: Docker's before 2016. Source: Distribution 2.8, schema 1. */
+const SCHEMA_1 = {
+  signed: 'application/vnd.docker.distribution.manifest.v1+prettyjws',
+  plain: 'application/vnd.docker.distribution.manifest.v1+json',
+} as const
+/** How much of a member's value is looked at: a media type, and room for spaces. */
+const MAX_SHOWN_BYTES = 1024
+/** Source: RFC 6838 §4.2. */
+const MEDIA_TYPE = /^[a-z0-9][a-z0-9!#$&^_.+-]{0,126}\/[a-z0-9][a-z0-9!#$&^_.+-]{0,126}$/i
+
+/**
+ * The media type of a stored manifest: what it says, or what its shape says. It is not parsed for that, so it can be of
+ * any kind, past all bounds, and no JSON: what a storage holds is served.
+ */
+export function mediaTypeOfManifest(bytes: Uint8Array): string {
+  const { members } = outlineJson(bytes, NO_BOUNDS, ['mediaType', 'manifests', 'schemaVersion', 'signatures'])
+  const textOf = (name: string) => {
+    const [start = 0, end = 0] = members.get(name) ?? []
+    return Buffer.from(bytes.subarray(start, Math.min(end, start + MAX_SHOWN_BYTES)))
+      .toString()
+      .trim()
+  }
+  const declared = tryParseJson(Buffer.from(textOf('mediaType')))
+  if (typeof declared === 'string' && MEDIA_TYPE.test(declared)) return declared
+  if (textOf('schemaVersion') === '1') return members.has('signatures') ? SCHEMA_1.signed : SCHEMA_1.plain
+  return textOf('manifests').startsWith('[') ? MEDIA_TYPES.ociIndex : MEDIA_TYPES.ociManifest
 }
 
 /** The blobs an image manifest needs, config first, each digest once; none for an index. */
 export function blobsOf(manifest: Manifest): Descriptor[] {
   const all = manifest.config === undefined ? manifest.layers : [manifest.config, ...manifest.layers]
   return [...new Map(all.map((entry) => [entry.digest, entry])).values()]
-}
-
-function descriptors(value: unknown, where: string): Descriptor[] {
-  if (!Array.isArray(value)) throw invalid(`${where} must be a list`)
-  if (value.length > MAX_DESCRIPTORS) throw invalid(`${where} has more than ${MAX_DESCRIPTORS} entries`)
-  return value.map((entry, i) => descriptor(entry, `${where}[${i}]`))
-}
-
-function descriptor(value: unknown, where: string): Descriptor {
-  if (!isRecord(value)) throw invalid(`${where} must be a descriptor`)
-  const { mediaType, digest, size } = value
-  if (typeof mediaType !== 'string' || mediaType === '') throw invalid(`${where}.mediaType must be a string`)
-  if (typeof digest !== 'string' || !isDigest(digest)) throw invalid(`${where}.digest is not a digest`)
-  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
-    throw invalid(`${where}.size must be a whole number of bytes`)
-  }
-  const artifactType = optionalString(value, 'artifactType')
-  const annotations = optionalStrings(value, 'annotations')
-  const platform = isRecord(value.platform) ? value.platform : undefined
-  const urls = Array.isArray(value.urls) ? value.urls.filter((url) => typeof url === 'string') : undefined
-  return {
-    mediaType,
-    digest,
-    size,
-    ...(artifactType === undefined ? {} : { artifactType }),
-    ...(annotations === undefined ? {} : { annotations }),
-    ...(platform === undefined ? {} : { platform }),
-    ...(urls === undefined ? {} : { urls }),
-  }
-}
-
-function optionalString(from: Record<string, unknown>, key: string): string | undefined {
-  const value = from[key]
-  if (value === undefined || value === '') return undefined
-  if (typeof value !== 'string') throw invalid(`${key} must be a string`)
-  return value
-}
-
-function optionalStrings(from: Record<string, unknown>, key: string): Record<string, string> | undefined {
-  const value = from[key]
-  if (value === undefined || value === null) return undefined
-  if (!isRecord(value) || Object.values(value).some((entry) => typeof entry !== 'string')) {
-    throw invalid(`${key} must map strings to strings`)
-  }
-  return value as Record<string, string>
-}
-
-function isRecord(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
-}
-
-function invalid(why: string, cause?: unknown): CoreError {
-  return new CoreError('MANIFEST_INVALID', `the manifest is not valid: ${why}`, { cause })
 }

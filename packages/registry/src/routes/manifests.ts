@@ -8,7 +8,7 @@ import {
   isTag,
   MAX_MANIFEST_BYTES,
   type Manifest,
-  MEDIA_TYPES,
+  mediaTypeOfManifest,
   parseDigest,
   parseManifest,
 } from '@shoal/core'
@@ -35,7 +35,6 @@ type ManifestRoute = Extract<Route, { kind: 'manifest' }>
 
 const MAX_TAG_PARAMETERS = 100
 const CHECKED_TOGETHER = 32
-const DOCKER_TYPES: ReadonlySet<string> = new Set([MEDIA_TYPES.dockerManifest, MEDIA_TYPES.dockerList])
 /** Layers that need not be in the registry. Source: OCI image-spec 1.1, layer.md; Docker image manifest v2 schema 2. */
 const NONDISTRIBUTABLE = /\.layer\.nondistributable\.|\.rootfs\.foreign\./
 
@@ -48,8 +47,7 @@ export function manifestRoutes(dependencies: ManifestRouteDependencies): Handler
     const bytes = digest === undefined ? undefined : await manifests.read(route.repository, digest)
     if (digest === undefined || bytes === undefined) throw unknownManifest(route)
     const text = formatDigest(digest)
-    // Distribution keeps no media types: the content says what it is.
-    const { mediaType } = parseManifest(bytes)
+    const mediaType = manifests.mediaTypeOf(digest, bytes)
     const described = { digest: text, sizeBytes: bytes.byteLength, mediaType, hasRanges: false }
     if (beginAnswer(exchange, answerContent(exchange.request, described)).length === 0) return reply.send()
     const content = contentOf(route.repository, text, mediaType, bytes)
@@ -112,10 +110,8 @@ async function find(manifests: ManifestStore, route: ManifestRoute): Promise<Dig
 /** A pushed manifest, which must say itself what its `Content-Type` says: that is not kept. */
 function parsePushed(bytes: Uint8Array, contentType: string | undefined): Manifest {
   const manifest = parseManifest(bytes, contentType)
-  if (DOCKER_TYPES.has(manifest.mediaType) && parseManifest(bytes).mediaType !== manifest.mediaType) {
-    throw new RegistryError('MANIFEST_INVALID', `the manifest has no mediaType: set it to ${manifest.mediaType}`)
-  }
-  return manifest
+  if (mediaTypeOfManifest(bytes) === manifest.mediaType) return manifest
+  throw new RegistryError('MANIFEST_INVALID', `the manifest has no mediaType: set it to ${manifest.mediaType}`)
 }
 
 /**

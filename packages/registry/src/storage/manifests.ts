@@ -5,6 +5,7 @@ import {
   isTag,
   MAX_MANIFEST_BYTES,
   type ManifestReference,
+  mediaTypeOfManifest,
   parseDigest,
 } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
@@ -24,11 +25,16 @@ import {
 
 /** How many small files are looked at together. */
 const PARALLEL = 32
+/** A media type is found at once in a manifest of so many bytes. */
+const SMALL_BYTES = 64 * 1024
+const MOST_REMEMBERED = 1000
 
 /** The manifests and tags of repositories. Callers that change them hold the repository's turn (`turns.ts`). */
 export class ManifestStore {
   readonly #driver: StorageDriver
   readonly #uses: ContentUses
+  /** Of large manifests, by digest: to find them takes up to a tenth of a second. */
+  readonly #mediaTypes = new Map<string, string>()
 
   constructor(driver: StorageDriver, uses: ContentUses) {
     this.#driver = driver
@@ -80,6 +86,16 @@ export class ManifestStore {
       throw new RegistryError('UNKNOWN', `the stored manifest ${formatDigest(digest)} is damaged: push it again`)
     }
     return bytes
+  }
+
+  /** What a stored manifest is served as: Distribution keeps no media types, so the content says what it is. */
+  mediaTypeOf(digest: Digest, bytes: Uint8Array): string {
+    const key = formatDigest(digest)
+    const known = this.#mediaTypes.get(key)
+    if (known !== undefined) return known
+    const mediaType = mediaTypeOfManifest(bytes)
+    if (bytes.byteLength > SMALL_BYTES) remember(this.#mediaTypes, key, mediaType)
+    return mediaType
   }
 
   /** Stores a manifest and then makes it visible. `digest` is that of `bytes`. */
@@ -155,4 +171,10 @@ export class ManifestStore {
     }
     return kept
   }
+}
+
+function remember(known: Map<string, string>, key: string, value: string): void {
+  const [oldest] = known.keys()
+  if (known.size >= MOST_REMEMBERED && oldest !== undefined) known.delete(oldest)
+  known.set(key, value)
 }

@@ -1,7 +1,10 @@
 import { rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { digestOf, MAX_MANIFEST_BYTES, MEDIA_TYPES } from '@shoal/core'
-import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { digestOf, MAX_MANIFEST_BYTES, MEDIA_TYPES, parseDigest } from '@shoal/core'
+import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { ContentUses } from '../../src/storage/content-uses.ts'
+import { FilesystemDriver } from '../../src/storage/filesystem.ts'
+import { ManifestStore } from '../../src/storage/manifests.ts'
 import { blobPath, tagCurrentPath } from '../../src/storage/paths.ts'
 import {
   ask,
@@ -154,7 +157,65 @@ describe('manifest push and pull', () => {
   })
 })
 
+describe('what the storage holds is served without being parsed', () => {
+  const values = `[${'{},'.repeat(1_300_000)}{}]`
+  const ociType = MEDIA_TYPES.ociManifest
+  it.each([
+    ['more values than a push may have', `{"schemaVersion":2,"mediaType":"${ociType}","x":${values}}`, ociType],
+    [
+      'Docker schema 1',
+      '{"schemaVersion":1,"fsLayers":[],"signatures":[]}',
+      'application/vnd.docker.distribution.manifest.v1+prettyjws',
+    ],
+    [
+      'an artifact manifest of ORAS',
+      '{"mediaType":"application/vnd.oci.artifact.manifest.v1+json","blobs":[]}',
+      'application/vnd.oci.artifact.manifest.v1+json',
+    ],
+    ['no JSON', 'text', ociType],
+  ])('%s', async (_what, text, mediaType) => {
+    const bytes = Buffer.from(text)
+    const digest = digestOf(bytes)
+    // As Distribution may have written it.
+    const driver = new FilesystemDriver(registry.dataDir)
+    await new ManifestStore(driver, new ContentUses()).put('app', parseDigest(digest), bytes)
+    const parse = vi.spyOn(JSON, 'parse')
+    const answers = [await ask(at(digest), { method: 'HEAD' }), await ask(at(digest))]
+    const parsed = parse.mock.calls.map(([json]) => json)
+    parse.mockRestore()
+    expect(parsed.filter((json) => json === text)).toEqual([])
+    for (const answer of answers) {
+      expect([answer.status, answer.headers.get('content-type')]).toEqual([200, mediaType])
+      expect(answer.headers.get('content-length')).toBe(String(bytes.length))
+    }
+    expect(answers[1]?.bytes.equals(bytes)).toBe(true)
+  })
+})
+
+it('takes null for what is absent, as programs in Go write it', async () => {
+  const nulls = { subject: null, artifactType: null, layers: null, annotations: { none: null } }
+  const { digest, answer } = await push('nulls', { ...image, ...nulls })
+  expect(answer.status).toBe(201)
+  const untyped = JSON.stringify({ ...image, mediaType: null, layers: null, annotations: null })
+  expect((await put('nulls', untyped)).status).toBe(201)
+  const index = { schemaVersion: 2, mediaType: MEDIA_TYPES.ociIndex, manifests: null, config: null }
+  expect((await push('null-index', index)).answer.status).toBe(201)
+  const none = { ...image, config: null }
+  expect(errorOf((await push('nulls', none)).answer).code).toBe('400 MANIFEST_INVALID')
+  expect((await ask(at(digest))).headers.get('content-type')).toBe(MEDIA_TYPES.ociManifest)
+})
+
 describe('what is no right manifest', () => {
+  it.each([
+    ['values', `[${'{},'.repeat(1_300_000)}{}]`, 'more than 100000 values'],
+    ['depth', `${'['.repeat(1000)}${']'.repeat(1000)}`, 'nested more than 64 deep'],
+  ])('with too much in it: %s', async (_what, extra, why) => {
+    const text = `${JSON.stringify(image).slice(0, -1)},"extra":${extra}}`
+    const answer = await put('large', text)
+    expect(errorOf(answer).code).toBe('400 MANIFEST_INVALID')
+    expect(errorOf(answer).message).toContain(why)
+  })
+
   it('with a digest that is not its own', async () => {
     const claimed = digestOf('other')
     const answer = await put(claimed, JSON.stringify(image))
