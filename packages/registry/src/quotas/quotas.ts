@@ -1,6 +1,6 @@
-import { matchesGlob } from 'node:path'
 import type { Digest } from '@shoal/core'
 import { RegistryError } from '../errors.ts'
+import { compileGlob, type Pattern } from '../patterns.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { listDigests, readLink } from '../storage/links.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
@@ -14,7 +14,7 @@ const STATS_AT_ONCE = 32
 
 /** Says who may still push. What a repository holds is added up when it is first asked for, and counted on from there. */
 export class Quotas {
-  readonly #quotas: readonly Quota[]
+  readonly #quotas: readonly { readonly quota: Quota; readonly repositories: readonly Pattern[] }[]
   readonly #driver: StorageDriver
   readonly #isAlone: boolean
   readonly #turns = new Turns()
@@ -22,9 +22,15 @@ export class Quotas {
   /** Counts what was forgotten: a sum that was begun before may hold what is gone. */
   #forgotten = 0
 
-  /** @param isAlone whether nobody else changes the storage; otherwise what is held is added up for each push */
+  /**
+   * Throws CoreError `CONFIG_INVALID` when a glob can not be used.
+   * @param isAlone whether nobody else changes the storage; otherwise what is held is added up for each push
+   */
   constructor(quotas: readonly Quota[], driver: StorageDriver, isAlone = true) {
-    this.#quotas = quotas
+    this.#quotas = quotas.map((quota, at) => ({
+      quota,
+      repositories: quota.repositories.map((glob) => compileGlob(glob, `quotas[${at}].repositories`)),
+    }))
     this.#driver = driver
     this.#isAlone = isAlone
   }
@@ -85,7 +91,7 @@ export class Quotas {
   }
 
   #of(repository: string): Quota | undefined {
-    return this.#quotas.find(({ repositories }) => repositories.some((glob) => matchesGlob(repository, glob)))
+    return this.#quotas.find(({ repositories }) => repositories.some((glob) => glob.matches(repository)))?.quota
   }
 
   async #used(repository: string): Promise<number> {

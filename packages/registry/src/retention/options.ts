@@ -17,7 +17,7 @@ const keepRule = Type.Object(
       Type.Array(Type.String({ minLength: 1, maxLength: 256 }), {
         minItems: 1,
         maxItems: 64,
-        description: 'regular expressions, for the whole tag, of which one must match; all tags when left out',
+        description: 'regular expressions (of RE2), for the whole tag, of which one must match; all tags when left out',
       }),
     ),
     mostRecentlyPushedCount: count('those pushed last'),

@@ -1,5 +1,4 @@
-import { matchesGlob } from 'node:path'
-import { CoreError } from '@shoal/core'
+import { compileGlob, compileRegex, type Pattern } from '../patterns.ts'
 import type { KeepRule, KeepUntagged, RetentionPolicy } from './options.ts'
 
 const HOUR_MS = 3_600_000
@@ -18,11 +17,11 @@ export interface TagFacts extends ContentFacts {
 }
 
 interface CompiledRule extends Omit<KeepRule, 'patterns'> {
-  readonly patterns: readonly RegExp[]
+  readonly patterns: readonly Pattern[]
 }
 
 interface CompiledPolicy {
-  readonly repositories: readonly string[]
+  readonly repositories: readonly Pattern[]
   readonly keepTags: readonly CompiledRule[] | undefined
   readonly untagged: 'keep' | 'remove' | undefined
   readonly keepUntagged: KeepUntagged | undefined
@@ -44,10 +43,10 @@ export interface RepositoryPolicy {
 export class Policies {
   readonly #policies: readonly CompiledPolicy[]
 
-  /** Throws CoreError `CONFIG_INVALID` when a pattern is no regular expression. */
+  /** Throws CoreError `CONFIG_INVALID` when a pattern can not be used. */
   constructor(policies: readonly RetentionPolicy[]) {
     this.#policies = policies.map(({ repositories, keepTags, untagged, keepUntagged }, at) => ({
-      repositories,
+      repositories: repositories.map((glob) => compileGlob(glob, `retention.policies[${at}].repositories`)),
       keepTags: keepTags?.map((rule, of) => compile(rule, `retention.policies[${at}].keepTags[${of}]`)),
       untagged,
       keepUntagged,
@@ -60,8 +59,7 @@ export class Policies {
 
   /** Of the first policy that matches; undefined when none does. */
   of(repository: string): RepositoryPolicy | undefined {
-    const matches = (glob: string) => matchesGlob(repository, glob)
-    const found = this.#policies.find(({ repositories }) => repositories.some(matches))
+    const found = this.#policies.find(({ repositories }) => repositories.some((glob) => glob.matches(repository)))
     if (found === undefined) return undefined
     const { untagged, keepTags, keepUntagged } = found
     return {
@@ -80,19 +78,12 @@ export class Policies {
 }
 
 function compile({ patterns = [], ...conditions }: KeepRule, where: string): CompiledRule {
-  const compiled = patterns.map((pattern) => {
-    try {
-      return new RegExp(`^(?:${pattern})$`, 'u')
-    } catch (cause) {
-      throw new CoreError('CONFIG_INVALID', `${where}: "${pattern}" is not a regular expression`, { cause })
-    }
-  })
-  return { ...conditions, patterns: compiled }
+  return { ...conditions, patterns: patterns.map((pattern) => compileRegex(pattern, where)) }
 }
 
 function keptBy(rule: CompiledRule, tags: readonly TagFacts[], nowMs: number): string[] {
   const { patterns, mostRecentlyPushedCount, mostRecentlyPulledCount, pushedWithinHours, pulledWithinHours } = rule
-  const matching = patterns.length === 0 ? tags : tags.filter(({ tag }) => patterns.some((each) => each.test(tag)))
+  const matching = patterns.length === 0 ? tags : tags.filter(({ tag }) => patterns.some((each) => each.matches(tag)))
   const pulledAt = ({ pulledAtMs = Number.NEGATIVE_INFINITY }: TagFacts) => pulledAtMs
   const pushedAt = ({ pushedAtMs }: TagFacts) => pushedAtMs
   const kept: (readonly TagFacts[])[] = []

@@ -31,6 +31,13 @@ describe('a retention policy', () => {
     expect(kept([{ patterns: ['v1', 'est'] }])).toEqual([])
   })
 
+  it('comes to an end with a pattern that a backtracking matcher never ends with', () => {
+    const keepTags = [{ patterns: ['(v?[0-9]+[.-]?)+-release'] }]
+    const [tag, release] = ['1'.repeat(60), `${'1'.repeat(60)}-release`].map((tag) => ({ ...tags[0], tag }) as TagFacts)
+    const policy = new Policies([{ repositories: ['**'], keepTags }]).of('app')
+    expect(policy?.expired([tag, release] as TagFacts[], NOW_MS)).toEqual([tag?.tag])
+  })
+
   it('keeps those pushed last', () => {
     expect(kept([{ mostRecentlyPushedCount: 2 }])).toEqual(['nightly', 'test'])
     expect(kept([{ patterns: ['v.*'], mostRecentlyPushedCount: 1 }])).toEqual(['v2.0'])
