@@ -1,15 +1,17 @@
 import type { OutgoingHttpHeaders } from 'node:http'
-import { type ByteRange, type Logger, parseRange, withDeadline, writeBody } from '@shoal/core'
+import { answerContent, type BodyPart, type Logger, withDeadline, writeBody } from '@shoal/core'
 import { type OriginClient, originError } from '@shoal/origin'
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
 import type { BlobReader } from '../download/reader.ts'
 import type { OriginReader, Rights } from '../rights/rights.ts'
-import { failure } from './failure.ts'
 import { FirstByte } from './first-byte.ts'
 import type { MirrorMetrics } from './metrics.ts'
-import { clientGone, sendFailure } from './reply.ts'
+import { clientGone, hasNoBody, sendHead } from './reply.ts'
 import type { Upstream } from './upstream.ts'
+
+/** The media type of every blob: what one is its manifest says. */
+const BLOB_TYPE = 'application/octet-stream'
 
 /** One client's wish. */
 export interface BlobMirrorRequest {
@@ -60,29 +62,21 @@ export class Blobs {
   async serve(wish: BlobMirrorRequest, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     const signal = clientGone(reply)
     const beganMs = this.#now()
-    const size = await this.#checkRights(wish, signal)
-    reply
-      .header('docker-content-digest', wish.digest)
-      .header('accept-ranges', 'bytes')
-      .header('etag', `"${wish.digest}"`)
-    if (request.method === 'HEAD') {
-      return reply.header('content-length', size).type('application/octet-stream').send()
-    }
-    const begun = await this.#firstByte.within(wish, beganMs, signal, async (isWanted) => {
-      const reader = await this.#open(wish, size, isWanted)
+    const sizeBytes = await this.#checkRights(wish, signal)
+    const content = { digest: wish.digest, sizeBytes, mediaType: BLOB_TYPE, hasRanges: true }
+    const answer = answerContent(request, content)
+    if (hasNoBody(answer)) return sendHead(reply, answer)
+    const { first, rest } = await this.#firstByte.within(wish, beganMs, signal, async (isWanted) => {
+      const reader = await this.#open(wish, sizeBytes, isWanted)
       closeWith(reply, reader)
       isWanted.throwIfAborted()
-      const range = this.#rangeOf(request, reply, reader.size)
-      if (range === undefined) return undefined
-      const bytes = reader.read(range, isWanted)
-      // The first byte is awaited before the head is sent, so that a failure is still an honest answer.
-      return { range, bytes, first: await bytes.next() }
+      const bytes = readParts(reader, answer.body, isWanted)
+      // The first byte of the blob is awaited before the head is sent, so that a failure is still an honest answer.
+      return { first: await bytes.next(), rest: bytes }
     })
-    if (begun === undefined) return reply
-    const { range, bytes, first } = begun
     this.#metrics.firstByteSeconds.observe((this.#now() - beganMs) / 1000)
-    reply.header('content-length', range.end - range.start + 1).type('application/octet-stream')
-    await this.#send(reply, wish.digest, first, bytes)
+    reply.code(answer.status).headers(answer.headers)
+    await this.#send(reply, wish.digest, first, rest)
     return reply
   }
 
@@ -90,8 +84,8 @@ export class Blobs {
   async #send(
     reply: FastifyReply,
     digest: string,
-    first: IteratorResult<Buffer>,
-    rest: AsyncGenerator<Buffer>,
+    first: IteratorResult<Uint8Array>,
+    rest: AsyncGenerator<Uint8Array>,
   ): Promise<void> {
     reply.hijack()
     const response = reply.raw
@@ -109,27 +103,6 @@ export class Blobs {
     } finally {
       await rest.return(undefined)
     }
-  }
-
-  /** The range to send, its headers set; undefined when an error was sent instead. */
-  #rangeOf(request: FastifyRequest, reply: FastifyReply, size: number): ByteRange | undefined {
-    const wanted = parseRange(request.headers.range, size)
-    if (wanted.kind === 'whole') {
-      reply.code(200)
-      return { start: 0, end: size - 1 }
-    }
-    if (wanted.kind === 'part') {
-      const { start, end } = wanted.range
-      reply.code(206).header('content-range', `bytes ${start}-${end}/${size}`)
-      return wanted.range
-    }
-    const why =
-      wanted.kind === 'malformed'
-        ? 'write bytes=first-last, bytes=first- or bytes=-count'
-        : `the blob has ${size} bytes`
-    const message = `the range "${request.headers.range?.slice(0, 100)}" can not be served: ${why}`
-    sendFailure(reply, failure('RANGE_INVALID', message, { 'content-range': `bytes */${size}` }))
-    return undefined
   }
 
   /**
@@ -187,4 +160,25 @@ function readerOf({ upstream, authorization }: BlobMirrorRequest): OriginReader 
 function closeWith(reply: FastifyReply, reader: BlobReader): void {
   if (reply.raw.destroyed) void reader.close()
   else reply.raw.once('close', () => void reader.close())
+}
+
+/** The parts of a body in turn, what frames them together with the first bytes behind it. */
+async function* readParts(
+  reader: BlobReader,
+  body: readonly BodyPart[],
+  signal: AbortSignal,
+): AsyncGenerator<Uint8Array> {
+  let frame: Uint8Array | undefined
+  for (const part of body) {
+    if (part instanceof Uint8Array) {
+      frame = part
+      continue
+    }
+    for await (const bytes of reader.read(part, signal)) {
+      if (frame !== undefined) yield frame
+      frame = undefined
+      yield bytes
+    }
+  }
+  if (frame !== undefined) yield frame
 }

@@ -1,4 +1,4 @@
-import { blobsOf, type Logger, listen, parseManifest, type Startable } from '@shoal/core'
+import { answerContent, blobsOf, type Logger, listen, parseManifest, type Startable } from '@shoal/core'
 import type { OriginClient } from '@shoal/origin'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
@@ -8,7 +8,7 @@ import { failure, failureOf, type Subject } from './failure.ts'
 import { type ManifestCache, Manifests, type ServedManifest } from './manifests.ts'
 import type { MirrorMetrics } from './metrics.ts'
 import { type MirrorTarget, parseMirrorPath } from './path.ts'
-import { clientGone, sendFailure } from './reply.ts'
+import { clientGone, hasNoBody, sendFailure, sendHead } from './reply.ts'
 import type { Tags } from './tags.ts'
 import { findUpstream, type Upstream } from './upstream.ts'
 
@@ -143,7 +143,7 @@ export class Mirror implements Startable {
     request: FastifyRequest,
     reply: FastifyReply,
   ): Promise<FastifyReply> {
-    const { accept, authorization, 'if-none-match': ifNoneMatch } = request.headers
+    const { accept, authorization } = request.headers
     const manifest = await this.#manifests.get({
       upstream,
       reference,
@@ -151,13 +151,12 @@ export class Mirror implements Startable {
       authorization,
       signal: clientGone(reply),
     })
-    const etag = `"${manifest.digest}"`
-    reply.header('docker-content-digest', manifest.digest).header('etag', etag).type(manifest.mediaType)
-    if (ifNoneMatch === etag || ifNoneMatch === manifest.digest) return reply.code(304).send()
-    reply.header('content-length', manifest.bytes.byteLength)
-    if (request.method === 'HEAD') return reply.send()
+    const { digest, mediaType, bytes } = manifest
+    const content = { digest, mediaType, sizeBytes: bytes.byteLength, hasRanges: false }
+    const answer = answerContent(request, content)
+    if (hasNoBody(answer)) return sendHead(reply, answer)
     this.#announce(upstream, manifest, authorization)
-    return reply.send(Buffer.from(manifest.bytes))
+    return reply.code(answer.status).headers(answer.headers).send(Buffer.from(bytes))
   }
 
   /**
