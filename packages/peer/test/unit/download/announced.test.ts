@@ -4,8 +4,12 @@ import { Announced } from '../../../src/download/announced.ts'
 import type { Download } from '../../../src/download/download.ts'
 import type { BlobRequest } from '../../../src/download/downloads.ts'
 
-const requestOf = (digest: string): BlobRequest => ({ digest, source: { registry: 'r', repository: 'x' }, size: 1 })
-const requestsOf = (count: number) => Array.from({ length: count }, (_, i) => requestOf(`${i}`))
+const requestOf = (digest: string, registry = 'r', repository = 'x'): BlobRequest => ({
+  digest,
+  source: { registry, repository },
+})
+const requestsOf = (count: number, prefix = '', ...where: string[]) =>
+  Array.from({ length: count }, (_, i) => requestOf(`${prefix}${i}`, ...where))
 
 /** Downloads that end when they are told to, of blobs of which some are here already. */
 function world(here: readonly string[] = []) {
@@ -31,33 +35,58 @@ function world(here: readonly string[] = []) {
 }
 
 describe('announced blobs', () => {
-  it('are fetched in order, 32 at once, each when one before it has ended, well or not', async () => {
+  it('are fetched in order, 24 of a registry at once, each when one before it has ended, well or not', async () => {
     const { announced, ends, wanted } = world()
     announced.add(requestsOf(100))
-    expect(wanted).toEqual(requestsOf(32).map(({ digest }) => digest))
+    expect(wanted).toEqual(requestsOf(24).map(({ digest }) => digest))
     ends.get('7')?.()
     ends.get('3')?.(new Error('no room'))
-    await vi.waitFor(() => expect(wanted.slice(32)).toEqual(['32', '33']))
+    await vi.waitFor(() => expect(wanted.slice(24)).toEqual(['24', '25']))
+  })
+
+  it('of one registry, however many, leave room for those of others, 32 at once in all', () => {
+    const { announced, wanted } = world()
+    announced.add(requestsOf(100_000, 'fake', 'slow'))
+    announced.add(requestsOf(20))
+    expect(wanted.slice(24)).toEqual(requestsOf(8).map(({ digest }) => digest))
+  })
+
+  it('of several repositories take turns', async () => {
+    const { announced, ends, wanted } = world()
+    announced.add(requestsOf(5000, 'fake'))
+    announced.add(requestsOf(3, 'mine', 'r', 'mine'))
+    for (const i of [0, 1, 2, 3, 4]) ends.get(`fake${i}`)?.()
+    await vi.waitFor(() => expect(wanted.slice(24)).toEqual(['fake24', 'mine0', 'fake25', 'mine1', 'fake26']))
+  })
+
+  it('wait in bounded numbers', async () => {
+    const { announced, ends, wanted } = world()
+    announced.add(requestsOf(5000))
+    for (let i = 0; i < 2000; i++) {
+      ends.get(`${i}`)?.()
+      await new Promise(setImmediate)
+    }
+    expect(wanted).toHaveLength(1000)
   })
 
   it('are passed over when they are here, or on their way, by the time that it is their turn', async () => {
     const here: string[] = []
     const { announced, ends, wanted } = world(here)
-    announced.add(requestsOf(34))
-    here.push('32')
+    announced.add(requestsOf(26))
+    here.push('24')
     ends.get('0')?.()
-    await vi.waitFor(() => expect(wanted.slice(32)).toEqual(['33']))
+    await vi.waitFor(() => expect(wanted.slice(24)).toEqual(['25']))
   })
 
   it('wait once, however often they are announced', async () => {
     const { announced, ends, wanted } = world()
-    announced.add(requestsOf(33))
-    announced.add([requestOf('32')])
+    announced.add(requestsOf(25))
+    announced.add([requestOf('24')])
     ends.get('0')?.()
     ends.get('1')?.()
-    await vi.waitFor(() => expect(wanted).toHaveLength(33))
+    await vi.waitFor(() => expect(wanted).toHaveLength(25))
     await new Promise(setImmediate)
-    expect(wanted).toHaveLength(33)
+    expect(wanted).toHaveLength(25)
   })
 
   it('are left alone when the node stops', async () => {
@@ -66,6 +95,6 @@ describe('announced blobs', () => {
     stopping.abort()
     ends.get('0')?.()
     await new Promise(setImmediate)
-    expect(wanted).toHaveLength(32)
+    expect(wanted).toHaveLength(24)
   })
 })
