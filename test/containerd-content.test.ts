@@ -5,7 +5,7 @@ import { parse, stringify } from 'yaml'
 import { http, httpExpect } from './kit/http.ts'
 import { buildImage } from './kit/images.ts'
 import { describeWith } from './kit/missing.ts'
-import { hostsThrough, nodeMetric, originBytes, receivedBytes, registryName } from './kit/network.ts'
+import { hostsThrough, MOST_PROOF_BYTES, nodeMetric, originBytes, receivedBytes, registryName } from './kit/network.ts'
 import { type Launched, launch } from './kit/process.ts'
 import { type PulledImage, pullImage } from './kit/pull-image.ts'
 import { type Containerd, CRI_NAMESPACE, startContainerd } from './kit/runtimes/containerd.ts'
@@ -87,7 +87,7 @@ describeWith(['busybox', 'skopeo', 'containerd'], "a node that serves containerd
     const other = await startContainerd(bed, { name: 'other', hosts: hostsThrough(shoal, plainPeer()) })
     await other.criPull(`${registry}/held:1`)
     expect(await other.run(`${registry}/held:1`, CRI_NAMESPACE)).toBe('held\n')
-    expect((await originBytes(shoal)) - before).toBe(0)
+    expect((await originBytes(shoal)) - before).toBeLessThanOrEqual(MOST_PROOF_BYTES)
     expect(await receivedBytes(plainPeer())).toEqual({ peer: image.blobBytes, seed: 0, origin: 0 })
     expect((await describeNode()).store).toMatchObject({ completeBlobs: 0, partialBlobs: 0 })
   })
@@ -95,7 +95,7 @@ describeWith(['busybox', 'skopeo', 'containerd'], "a node that serves containerd
   test('serves its own mirror from it, but only to who may read', async () => {
     const before = await originBytes(shoal)
     expect((await pullImage(node.mirrorUrl, 'held', '1', { namespace: registry })).blobBytes).toBe(image.blobBytes)
-    expect((await originBytes(shoal)) - before).toBe(0)
+    expect((await originBytes(shoal)) - before).toBeLessThanOrEqual(MOST_PROOF_BYTES)
     expect((await describeNode()).store).toMatchObject({ completeBlobs: 0, partialBlobs: 0 })
     const [digest] = image.blobs.keys()
     const refused = await http(`${node.mirrorUrl}/v2/none/blobs/${digest}?ns=${registry}`)
@@ -119,7 +119,7 @@ describeWith(['busybox', 'skopeo', 'containerd'], "a node that serves containerd
     expect(await readdir(join(holder.contentFolder, 'blobs/sha256'))).toEqual([])
     const before = await originBytes(shoal)
     await pullImage(node.mirrorUrl, 'held', '1', { namespace: registry })
-    expect((await originBytes(shoal)) - before).toBe(0)
+    expect((await originBytes(shoal)) - before).toBeLessThanOrEqual(MOST_PROOF_BYTES)
     expect((await receivedBytes(node)).peer).toBe(image.blobBytes)
   })
 })

@@ -7,7 +7,7 @@ import { httpExpect } from './kit/http.ts'
 import { buildArtifact } from './kit/images.ts'
 import { scrape, sumSeries } from './kit/metrics.ts'
 import { describeWith } from './kit/missing.ts'
-import { nodeMetric, originBytes, receivedBytes, registryName } from './kit/network.ts'
+import { MOST_PROOF_BYTES, nodeMetric, originBytes, receivedBytes, registryName } from './kit/network.ts'
 import { type Launched, launch } from './kit/process.ts'
 import { SHOAL_PROGRAM } from './kit/program.ts'
 import { pullImage } from './kit/pull-image.ts'
@@ -147,7 +147,7 @@ describeWith(['busybox', 'docker-registry'], 'a network in trouble', () => {
     await program.waitUntil('knowledge of all nodes', knowsAll)
     const before = await originBytes(shoal)
     await pull(peer(2), 'new')
-    expect(await originBytes(shoal)).toBe(before)
+    expect((await originBytes(shoal)) - before).toBeLessThanOrEqual(MOST_PROOF_BYTES)
   })
 
   test('a scheduler that hangs does not hang a pull', async () => {

@@ -3,7 +3,7 @@ import { beforeAll, expect, test } from 'vitest'
 import { httpExpect } from './kit/http.ts'
 import { buildImage } from './kit/images.ts'
 import { describeWith } from './kit/missing.ts'
-import { hostsThrough, originBytes, receivedBytes, registryName } from './kit/network.ts'
+import { hostsThrough, MOST_PROOF_BYTES, originBytes, receivedBytes, registryName } from './kit/network.ts'
 import { pullImage } from './kit/pull-image.ts'
 import { CRI_NAMESPACE, startContainerd } from './kit/runtimes/containerd.ts'
 import { skopeoCopy } from './kit/runtimes/skopeo.ts'
@@ -77,6 +77,6 @@ describeWith(['busybox', 'skopeo', 'containerd'], 'a swarm', () => {
     expect(await pullImage(empty?.mirrorUrl ?? '', 'large', '1', { namespace: registry })).toMatchObject({
       blobBytes: imageBytes,
     })
-    expect(await originBytes(shoal)).toBe(0)
+    expect(await originBytes(shoal)).toBeLessThanOrEqual(MOST_PROOF_BYTES)
   })
 })

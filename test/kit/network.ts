@@ -18,6 +18,9 @@ export function hostsThrough(shoal: Shoal, peer: ShoalNode) {
   return [{ registry: registryName(shoal), mirrors: [peer.mirrorUrl], server: shoal.registry.url }]
 }
 
+/** Most bytes that the registry sends for an image that a node has from its neighbours: parts to compare, a few KiB. */
+export const MOST_PROOF_BYTES = 32 * 1024
+
 /** Blob bytes that left the registry. */
 export async function originBytes(shoal: ShoalUp): Promise<number> {
   return sumSeries(await scrape(`${shoal.registry.metricsUrl}/metrics`), 'shoal_registry_blob_bytes_sent_total')

@@ -1,4 +1,4 @@
-import { type Logger, parseManifest, tryParseDigest } from '@shoal/core'
+import { type Logger, mediaTypeOfManifest, tryParseDigest } from '@shoal/core'
 import type { OriginClient } from '@shoal/origin'
 import type { OriginReader, Rights } from '../rights/rights.ts'
 import type { Tags } from './tags.ts'
@@ -27,9 +27,6 @@ export interface ManifestRequest {
   readonly authorization: string | undefined
   readonly signal: AbortSignal
 }
-
-/** A manifest that names no type of its own, and whose origin does not either. */
-const UNKNOWN_TYPE = 'application/json'
 
 /**
  * Manifests through the cache. The bytes of a digest are fetched once from each repository that clients name, for only
@@ -114,7 +111,7 @@ export class Manifests {
     })
     if (reply.status === 304) throw new Error('the origin answered 304 to an unconditional request')
     const { bytes, digest } = reply
-    const mediaType = reply.mediaType ?? typeIn(bytes)
+    const mediaType = reply.mediaType ?? mediaTypeOfManifest(bytes)
     this.#rights.granted(reader)
     this.#rights.contents.sawManifest(upstream, digest, { size: bytes.byteLength, mediaType })
     await this.#cache.put(digest, bytes)
@@ -135,14 +132,6 @@ export class Manifests {
       this.#rights.failed(reader, error, digest)
       if (!this.#rights.standsIn(reader, error)) throw error
     }
-  }
-}
-
-function typeIn(bytes: Uint8Array): string {
-  try {
-    return parseManifest(bytes).mediaType
-  } catch {
-    return UNKNOWN_TYPE
   }
 }
 

@@ -110,6 +110,20 @@ export class BlobFiles {
     return count
   }
 
+  /** Deletes the whole blob that was written longest ago; false when there is none. */
+  async removeOldest(): Promise<boolean> {
+    let oldest: { readonly file: string; readonly writtenMs: number } | undefined
+    for await (const { file } of this.named()) {
+      const writtenMs = await lstat(file)
+        .then(({ mtimeMs }) => mtimeMs)
+        .catch(() => Number.POSITIVE_INFINITY)
+      if (oldest === undefined || writtenMs < oldest.writtenMs) oldest = { file, writtenMs }
+    }
+    if (oldest === undefined) return false
+    await this.remove(oldest.file)
+    return true
+  }
+
   /** All regular files that have a blob's final name; the digest is what the name says, not what was checked. */
   async *named(): AsyncGenerator<NamedFile> {
     for (const algorithm of ALGORITHMS) {

@@ -298,15 +298,18 @@ export class BlobStore implements Startable {
     )
   }
 
+  /** Opens the index; on a full disk, unfinished blobs go for it, then whole ones. */
   async #openIndex(): Promise<void> {
-    try {
-      await this.index.start()
-    } catch (error) {
-      if (!(error instanceof StoreError && error.code === 'NO_SPACE')) throw error
-      const removed = await this.#files.removePartials(new Set())
-      if (removed === 0) throw error
-      this.#log.warn({ removed }, 'the disk is too full to open the index: unfinished blobs were deleted')
-      await this.index.start()
+    for (let hasPartials = true; ; hasPartials = false) {
+      try {
+        await this.index.start()
+        return
+      } catch (error) {
+        if (!(error instanceof StoreError && error.code === 'NO_SPACE')) throw error
+        const removed = hasPartials ? await this.#files.removePartials(new Set()) : 0
+        if (removed === 0 && !(await this.#files.removeOldest())) throw error
+        this.#log.warn({ unfinished: removed }, 'the disk is too full to open the index: blobs were deleted')
+      }
     }
   }
 

@@ -73,6 +73,16 @@ describe.skipIf(whyNoTmpfs() !== undefined)('a store on a full disk', () => {
     expect(store.find(next.digest)).toBeUndefined()
   })
 
+  it('opens an index that has no room by giving up whole blobs where there are no others', async () => {
+    await openStore(lying)
+    await putBlob(store, old.bytes)
+    await putBlob(store, next.bytes)
+    await store.stop()
+    disk.fill()
+    await openStore(lying)
+    expect([...store.complete()].map(({ digest }) => digest)).toEqual([next.digest])
+  })
+
   it('opens an index that has no room by giving up unfinished blobs', async () => {
     await openStore(lying)
     const blob = await store.create(next.digest, next.bytes.byteLength)
@@ -83,9 +93,8 @@ describe.skipIf(whyNoTmpfs() !== undefined)('a store on a full disk', () => {
     expect(store.find(next.digest)).toBeUndefined()
   })
 
-  it('says that the disk is full when the index can not be opened at all', async () => {
+  it('says that the disk is full when the index can not be opened and there is no blob to give up', async () => {
     await openStore(lying)
-    await putBlob(store, old.bytes)
     await store.stop()
     disk.fill()
     ;({ store } = makeStore(disk.folder, {}, { freeBytes: lying }))
