@@ -1,9 +1,9 @@
 import { randomUUID } from 'node:crypto'
-import type { Server } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Server as TlsServer } from 'node:tls'
 import { errorChain, type Logger, listen, ociErrorBody, type Startable } from '@shoal/core'
-import Fastify, { type FastifyHttpOptions, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import { createHttpServer } from '@shoal/core/service'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Refusal } from './audit/line.ts'
 import { RegistryError, toRegistryError } from './errors.ts'
 import { requesterOf } from './events.ts'
@@ -78,8 +78,6 @@ interface ServerTls {
 }
 
 const METHODS: Method[] = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE']
-/** A connection on which nothing moves in either direction for so long is dead, or hostile. */
-const IDLE_MS = 5 * 60_000
 /** Kinds of path as Distribution's metrics call them. */
 const HANDLERS: Readonly<Record<RouteKind | 'none', string>> = {
   base: 'base',
@@ -94,9 +92,6 @@ const HANDLERS: Readonly<Record<RouteKind | 'none', string>> = {
 }
 /** Characters of what a client chose that go into the log. */
 const MAX_LOGGED = 512
-/** What a client may send ahead in one HTTP/2 stream, and streams that it may have open. */
-const WINDOW_BYTES = 1024 * 1024
-const MAX_STREAMS = 128
 /** How long requests may go on after `stop`. */
 const DRAIN_MS = 10_000
 
@@ -115,10 +110,14 @@ export class RegistryServer implements Startable {
     this.#options = options
     this.#dependencies = dependencies
     const proxies = new Networks(options.trustedProxies, 'trustedProxies')
-    this.#server = fastifyWith(tls, {
+    this.#server = createHttpServer({
+      tls: tls && {
+        ...tls.certificate.context,
+        mustKnowClient: tls.certificate.context.ca !== undefined,
+        http2: tls.http2,
+      },
       // A connection that is closed already has no address any more.
       trustProxy: options.trustedProxies.length > 0 && ((address?: string) => proxies.has(address ?? '')),
-      connectionTimeout: IDLE_MS,
       exposeHeadRoutes: false,
       // Events and audit lines outlive the process, so its own count would not tell requests apart.
       genReqId: () => randomUUID(),
@@ -252,24 +251,6 @@ export class RegistryServer implements Startable {
     const body = ociErrorBody(error.code, error.message, detail)
     void reply.code(error.status).headers(ALWAYS).headers(error.headers).type('application/json').send(body)
   }
-}
-
-/** @param options of Fastify that do not depend on how clients reach it */
-function fastifyWith(tls: ServerTls | undefined, options: FastifyHttpOptions<Server>): FastifyInstance {
-  if (tls === undefined) return Fastify(options)
-  const { certificate, http2 } = tls
-  const mustKnowClient = certificate.context.ca !== undefined
-  const secure = { ...certificate.context, requestCert: mustKnowClient, rejectUnauthorized: mustKnowClient }
-  // All are HTTP servers to what is built on them; Fastify has a type of its own for each.
-  if (!http2) return Fastify({ ...options, https: secure } as object) as unknown as FastifyInstance
-  const settings = { initialWindowSize: WINDOW_BYTES, maxConcurrentStreams: MAX_STREAMS }
-  const https = { ...secure, allowHTTP1: true, settings }
-  return Fastify({
-    ...options,
-    http2: true,
-    http2SessionTimeout: IDLE_MS,
-    https,
-  } as object) as unknown as FastifyInstance
 }
 
 function accessOf(request: FastifyRequest, reply: FastifyReply, beganMs: number): Access {

@@ -1,6 +1,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import { errorChain, type Logger, listen, type Startable, withDeadline } from '@shoal/core'
-import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify'
+import { createHttpServer } from '@shoal/core/service'
+import type { FastifyInstance, FastifyReply } from 'fastify'
 import { type PushedManifest, pushedManifests } from './events.ts'
 
 export interface EventIntakeOptions {
@@ -38,7 +39,7 @@ export class EventIntake implements Startable {
   constructor(options: EventIntakeOptions, dependencies: EventIntakeDependencies) {
     this.#options = options
     this.#dependencies = dependencies
-    this.#server = Fastify({ forceCloseConnections: true, bodyLimit: MAX_BODY_BYTES, requestTimeout: FETCH_TIMEOUT_MS })
+    this.#server = createHttpServer({ forceCloseConnections: true, bodyLimit: MAX_BODY_BYTES })
     this.#server.removeAllContentTypeParsers()
     this.#server.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
     // Before the body is read.

@@ -1,8 +1,9 @@
-import Fastify, { type FastifyInstance } from 'fastify'
+import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import { listen } from '../http-server.ts'
 import type { Startable } from '../lifecycle.ts'
 import { createEventLoopMetrics } from './event-loop-metrics.ts'
+import { createHttpServer } from './http-server.ts'
 
 /** What an admin server needs. */
 export interface AdminServerOptions {
@@ -41,7 +42,7 @@ export class AdminServer implements Startable {
 
   constructor(options: AdminServerOptions, dependencies: AdminServerDependencies) {
     this.#options = options
-    this.#server = Fastify({ forceCloseConnections: true })
+    this.#server = createHttpServer({ forceCloseConnections: true })
     this.#server.get('/healthz', async () => ({ status: 'ok', pid: process.pid }))
     this.#server.get('/readyz', async (_request, reply) => {
       const reason = dependencies.notReady()

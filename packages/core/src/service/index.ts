@@ -5,5 +5,6 @@
 export * from './admin-server.ts'
 export * from './config.ts'
 export * from './definition.ts'
+export * from './http-server.ts'
 export * from './identity.ts'
 export * from './options.ts'

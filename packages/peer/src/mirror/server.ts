@@ -1,6 +1,7 @@
 import { answerContent, blobsOf, type Logger, listen, parseManifest, type Startable } from '@shoal/core'
+import { createHttpServer } from '@shoal/core/service'
 import type { OriginClient } from '@shoal/origin'
-import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Downloads } from '../download/downloads.ts'
 import type { Rights } from '../rights/rights.ts'
 import { Blobs } from './blobs.ts'
@@ -52,7 +53,7 @@ export class Mirror implements Startable {
     this.#manifests = new Manifests({ ...dependencies, cache: dependencies.manifests })
     const { metrics } = dependencies
     this.#blobs = new Blobs(options, dependencies)
-    this.#server = Fastify({
+    this.#server = createHttpServer({
       forceCloseConnections: true,
       exposeHeadRoutes: false,
       routerOptions: { maxParamLength: 1024 },

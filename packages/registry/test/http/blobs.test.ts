@@ -1,5 +1,6 @@
+import { once } from 'node:events'
 import { readdir, readlink, rm, truncate } from 'node:fs/promises'
-import { get } from 'node:http'
+import { get, type IncomingMessage } from 'node:http'
 import { join } from 'node:path'
 import { digestOf } from '@shoal/core'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
@@ -39,6 +40,18 @@ describe('base', () => {
     expect(answer.headers.get('docker-distribution-api-version')).toBe('registry/2.0')
     if (answer.status === 405) expect(answer.headers.get('allow')).toMatch(/GET|POST/)
   })
+})
+
+it('answers a request whose target is a whole URL, as for a proxy', async () => {
+  const { port } = new URL(registry.url)
+  const statusOf = async (path: string) => {
+    const request = get({ host: '127.0.0.1', port, path, agent: false })
+    const [answer] = (await once(request, 'response')) as [IncomingMessage]
+    answer.resume()
+    return answer.statusCode
+  }
+  expect(await statusOf('http://registry.test/v2/')).toBe(200)
+  expect(await statusOf(`http://registry.test:5000/v2/a/b/blobs/${digest}`)).toBe(200)
 })
 
 describe('blob pull', () => {
