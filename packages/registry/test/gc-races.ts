@@ -8,6 +8,9 @@ export interface Doors {
   readonly metricsUrl: string
 }
 
+/** However slow the machine is, so many of each are done. */
+const LEAST_OF_EACH = 3
+
 export interface CollectionView {
   readonly state: string
   readonly removedBlobs: number
@@ -28,7 +31,8 @@ export async function collect({ metricsUrl }: Doors, query = ''): Promise<Collec
 }
 
 /**
- * Pushes, mounts and deletes images at random while garbage is collected, for some seconds; then everything that was
+ * Pushes, mounts and deletes images at random while garbage is collected, for some seconds and until each was done a few
+ * times; then everything that was
  * confirmed and not deleted must be there, and nothing else after a while.
  * @param replicas of one registry; each request goes to any of them
  * @param storedBytes bytes of all blobs and manifests in the store
@@ -41,6 +45,7 @@ export async function raceCollections(
   const at = (path: string) => `${any().url}/v2/${path}`
   const seed = Math.floor(Math.random() * 2 ** 31)
   const endMs = performance.now() + seconds * 1000
+  const isOver = () => performance.now() >= endMs && Object.values(counts).every((count) => count >= LEAST_OF_EACH)
   /** Confirmed, and nobody has begun to delete it. */
   const live = new Map<string, Buffer>()
   const counts = { pushed: 0, mounted: 0, deleted: 0, collected: 0, removed: 0 }
@@ -51,7 +56,7 @@ export async function raceCollections(
       state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff
       return (state >> 8) % below
     }
-    for (let i = 0; performance.now() < endMs; i++) {
+    for (let i = 0; !isOver(); i++) {
       const repository = `team${random(3)}/app`
       const act = random(10)
       const own = [...live.keys()].filter((each) => each.includes(`:w${id}-`))
@@ -102,7 +107,7 @@ export async function raceCollections(
     }
   }
   const collector = async () => {
-    while (performance.now() < endMs) {
+    while (!isOver()) {
       const { state, removedBlobs } = await collect(any())
       expect(state).toBe('done')
       counts.collected++
@@ -133,5 +138,4 @@ export async function raceCollections(
       timeout: 15_000,
     })
     .toBe([...needed.values()].reduce((sum, size) => sum + size, 0))
-  for (const count of Object.values(counts)) expect(count).toBeGreaterThan(0)
 }
