@@ -83,6 +83,23 @@ export function observe(registry: Registry, coordinator: Coordinator): void {
       this.set({ state: 'waiting' }, core.leases.waiting)
     },
   })
+  new Gauge({
+    name: 'shoal_scheduler_holdings',
+    help: 'Blobs held whole, counted for each node that holds one',
+    registers,
+    collect() {
+      this.set(core.kept.holdings)
+    },
+  })
+  new Gauge({
+    name: 'shoal_scheduler_swarm_pieces',
+    help: 'Pieces of all swarms together',
+    registers,
+    collect() {
+      this.set(core.kept.pieces)
+    },
+  })
+  totals('refused_total', 'Joins, holdings and parts that met a bound', 'bound', (counters) => counters.refused)
   total('assignments_total', 'Pieces assigned', (counters) => counters.assignments)
   total('bans_total', 'Nodes banned for sending wrong bytes to several nodes', (counters) => counters.bans)
   total('pauses_total', 'Nodes paused because several nodes could not reach them', (counters) => counters.pauses)

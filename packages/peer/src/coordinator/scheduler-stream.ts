@@ -17,6 +17,8 @@ import { SilenceWatch } from './silence-watch.ts'
 import { StreamNames } from './stream-names.ts'
 
 const SHA256_BYTES = 32
+/** Of what the scheduler says for people. */
+const MOST_REASON_CHARS = 300
 const NONE = Buffer.alloc(0)
 
 type Command = NonNullable<NodeCommand['command']>
@@ -215,7 +217,9 @@ export class SchedulerStream {
     else if (command.$case === 'parent') this.#names.nameParent(command.value)
     else if (command.$case === 'originBudget') this.#listener.originShare(command.value)
     else if (command.$case === 'pong') return
-    else if (command.$case === 'pieceMapWanted') {
+    else if (command.$case === 'refused') {
+      this.#log.warn({ reason: command.value.reason.slice(0, MOST_REASON_CHARS) }, 'the scheduler refused something')
+    } else if (command.$case === 'pieceMapWanted') {
       this.#mapsWanted.add(command.value.digest)
       this.#listener.pieceMapWanted(command.value.digest)
     } else if (!this.#applyInSwarm(command)) {
@@ -257,9 +261,7 @@ export class SchedulerStream {
   }
 
   /** Applies a command that names a swarm; false when what it names was never introduced. */
-  #applyInSwarm(
-    command: Exclude<Command, { $case: 'welcome' | 'swarm' | 'parent' | 'pieceMapWanted' | 'originBudget' | 'pong' }>,
-  ): boolean {
+  #applyInSwarm(command: Exclude<Extract<Command, { value: { swarm: number } }>, { $case: 'swarm' }>): boolean {
     const swarm = this.#names.swarm(command.value.swarm)
     if (swarm === undefined) return false
     const { digest } = swarm

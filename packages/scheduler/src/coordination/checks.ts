@@ -68,9 +68,8 @@ export function checkHello(hello: Hello, address: string): NodeIntroduction {
   }
 }
 
+/** @param join with digest and size checked, and no more pieces than a blob may have */
 export function checkJoin(join: Join): JoinInfo {
-  checkDigest('join.digest', join.digest)
-  checkSize('join.size', join.size)
   const have = checkHave('join.have', join.have, join.size)
   const { origin } = join
   if (origin === undefined || !isRegistryHost(origin.registry) || !isRepositoryName(origin.repository)) {
@@ -87,7 +86,7 @@ export function checkJoin(join: Join): JoinInfo {
   }
 }
 
-/** @param size bytes of the blob, checked */
+/** @param size bytes of the blob, checked: no more pieces than a blob may have */
 export function checkHave(field: string, have: Uint8Array, size: number): HaveSet {
   const set = HaveSet.fromBytes(have, new PieceLayout(size).count)
   if (set === undefined) throw violation(`${field} names pieces that a blob of this size does not have`)

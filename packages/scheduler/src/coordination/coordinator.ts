@@ -1,7 +1,7 @@
 import { randomInt, randomUUID } from 'node:crypto'
 import { performance } from 'node:perf_hooks'
 import { errorChain, type Logger, PIECE_RULE } from '@shoal/core'
-import type { ConnectRequest, Hello } from '@shoal/proto'
+import type { ConnectRequest, Hello, NodeEvent } from '@shoal/proto'
 import { SchedulingCore } from '../core/core.ts'
 import { Random } from '../core/random.ts'
 import type { CoreOptions } from '../core/state.ts'
@@ -11,6 +11,7 @@ import { Traffic } from '../traffic/traffic.ts'
 import { checkHello, violation } from './checks.ts'
 import { Directory } from './directory.ts'
 import { applyEvent } from './events.ts'
+import { Intake } from './intake.ts'
 import { deliver } from './orders.ts'
 import { OriginBudget } from './origin-budget.ts'
 import { Presence } from './presence.ts'
@@ -19,6 +20,10 @@ import { Ticker } from './ticker.ts'
 
 const MOST_EVENTS = 10_000
 const HELLO_TIMEOUT_MS = 5_000
+/** Nodes with a stream, also such as have not said who they are. */
+const MOST_STREAMS = 32_768
+/** That nodes are turned away is logged so often. */
+const TELL_TURNED_AWAY_MS = 60_000
 
 export interface CoordinatorOptions extends CoreOptions {
   /** Events are gathered for so long, in milliseconds. */
@@ -29,6 +34,8 @@ export interface CoordinatorOptions extends CoreOptions {
   readonly mostWaitingBytes?: number
   /** Bytes a second that all nodes together may fetch from origins; undefined or 0: no limit. */
   readonly originBytesPerSecond?: number
+  /** Streams at once, in place of 32 768. */
+  readonly mostStreams?: number
 }
 
 /** Joins the nodes' streams to the scheduling core: events go in as they come, commands go out once a tick. */
@@ -54,6 +61,7 @@ export class Coordinator {
   #waiting: Session[] = []
   readonly #sessionEvents: SessionEvents
   #nextNumber = 1
+  #turnedAwayAt = Number.NEGATIVE_INFINITY
   #isStopped = false
 
   constructor(options: CoordinatorOptions, dependencies: { metrics: SchedulerMetrics; log: Logger }) {
@@ -85,48 +93,50 @@ export class Coordinator {
 
   /** Serves one stream until it ends. */
   serve(call: Call): void {
+    const most = this.#options.mostStreams ?? MOST_STREAMS
+    if (this.#directory.all.length + this.#greeting.size >= most) {
+      this.#turnAway(call, most)
+      return
+    }
     let session: Session | undefined
     let isClosed = false
     const close = (error?: SchedulerError) => {
       if (isClosed) return
       isClosed = true
+      intake.stop()
       if (session === undefined) closeCall(call, error)
       else this.#end(session, error)
-      finished()
-    }
-    const greeting = setTimeout(
-      () => close(new SchedulerError('HELLO_TIMEOUT', 'no hello came in time')),
-      this.#options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
-    )
-    const finished = () => {
       clearTimeout(greeting)
       this.#greeting.delete(call)
       call.off('data', onData)
       call.resume()
     }
-    const onData = (request: ConnectRequest) => {
-      this.messages.in++
+    const greeting = setTimeout(
+      () => close(new SchedulerError('HELLO_TIMEOUT', 'no hello came in time')),
+      this.#options.helloTimeoutMs ?? HELLO_TIMEOUT_MS,
+    )
+    const apply = (event: NodeEvent) => {
       try {
-        const { events } = request
-        if (events.length > MOST_EVENTS) throw violation(`a message may carry at most ${MOST_EVENTS} events`)
-        this.core.setTime(performance.now())
-        let at = 0
-        if (session === undefined && events.length > 0) {
-          const [first] = events
-          if (first?.event?.$case !== 'hello') throw violation('the first event must be hello')
-          session = this.#greet(call, first.event.value)
+        if (session === undefined) {
+          if (event.event?.$case !== 'hello') throw violation('the first event must be hello')
+          session = this.#greet(call, event.event.value)
           clearTimeout(greeting)
           this.#greeting.delete(call)
-          at = 1
-        }
-        // The session may be replaced or dropped meanwhile, but not while its own events are applied.
-        for (; at < events.length && session !== undefined; at++) {
-          applyEvent(this.core, this.#numbers, session, events[at]?.event)
-        }
+        } else if (this.#directory.find(session.index) === session) {
+          applyEvent(this.core, this.#numbers, session, event.event)
+        } else close()
       } catch (error) {
         close(this.#failure(error))
       }
+    }
+    const intake = new Intake(call, apply, () => {
+      this.core.setTime(performance.now())
       this.#wake()
+    })
+    const onData = ({ events }: ConnectRequest) => {
+      this.messages.in++
+      if (events.length > MOST_EVENTS) close(violation(`a message may carry at most ${MOST_EVENTS} events`))
+      else intake.take(events)
     }
     this.#greeting.add(call)
     call.on('data', onData)
@@ -142,6 +152,22 @@ export class Coordinator {
     this.#ticker.stop()
     for (const call of this.#greeting) call.end()
     for (const session of [...this.#directory.all]) this.#end(session)
+  }
+
+  /** Ends a stream that is one too many. The node dials again; until then it does as it does without a scheduler. */
+  #turnAway(call: Call, most: number): void {
+    const error = new SchedulerError(
+      'LIMIT_EXCEEDED',
+      `the scheduler serves at most ${most} nodes; run more schedulers`,
+    )
+    this.#metrics.drops.inc({ code: error.code })
+    const now = performance.now()
+    if (now - this.#turnedAwayAt >= TELL_TURNED_AWAY_MS) {
+      this.#turnedAwayAt = now
+      this.#log.warn({ address: call.getPeer(), code: error.code, reason: error.message }, 'node turned away')
+    }
+    call.on('error', () => {})
+    closeCall(call, error)
   }
 
   #greet(call: Call, hello: Hello): Session {
@@ -189,6 +215,10 @@ export class Coordinator {
     for (const { node, digest } of commands.revocations) {
       const { id: peerId, name } = this.#sessionAt(node).introduction
       this.#log.warn({ peerId, name, digest }, 'nothing came from the origin for too long; another node is to fetch')
+    }
+    for (const { node, reason } of commands.refusals) {
+      const { id: peerId, name } = this.#sessionAt(node).introduction
+      this.#log.warn({ peerId, name, reason }, 'something that a node said was not taken')
     }
     deliver(this.core, commands, this.#sessionAt)
     for (const swarm of commands.closed) for (const session of this.#directory.all) session.swarms.delete(swarm)

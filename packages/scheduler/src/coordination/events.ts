@@ -1,9 +1,13 @@
 import type { NodeEvent } from '@shoal/proto'
+import { piecesOf } from '../core/bounds.ts'
 import type { SchedulingCore } from '../core/core.ts'
 import { GONE, ORIGIN } from '../core/events.ts'
+import { MOST_PIECES } from '../core/limits.ts'
 import { checkDigest, checkHave, checkJoin, checkSha256, checkSize, violation } from './checks.ts'
 import { leaseFailureOf, pieceFailureOf } from './reasons.ts'
 import type { Session } from './session.ts'
+
+const MOST_PIECES_DONE = 10_000
 
 /** Finds the node that a number names as a parent. */
 export interface Numbers {
@@ -24,6 +28,7 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       const { digest, size } = event.value
       checkDigest('holding_part.digest', digest)
       checkSize('holding_part.size', size)
+      if (refuseOversized(core, session, digest, size)) return
       const swarm = core.holdingPart(node, digest, size, checkHave('holding_part.have', event.value.have, size))
       nameSwarm(session, swarm, digest, size)
       return
@@ -33,6 +38,10 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       core.withdrawn(node, event.value.digest)
       return
     case 'join': {
+      const { digest, size } = event.value
+      checkDigest('join.digest', digest)
+      checkSize('join.size', size)
+      if (refuseOversized(core, session, digest, size)) return
       const join = checkJoin(event.value)
       nameSwarm(session, core.join(node, join), join.digest, join.sizeBytes)
       return
@@ -61,6 +70,7 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
       if (pieces.length === 0 || pieces.length !== parents.length || pieces.length !== durationsUs.length) {
         throw violation('pieces_done must name at least one piece, and a parent and a duration for each')
       }
+      if (pieces.length > MOST_PIECES_DONE) throw violation(`pieces_done may name at most ${MOST_PIECES_DONE} pieces`)
       checkSwarm(core, session, swarm)
       for (let i = 0; i < pieces.length; i++) {
         const parent = numbers.indexOf(parents[i] as number) ?? GONE
@@ -95,6 +105,13 @@ export function applyEvent(core: SchedulingCore, numbers: Numbers, session: Sess
     case undefined:
       throw violation('an event is empty, or of a kind that this scheduler does not know')
   }
+}
+
+/** Nothing that takes a step, or a byte, for each piece may be done with a size before. Returns whether it was refused. */
+function refuseOversized(core: SchedulingCore, session: Session, digest: string, size: number): boolean {
+  if (piecesOf(size) <= MOST_PIECES) return false
+  nameSwarm(session, core.refuse(session.index, 'blobSize'), digest, size)
+  return true
 }
 
 function nameSwarm(session: Session, swarm: number, digest: string, size: number): void {

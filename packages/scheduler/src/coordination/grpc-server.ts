@@ -10,6 +10,8 @@ import type { Call } from './session.ts'
  */
 const KEEPALIVE_MS = 10_000
 const KEEPALIVE_TIMEOUT_MS = 20_000
+/** A connection without a stream for so long is closed. */
+const IDLE_CONNECTION_MS = 60_000
 /** Streams that do not end by themselves are cut off after this time. */
 const STOP_TIMEOUT_MS = 2_000
 
@@ -20,6 +22,8 @@ export class GrpcServer implements Startable {
   readonly #server = new Server({
     'grpc.keepalive_time_ms': KEEPALIVE_MS,
     'grpc.keepalive_timeout_ms': KEEPALIVE_TIMEOUT_MS,
+    // Connections are bounded by the streams on them.
+    'grpc.max_connection_idle_ms': IDLE_CONNECTION_MS,
     // Statistics that nobody can ask for, kept with each message.
     'grpc.enable_channelz': 0,
   })

@@ -1,7 +1,7 @@
 import type { Commands } from '../core/commands.ts'
 import type { SchedulingCore } from '../core/core.ts'
 import type { Swarm } from '../core/swarm.ts'
-import { leaseReasonOf } from './reasons.ts'
+import { swarmReasonOf } from './reasons.ts'
 import type { Session } from './session.ts'
 
 /** Puts a tick's commands into the responses of the nodes they are for; a swarm or parent is named before it is used. */
@@ -32,10 +32,11 @@ export function deliver(core: SchedulingCore, commands: Commands, sessionAt: (no
     nameSwarm(core, sessionAt(node), swarm)
     sessionAt(node).tell({ $case: 'swarmProgress', value: { swarm } })
   }
+  for (const { node, reason } of commands.refusals) sessionAt(node).tell({ $case: 'refused', value: { reason } })
   for (const { node, swarm, reason } of commands.failures) {
     // It joined again since: what failed was its last join.
     if (core.isWaiting(node, swarm)) continue
-    sessionAt(node).tell({ $case: 'swarmFailed', value: { swarm, reason: leaseReasonOf(reason) } })
+    sessionAt(node).tell({ $case: 'swarmFailed', value: { swarm, reason: swarmReasonOf(reason) } })
   }
 }
 

@@ -1,5 +1,5 @@
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
-import type { LeaseFailure } from '../core/commands.ts'
+import type { LeaseFailure, SwarmFailure } from '../core/commands.ts'
 import type { PieceFailure } from '../core/state.ts'
 import { violation } from './checks.ts'
 
@@ -38,6 +38,6 @@ export function leaseFailureOf(reason: LeaseFailed_Reason): LeaseFailure {
   return failure
 }
 
-export function leaseReasonOf(failure: LeaseFailure): LeaseFailed_Reason {
-  return LEASE_REASONS[failure]
+export function swarmReasonOf(failure: SwarmFailure): LeaseFailed_Reason {
+  return failure === 'refused' ? LeaseFailed_Reason.REFUSED : LEASE_REASONS[failure]
 }

@@ -11,9 +11,20 @@ export function blobOf(state: State, digest: string, sizeBytes: number): Blob {
   return blob
 }
 
-/** The node does not hold the blob whole any more. */
+/** The node holds the blob whole. What is over a bound is not noted, and goes when the swarm goes. */
+export function addHolder(state: State, node: Node, blob: Blob): void {
+  if (node.holdings.has(blob.digest)) return
+  const { limits } = state
+  if (node.holdings.size >= limits.nodeHoldings || state.holdings >= limits.holdings) return
+  node.holdings.add(blob.digest)
+  blob.holders.add(node.index)
+  state.holdings++
+}
+
+/** The node does not hold the blob whole any more. A blob that nobody holds or wants is forgotten. */
 export function dropHolder(state: State, node: Node, digest: string): void {
-  node.holdings.delete(digest)
+  if (!node.holdings.delete(digest)) return
+  state.holdings--
   const blob = state.blobs.get(digest)
   if (blob === undefined) return
   blob.holders.delete(node.index)

@@ -4,6 +4,9 @@ import { grown } from './tables.ts'
 /** Why a lease, or the whole swarm, could not be carried out. */
 export type LeaseFailure = 'unauthorized' | 'not_found' | 'unavailable' | 'size_mismatch' | 'digest_mismatch' | 'local'
 
+/** Why a node is not to wait for a swarm: also because there is no room for one. */
+export type SwarmFailure = LeaseFailure | 'refused'
+
 /** Fetch these pieces from the origin on behalf of all. */
 export interface LeaseCommand {
   readonly node: number
@@ -32,7 +35,14 @@ export interface MapCommand {
 
 /** The node is not to wait for this swarm any more. */
 export interface SwarmFailedCommand extends SwarmCommand {
-  readonly reason: LeaseFailure
+  readonly reason: SwarmFailure
+}
+
+/** Something that the node said was not taken. */
+export interface RefusalCommand {
+  readonly node: number
+  /** Why, for people. */
+  readonly reason: string
 }
 
 const FIRST_TRANSFERS = 64
@@ -92,12 +102,14 @@ export class Commands {
   /** Nodes that wait, and may wait on, since their swarm gets on. */
   readonly reassurances: SwarmCommand[] = []
   failures: SwarmFailedCommand[] = []
+  refusals: RefusalCommand[] = []
   /** Swarms that are gone: their numbers mean nothing any more. */
   readonly closed: number[] = []
 
   /** The node went down: what events had to tell it before the tick is not for the next node of its index. */
   forget(node: number): void {
     this.failures = this.failures.filter((command) => command.node !== node)
+    this.refusals = this.refusals.filter((command) => command.node !== node)
   }
 
   clear(): void {
@@ -109,6 +121,7 @@ export class Commands {
     this.maps.length = 0
     this.reassurances.length = 0
     this.failures.length = 0
+    this.refusals.length = 0
     this.closed.length = 0
   }
 }

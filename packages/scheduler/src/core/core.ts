@@ -1,15 +1,17 @@
-import { type HaveSet, PieceLayout } from '@shoal/core'
+import type { HaveSet } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
 import { arrived } from './arrival.ts'
 import { hasBit } from './bitset.ts'
-import { blobOf, dropHolder, forgetIfUnused } from './blobs.ts'
-import { Commands, type LeaseFailure } from './commands.ts'
+import { addHolder, blobOf, dropHolder } from './blobs.ts'
+import { boundOfHolding, boundOfJoin, boundOfPart } from './bounds.ts'
+import { Commands, type LeaseFailure, type SwarmFailure } from './commands.ts'
 import { GONE, type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
 import { handoverMs } from './handover.ts'
 import { Hedging } from './hedging.ts'
 import { endLease, leaseGetsOn } from './lease.ts'
 import { leaseFailed, leaseMissing } from './leasing.ts'
+import { type Bound, refusal } from './limits.ts'
 import {
   activate,
   countPiece,
@@ -36,11 +38,8 @@ import { findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
 const SWEEP_MS = 250
 /** A random sample may miss the one pair that fits: the policy tries again so many ticks before it waits for news. */
 const FRUITLESS_RUNS = 3
-/** Blobs that one node may hold, and pieces of blobs that it may want at once. */
-const MOST_HOLDINGS = 200_000
-const MOST_PIECES_WANTED = 2 ** 20
-/** A blob of 1 TiB. */
-const MOST_PIECES = 2 ** 16
+/** A node of which something is refused hears of it so often. */
+const TELL_REFUSED_MS = 60_000
 
 /**
  * Decides which node sends which piece to whom: a deterministic state machine. Events change the state at once;
@@ -95,20 +94,18 @@ export class SchedulingCore {
     state.nodes.remove(node)
   }
 
-  /** The node holds the blob whole. Ignored when another size is known. Throws SchedulerError `LIMIT_EXCEEDED`. */
+  /** The node holds the blob whole. Ignored when another size is known; refused over a bound. */
   holding(index: number, digest: string, sizeBytes: number): void {
     const node = this.#state.nodes.get(index)
-    const blob = blobOf(this.#state, digest, sizeBytes)
-    if (blob.sizeBytes !== sizeBytes || node.isBanned) {
-      forgetIfUnused(this.#state, blob)
+    if (node.isBanned) return
+    const bound = boundOfHolding(this.#state, node, digest, sizeBytes)
+    if (bound !== undefined) {
+      this.#refuse(node, bound)
       return
     }
-    if (node.holdings.size >= MOST_HOLDINGS && !node.holdings.has(digest)) {
-      forgetIfUnused(this.#state, blob)
-      throw new SchedulerError('LIMIT_EXCEEDED', `a node may announce at most ${MOST_HOLDINGS} blobs`)
-    }
-    blob.holders.add(index)
-    node.holdings.add(digest)
+    const blob = blobOf(this.#state, digest, sizeBytes)
+    if (blob.sizeBytes !== sizeBytes) return
+    addHolder(this.#state, node, blob)
     const { swarm } = blob
     if (swarm === undefined) return
     holdAll(this.#state, swarm, peerFor(this.#state, swarm, node))
@@ -126,10 +123,12 @@ export class SchedulingCore {
 
   /**
    * The node wants the blob, or says anew what it has of it. Returns the number of the swarm. When the blob is known
-   * with another size, the number is of no swarm, and the next tick says that it failed. Throws SchedulerError
-   * `LIMIT_EXCEEDED`.
+   * with another size, or is over a bound, the number is of no swarm, and the next tick says that it failed.
    */
   join(index: number, info: JoinInfo): number {
+    const node = this.#state.nodes.get(index)
+    const bound = boundOfJoin(this.#state, node, info.digest, info.sizeBytes)
+    if (bound !== undefined) return this.refuse(index, bound)
     return this.#enter(index, info.digest, info.sizeBytes, info.have, (swarm, peer) => {
       if (info.have.isComplete) return
       swarm.origins[peer] = info.origin
@@ -137,9 +136,17 @@ export class SchedulingCore {
     })
   }
 
-  /** The node says what it has of the blob; whether it wants it stays as it is. Returns and throws what `join` does. */
+  /** The node says what it has of the blob; whether it wants it stays as it is. Returns what `join` does. */
   holdingPart(index: number, digest: string, sizeBytes: number, have: HaveSet): number {
+    const bound = boundOfPart(this.#state, this.#state.nodes.get(index), digest, sizeBytes)
+    if (bound !== undefined) return this.refuse(index, bound)
     return this.#enter(index, digest, sizeBytes, have, () => {})
+  }
+
+  /** Takes no part of a blob, or wish for one, of the node's. Returns a number that is of no swarm, as `join` does. */
+  refuse(index: number, bound: Bound): number {
+    this.#refuse(this.#state.nodes.get(index), bound)
+    return this.#failed(index, 'refused')
   }
 
   /** The node does not want the blob any more, and gives back a lease of it. */
@@ -335,6 +342,11 @@ export class SchedulingCore {
     return this.#state.swarms
   }
 
+  /** Holdings of all nodes, and pieces of all swarms. */
+  get kept(): { readonly holdings: number; readonly pieces: number } {
+    return this.#state
+  }
+
   /** Leases that are carried out, and swarms that wait for one. */
   get leases(): { readonly granted: number; readonly waiting: number } {
     return this.#state.leaseTurns
@@ -370,20 +382,8 @@ export class SchedulingCore {
   ): number {
     const state = this.#state
     const node = state.nodes.get(index)
-    const pieces = new PieceLayout(sizeBytes).count
-    if (pieces > MOST_PIECES || node.piecesWanted + pieces > MOST_PIECES_WANTED) {
-      throw new SchedulerError(
-        'LIMIT_EXCEEDED',
-        `a blob may have at most ${MOST_PIECES} pieces, and what a node waits for at once ${MOST_PIECES_WANTED}`,
-      )
-    }
     const blob = blobOf(this.#state, digest, sizeBytes)
-    if (blob.sizeBytes !== sizeBytes) {
-      const nothing = this.#nextSwarm++
-      state.commands.failures.push({ node: index, swarm: nothing, reason: 'size_mismatch' })
-      state.commands.closed.push(nothing)
-      return nothing
-    }
+    if (blob.sizeBytes !== sizeBytes) return this.#failed(index, 'size_mismatch')
     const swarm = activate(state, blob, this.#nextSwarm)
     if (swarm.id === this.#nextSwarm) {
       this.#nextSwarm++
@@ -394,6 +394,23 @@ export class SchedulingCore {
     if (have.held > 0) holderCame(swarm)
     holdExactly(state, swarm, peer, have)
     return swarm.id
+  }
+
+  /** A number that is of no swarm, and that the next tick says has failed. */
+  #failed(index: number, reason: SwarmFailure): number {
+    const { commands } = this.#state
+    const nothing = this.#nextSwarm++
+    commands.failures.push({ node: index, swarm: nothing, reason })
+    commands.closed.push(nothing)
+    return nothing
+  }
+
+  #refuse(node: Node, bound: Bound): void {
+    const { commands, counters, limits, now } = this.#state
+    counters.refused[bound]++
+    if (now - node.refusedAt < TELL_REFUSED_MS) return
+    node.refusedAt = now
+    commands.refusals.push({ node: node.index, reason: refusal(bound, limits) })
   }
 }
 

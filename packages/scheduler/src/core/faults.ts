@@ -1,4 +1,5 @@
 import { hasBit } from './bitset.ts'
+import { dropHolder } from './blobs.ts'
 import { endLease } from './lease.ts'
 import { failPeer } from './leasing.ts'
 import { lost, unhold } from './membership.ts'
@@ -112,12 +113,7 @@ function ban(state: State, node: Node): void {
     swarm.setFlag(peer, DISTRUSTED, true)
     lost(state, swarm, peer)
   }
-  for (const digest of node.holdings) {
-    const blob = state.blobs.get(digest)
-    blob?.holders.delete(node.index)
-    if (blob?.swarm === undefined && blob?.holders.size === 0) state.blobs.delete(digest)
-  }
-  node.holdings.clear()
+  for (const digest of node.holdings) dropHolder(state, node, digest)
 }
 
 /** Returns how many nodes say so by now. */

@@ -1,5 +1,6 @@
 import type { HaveSet } from '@shoal/core'
 import { hasBit } from './bitset.ts'
+import { addHolder, dropHolder, forgetIfUnused } from './blobs.ts'
 import { GONE, ORIGIN } from './events.ts'
 import { endLease, leaveTurns } from './lease.ts'
 import { NOT_UP, SEED } from './node-table.ts'
@@ -20,6 +21,7 @@ export function activate(state: State, blob: Blob, id: number): Swarm {
   const swarm = new Swarm(id, blob.digest, blob.sizeBytes, state.usual)
   blob.swarm = swarm
   state.swarms.set(swarm.id, swarm)
+  state.pieces += swarm.pieces
   for (const index of blob.holders) holdAll(state, swarm, peerFor(state, swarm, state.nodes.get(index)))
   state.touch(swarm)
   return swarm
@@ -54,7 +56,9 @@ export function want(state: State, swarm: Swarm, peer: number, priority: number)
     peers.failures[peer] = 0
     peers.priority[peer] = priority
     swarm.countWanting(priority, 1)
-    state.nodes.get(peers.node[peer] as number).piecesWanted += swarm.pieces
+    const node = state.nodes.get(peers.node[peer] as number)
+    node.blobsWanted++
+    node.piecesWanted += swarm.pieces
     state.idle.delete(swarm)
     if (wasIdle) wake(state, swarm)
   }
@@ -68,7 +72,9 @@ export function unwant(state: State, swarm: Swarm, peer: number): void {
   if (peers.is(peer, WANTS)) {
     peers.flags[peer] = (peers.flags[peer] as number) & ~WANTS
     swarm.countWanting(peers.priority[peer] as number, -1)
-    state.nodes.get(peers.node[peer] as number).piecesWanted -= swarm.pieces
+    const node = state.nodes.get(peers.node[peer] as number)
+    node.blobsWanted--
+    node.piecesWanted -= swarm.pieces
     swarm.origins[peer] = undefined
   }
   const { flights } = swarm
@@ -155,10 +161,7 @@ export function unhold(state: State, swarm: Swarm, peer: number, piece: number):
 /** After pieces of the peer were taken back: it is no holder of the whole blob, and perhaps none at all. */
 export function lost(state: State, swarm: Swarm, peer: number): void {
   const node = state.nodes.get(swarm.peers.node[peer] as number)
-  if (!swarm.isComplete(peer)) {
-    state.blobs.get(swarm.digest)?.holders.delete(node.index)
-    node.holdings.delete(swarm.digest)
-  }
+  if (!swarm.isComplete(peer)) dropHolder(state, node, swarm.digest)
   refreshSender(state, swarm, peer)
   refreshReceiver(state, swarm, peer)
   state.touch(swarm)
@@ -202,13 +205,13 @@ export function dissolve(state: State, swarm: Swarm): void {
     if (swarm.peers.node[peer] !== -1) removePeer(state, swarm, peer)
   }
   leaveTurns(state, swarm)
-  state.swarms.delete(swarm.id)
+  if (state.swarms.delete(swarm.id)) state.pieces -= swarm.pieces
   state.idle.delete(swarm)
   state.commands.closed.push(swarm.id)
   const blob = state.blobs.get(swarm.digest)
   if (blob === undefined) return
   blob.swarm = undefined
-  if (blob.holders.size === 0) state.blobs.delete(swarm.digest)
+  forgetIfUnused(state, blob)
 }
 
 /** Notices that nobody wants the swarm any more, and forgets the longest idle ones when there are too many. */
@@ -256,7 +259,7 @@ function doze(state: State, swarm: Swarm): void {
 
 function completed(state: State, swarm: Swarm, peer: number): void {
   const node = state.nodes.get(swarm.peers.node[peer] as number)
-  state.blobs.get(swarm.digest)?.holders.add(node.index)
-  node.holdings.add(swarm.digest)
+  const blob = state.blobs.get(swarm.digest)
+  if (blob !== undefined) addHolder(state, node, blob)
   unwant(state, swarm, peer)
 }

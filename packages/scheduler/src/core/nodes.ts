@@ -28,8 +28,11 @@ export class Node {
   readonly rack: number
   /** Leases that it carries out. */
   leases = 0
-  /** Pieces of all blobs that it wants, a bound on what it can make us remember. */
+  /** Blobs that it waits for, and their pieces together: bounds on what it can make us remember. */
+  blobsWanted = 0
   piecesWanted = 0
+  /** When it was last told that something it said was refused. */
+  refusedAt = Number.NEGATIVE_INFINITY
   /** Not used as a parent for now: too many nodes could not reach it. */
   isPaused = false
   /** Nothing that it says it holds is believed: too many nodes got wrong bytes from it. */

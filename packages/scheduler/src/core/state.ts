@@ -1,6 +1,7 @@
 import { Avoidance } from './avoidance.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
 import { LeaseTurns } from './lease-turns.ts'
+import { type Bound, LIMITS, type Limits } from './limits.ts'
 import { Nodes } from './nodes.ts'
 import type { Usual } from './pace.ts'
 import type { Random } from './random.ts'
@@ -14,6 +15,8 @@ export interface CoreOptions {
   readonly mostLeases?: number
   /** An assigned piece that is neither done nor failed for so long is assigned anew. */
   readonly assignmentTimeoutMs: number
+  /** In place of `LIMITS`. */
+  readonly limits?: Partial<Limits>
 }
 
 /** Why an assigned piece is not held. */
@@ -48,6 +51,8 @@ export interface Counters {
   /** Piece digests that contradict what was known. */
   readonly bytes: BytesBySource
   digestConflicts: number
+  /** What was refused, by the bound that was met. */
+  readonly refused: Record<Bound, number>
   bans: number
   pauses: number
 }
@@ -58,12 +63,17 @@ export type PieceObserver = (swarm: Swarm, child: number, parent: number, bytes:
 /** All that the core remembers. */
 export class State {
   readonly options: CoreOptions
+  readonly limits: Limits
   readonly random: Random
   /** Milliseconds, as the caller last said. */
   now = 0
   readonly nodes = new Nodes()
   readonly blobs = new Map<string, Blob>()
+  /** Holdings of all nodes together. */
+  holdings = 0
   readonly swarms = new Map<number, Swarm>()
+  /** Pieces of all swarms together. */
+  pieces = 0
   /** Swarms that nobody wants, the longest idle first. */
   readonly idle = new Set<Swarm>()
   readonly leaseTurns: LeaseTurns
@@ -91,6 +101,17 @@ export class State {
     pieceFailures: { unreachable: 0, busy: 0, not_held: 0, corrupt: 0, stalled: 0, local: 0, protocol: 0, timeout: 0 },
     bytes: { origin: 0, seed: 0, peer: 0 },
     digestConflicts: 0,
+    refused: {
+      blobSize: 0,
+      nodeHoldings: 0,
+      holdings: 0,
+      blobs: 0,
+      nodeJoins: 0,
+      nodePieces: 0,
+      nodeSwarms: 0,
+      swarms: 0,
+      pieces: 0,
+    },
     bans: 0,
     pauses: 0,
   }
@@ -100,6 +121,7 @@ export class State {
 
   constructor(options: CoreOptions, random: Random) {
     this.options = options
+    this.limits = { ...LIMITS, ...options.limits }
     this.leaseTurns = new LeaseTurns(options.mostLeases ?? Number.POSITIVE_INFINITY)
     this.random = random
   }

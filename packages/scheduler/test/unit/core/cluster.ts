@@ -3,6 +3,7 @@ import { HaveSet, MAX_PIECE_BYTES, MIN_PIECE_BYTES, PieceLayout } from '@shoal/c
 import type { LeaseFailure, TransferList } from '../../../src/core/commands.ts'
 import { SchedulingCore } from '../../../src/core/core.ts'
 import { ORIGIN } from '../../../src/core/events.ts'
+import type { Limits } from '../../../src/core/limits.ts'
 import type { Role } from '../../../src/core/nodes.ts'
 import { Random } from '../../../src/core/random.ts'
 import type { PieceFailure } from '../../../src/core/state.ts'
@@ -69,6 +70,7 @@ export class Cluster {
   readonly members = new Map<number, Member>()
   readonly trace: Trace[] = []
   readonly failures: { node: number; reason: string }[] = []
+  readonly refusals: { node: number; reason: string }[] = []
   readonly revoked: { at: number; node: number; swarm: number }[] = []
   readonly reassured: { at: number; node: number; swarm: number }[] = []
   now = 0
@@ -87,7 +89,14 @@ export class Cluster {
   readonly #random: Random
 
   constructor(
-    options: { seed?: number; transferMs?: number; originMs?: number; leaseStallMs?: number; mostLeases?: number } = {},
+    options: {
+      seed?: number
+      transferMs?: number
+      originMs?: number
+      leaseStallMs?: number
+      mostLeases?: number
+      limits?: Partial<Limits>
+    } = {},
   ) {
     this.#random = new Random((options.seed ?? 1) + 1000)
     this.mostLeases = options.mostLeases ?? Number.POSITIVE_INFINITY
@@ -98,6 +107,7 @@ export class Cluster {
         leaseStallMs: options.leaseStallMs ?? 10_000,
         assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS,
         mostLeases: this.mostLeases,
+        ...(options.limits === undefined ? {} : { limits: options.limits }),
       },
       new Random(options.seed ?? 1),
     )
@@ -232,6 +242,7 @@ export class Cluster {
     }
     for (const { node, swarm } of commands.revocations) this.revoked.push({ at: this.now, node, swarm })
     for (const { node, swarm } of commands.reassurances) this.reassured.push({ at: this.now, node, swarm })
+    this.refusals.push(...commands.refusals)
     for (const { node, swarm, reason } of commands.failures) {
       this.trace.push({ kind: 'failed', fields: [node, reason] })
       this.failures.push({ node, reason })

@@ -233,22 +233,6 @@ describe('events that do not fit', () => {
     expect(cluster.hasAll(a, swarm)).toBe(true)
     expect(a.received).toBe(1)
   })
-
-  it('over a limit are refused', () => {
-    const cluster = new Cluster()
-    const peer = cluster.up('peer')
-    const join = (name: string, sizeBytes: number, pieces: number) =>
-      cluster.core.join(peer.index, {
-        digest: name,
-        sizeBytes,
-        have: new HaveSet(pieces),
-        origin: THE_ORIGIN,
-        priority: 1,
-      })
-    expect(() => join('huge', 2 ** 40 + 1, 65537)).toThrow('at most 65536 pieces')
-    for (let i = 0; i < 16; i++) join(`large-${i}`, 2 ** 40, 65536)
-    expect(() => join('one-more', 1, 1)).toThrow('at most')
-  })
 })
 
 describe('memory', () => {

@@ -7,6 +7,7 @@ import type { ScriptedNode } from './scripted-node.ts'
 describe('what a node may not say', () => {
   const origin = { registry: 'docker.io', repository: 'a/b' }
   const none = Buffer.alloc(0)
+  const ones = (count: number) => new Array<number>(count).fill(1)
 
   it.each([
     [
@@ -50,6 +51,14 @@ describe('what a node may not say', () => {
       'no pieces',
       { $case: 'piecesDone', value: { swarm: 1, pieces: [], parents: [], durationsUs: [] } },
       'pieces_done must name',
+    ],
+    [
+      'very many pieces at once',
+      {
+        $case: 'piecesDone',
+        value: { swarm: 1, pieces: ones(10_001), parents: ones(10_001), durationsUs: ones(10_001) },
+      },
+      'at most 10000 pieces',
     ],
     [
       'pieces of a swarm that was not named',

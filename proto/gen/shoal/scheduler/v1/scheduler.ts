@@ -173,6 +173,9 @@ export interface NodeCommand {
     | //
     /** Fetch no more from the origin: another node does. */
     { $case: "leaseTaken"; value: LeaseTaken }
+    | //
+    /** Something that the node said was not taken. */
+    { $case: "refused"; value: Refused }
     | undefined;
 }
 
@@ -350,7 +353,7 @@ export interface PieceDone {
 export interface PiecesDone {
   /** Number from Swarm. */
   swarm: number;
-  /** Piece indexes, at least one. */
+  /** Piece indexes, 1 to 10 000. */
   pieces: number[];
   /** For each piece the number of the parent that sent it, at least 1. */
   parents: number[];
@@ -531,6 +534,11 @@ export const LeaseFailed_Reason = {
   LOCAL: 5,
   /** DIGEST_MISMATCH - The blob was fetched whole and has another digest. */
   DIGEST_MISMATCH: 6,
+  /**
+   * REFUSED - The scheduler takes no more joins, of this node or at all: Refused says
+   * why. In SwarmFailed only.
+   */
+  REFUSED: 7,
 } as const;
 
 export type LeaseFailed_Reason = typeof LeaseFailed_Reason[keyof typeof LeaseFailed_Reason];
@@ -543,13 +551,14 @@ export namespace LeaseFailed_Reason {
   export type SIZE_MISMATCH = typeof LeaseFailed_Reason.SIZE_MISMATCH;
   export type LOCAL = typeof LeaseFailed_Reason.LOCAL;
   export type DIGEST_MISMATCH = typeof LeaseFailed_Reason.DIGEST_MISMATCH;
+  export type REFUSED = typeof LeaseFailed_Reason.REFUSED;
 }
 
 /** SwarmFailed says that no node can get the blob from the origin. */
 export interface SwarmFailed {
   /** Number from Swarm. */
   swarm: number;
-  /** Why the last lease failed. */
+  /** Why the last lease failed, or why there was none. */
   reason: LeaseFailed_Reason;
 }
 
@@ -561,6 +570,15 @@ export interface SwarmFailed {
 export interface SwarmProgress {
   /** Number from Swarm. */
   swarm: number;
+}
+
+/**
+ * Refused says that a join, a holding or a part was not taken, because a bound
+ * of the scheduler's was met. Sent once a minute at most; all else goes on.
+ */
+export interface Refused {
+  /** Which bound, for people. */
+  reason: string;
 }
 
 /** PieceMapWanted asks for the piece digests of a blob that the node holds. */
@@ -908,6 +926,9 @@ export const NodeCommand: MessageFns<NodeCommand> = {
       case "leaseTaken":
         LeaseTaken.encode(message.command.value, writer.uint32(98).fork()).join();
         break;
+      case "refused":
+        Refused.encode(message.command.value, writer.uint32(106).fork()).join();
+        break;
     }
     return writer;
   },
@@ -1019,6 +1040,14 @@ export const NodeCommand: MessageFns<NodeCommand> = {
             }
 
             message.command = { $case: "leaseTaken", value: LeaseTaken.decode(reader, reader.uint32()) };
+            continue;
+          }
+          case 13: {
+            if (tag !== 106) {
+              break;
+            }
+
+            message.command = { $case: "refused", value: Refused.decode(reader, reader.uint32()) };
             continue;
           }
         }
@@ -2914,6 +2943,52 @@ export const SwarmProgress: MessageFns<SwarmProgress> = {
             }
 
             message.swarm = reader.uint32();
+            continue;
+          }
+        }
+        if ((tag & 7) === 4 || tag === 0) {
+          break;
+        }
+        reader.skip(tag & 7);
+      }
+      return message;
+    } finally {
+      (reader as any).__tsProtoDecodeDepth = previousRecursionDepth;
+    }
+  },
+};
+
+function createBaseRefused(): Refused {
+  return { reason: "" };
+}
+
+export const Refused: MessageFns<Refused> = {
+  encode(message: Refused, writer: BinaryWriter = new BinaryWriter()): BinaryWriter {
+    if (message.reason !== "") {
+      writer.uint32(10).string(message.reason);
+    }
+    return writer;
+  },
+
+  decode(input: BinaryReader | Uint8Array, length?: number): Refused {
+    const reader = input instanceof BinaryReader ? input : new BinaryReader(input);
+    const previousRecursionDepth = (reader as any).__tsProtoDecodeDepth ?? 0;
+    if (previousRecursionDepth >= 100) {
+      throw new globalThis.Error("protobuf decode recursion limit exceeded");
+    }
+    (reader as any).__tsProtoDecodeDepth = previousRecursionDepth + 1;
+    try {
+      const end = length === undefined ? reader.len : reader.pos + length;
+      const message = createBaseRefused();
+      while (reader.pos < end) {
+        const tag = reader.uint32();
+        switch (tag >>> 3) {
+          case 1: {
+            if (tag !== 10) {
+              break;
+            }
+
+            message.reason = reader.string();
             continue;
           }
         }
