@@ -53,6 +53,17 @@ export interface OriginShare {
   readonly aloneBytesPerSecond: number
 }
 
+/** Why no node can get a blob, or why the scheduler does not try, as the contract names it. */
+export type SwarmFailure =
+  | 'unauthorized'
+  | 'not_found'
+  | 'unavailable'
+  | 'size_mismatch'
+  | 'local'
+  | 'digest_mismatch'
+  | 'refused'
+  | 'unknown'
+
 /** What a scheduler tells a node. Called in the order of the stream; must not throw. */
 export interface CommandListener {
   /** Whether the node waits for something of a scheduler now. */
@@ -62,7 +73,7 @@ export interface CommandListener {
   /** The lease of the blob is another node's from now on. */
   leaseTaken(digest: string): void
   /** No node can get the blob from the origin; use another way. */
-  swarmFailed(digest: string, reason: LeaseFailed_Reason): void
+  swarmFailed(digest: string, reason: SwarmFailure): void
   /** It is worth waiting: other nodes get pieces of the blob, or it has its turn at the origin to come. */
   swarmGetsOn(digest: string): void
   pieceMapWanted(digest: string): void

@@ -15,6 +15,7 @@ import { EventSender } from './event-sender.ts'
 import type { BlobOrigin, CommandListener, OriginShare, ParentNode, Urgency } from './events.ts'
 import { SilenceWatch } from './silence-watch.ts'
 import { StreamNames } from './stream-names.ts'
+import { swarmFailureOf } from './swarm-failures.ts'
 
 const SHA256_BYTES = 32
 /** Of what the scheduler says for people. */
@@ -283,7 +284,7 @@ export class SchedulerStream {
     } else if (command.$case === 'leaseTaken') {
       this.#listener.leaseTaken(digest)
     } else if (command.$case === 'swarmFailed') {
-      this.#listener.swarmFailed(digest, command.value.reason)
+      this.#listener.swarmFailed(digest, swarmFailureOf(command.value.reason))
     } else {
       this.#listener.swarmGetsOn(digest)
     }

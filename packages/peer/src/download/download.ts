@@ -1,5 +1,4 @@
-import type { LeaseFailed_Reason } from '@shoal/proto'
-import type { BlobOrigin, OriginLease, PieceAssignment, Urgency } from '../coordinator/events.ts'
+import type { BlobOrigin, OriginLease, PieceAssignment, SwarmFailure, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { AssignedPieces } from './assigned-pieces.ts'
 import { Climb } from './climb.ts'
@@ -275,7 +274,7 @@ export class Download {
     return this.#wish
   }
 
-  swarmFailed(reason: LeaseFailed_Reason): void {
+  swarmFailed(reason: SwarmFailure): void {
     this.#dependencies.log.warn({ digest: this.digest, reason }, 'no node could get the blob from the origin')
     this.#hasSwarmFailed = true
     this.check()

@@ -1,7 +1,14 @@
 import { type Startable, tryParseDigest } from '@shoal/core'
 import { OriginError } from '@shoal/origin'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
-import type { CoordinatorListener, OriginLease, PieceAssignment, Urgency, WholeBlob } from '../coordinator/events.ts'
+import type {
+  CoordinatorListener,
+  OriginLease,
+  PieceAssignment,
+  SwarmFailure,
+  Urgency,
+  WholeBlob,
+} from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import type { StoreError } from '../store/errors.ts'
 import type { PieceHasher } from '../store/recovery.ts'
@@ -246,7 +253,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     this.#active.get(digest)?.leaseTaken()
   }
 
-  swarmFailed(digest: string, reason: LeaseFailed_Reason): void {
+  swarmFailed(digest: string, reason: SwarmFailure): void {
     this.#active.get(digest)?.swarmFailed(reason)
   }
 

@@ -255,7 +255,7 @@ describe('without a scheduler', () => {
   it('goes to the origin at once when the scheduler says that no node can', async () => {
     const reading = world.read()
     await vi.waitFor(() => expect(world.heard).toHaveLength(1))
-    world.downloads.swarmFailed(digest, LeaseFailed_Reason.UNAVAILABLE)
+    world.downloads.swarmFailed(digest, 'unavailable')
     expect((await reading).equals(content)).toBe(true)
   })
 
@@ -355,7 +355,7 @@ describe('a download that fails', () => {
     const reading = world.read()
     reading.catch(() => {})
     await vi.waitFor(() => expect(world.heard).toHaveLength(1))
-    world.downloads.swarmFailed(digest, LeaseFailed_Reason.UNAUTHORIZED)
+    world.downloads.swarmFailed(digest, 'unauthorized')
     await expect(reading).rejects.toMatchObject({ code: 'ORIGIN_FAILED', cause: { code: 'UNAUTHORIZED' } })
     expect(world.heard.at(-1)).toBe('leave')
   })
