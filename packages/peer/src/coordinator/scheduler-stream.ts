@@ -263,9 +263,13 @@ export class SchedulerStream {
 
   /** Applies a command that names a swarm; false when what it names was never introduced. */
   #applyInSwarm(command: Exclude<Extract<Command, { value: { swarm: number } }>, { $case: 'swarm' }>): boolean {
-    const swarm = this.#names.swarm(command.value.swarm)
+    const number = command.value.swarm
+    const swarm = this.#names.swarm(number)
     if (swarm === undefined) return false
     const { digest } = swarm
+    if (command.$case === 'lease') this.#names.turnTo(number)
+    // The node has turned to a swarm of another size since.
+    else if (this.#names.numberOf(digest) !== number) return true
     if (command.$case === 'assignment') {
       const { piece, parent, sha256 } = command.value
       return this.#assign(digest, piece, parent, sha256)

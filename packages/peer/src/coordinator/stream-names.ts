@@ -24,6 +24,12 @@ export class StreamNames {
     this.#numbers.set(swarm.digest, number)
   }
 
+  /** The swarm is the one that is meant by its digest from now on: there may be others, of other sizes. */
+  turnTo(number: number): void {
+    const swarm = this.#swarms.get(number)
+    if (swarm !== undefined) this.#numbers.set(swarm.digest, number)
+  }
+
   nameParent({ parent: number, peerId, laneHost: host, lanePort: port, role, multiaddrs }: Parent): void {
     const parent: ParentNode = {
       number,

@@ -14,7 +14,7 @@ export function adminRoutes(server: FastifyInstance, coordinator: Coordinator): 
   server.get('/api/v1/swarms', async () => {
     const swarms = []
     for (const swarm of core.swarms.values()) {
-      const blob = core.blobs.get(swarm.digest)
+      const blob = core.blobs.find(swarm.digest, swarm.layout.size)
       if (blob !== undefined) swarms.push(swarmView(coordinator, blob, swarm))
     }
     return { swarms }
@@ -27,7 +27,7 @@ export function adminRoutes(server: FastifyInstance, coordinator: Coordinator): 
     if (!isDigest(digest)) {
       return reply.code(400).send({ message: 'write the digest as sha256: and 64 lower-case hex characters' })
     }
-    const blob = core.blobs.get(digest)
+    const [blob] = core.blobs.of(digest)
     if (blob === undefined) return reply.code(404).send({ message: `no connected node holds or wants ${digest}` })
     const { swarm } = blob
     if (swarm !== undefined) {

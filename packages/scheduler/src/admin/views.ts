@@ -1,7 +1,7 @@
 import type { Coordinator } from '../coordination/coordinator.ts'
 import type { Session } from '../coordination/session.ts'
+import type { Blob } from '../core/blobs.ts'
 import { WANTS } from '../core/peer-table.ts'
-import type { Blob } from '../core/state.ts'
 import type { Swarm } from '../core/swarm.ts'
 
 /** Nodes of a swarm that its page shows. */

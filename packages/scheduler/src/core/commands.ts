@@ -1,4 +1,4 @@
-import type { Origin } from './swarm.ts'
+import type { Origin } from './sources.ts'
 import { grown } from './tables.ts'
 
 /** Why a lease, or the whole swarm, could not be carried out. */

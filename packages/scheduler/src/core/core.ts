@@ -2,9 +2,10 @@ import type { HaveSet } from '@shoal/core'
 import { SchedulerError } from '../errors.ts'
 import { arrived } from './arrival.ts'
 import { hasBit } from './bitset.ts'
-import { addHolder, blobOf, dropHolder } from './blobs.ts'
+import { addHolder, type Blobs, blobOf, dropHolder } from './blobs.ts'
 import { boundOfHolding, boundOfJoin, boundOfPart } from './bounds.ts'
-import { Commands, type LeaseFailure, type SwarmFailure } from './commands.ts'
+import { isElsewhere } from './candidates.ts'
+import { Commands, type LeaseFailure } from './commands.ts'
 import { GONE, type JoinInfo, ORIGIN } from './events.ts'
 import { transferFailed } from './faults.ts'
 import { handoverMs } from './handover.ts'
@@ -17,6 +18,7 @@ import {
   countPiece,
   holdAll,
   holdExactly,
+  keepToSize,
   leaveIfUseless,
   peerFor,
   removePeer,
@@ -29,7 +31,7 @@ import { WANTS } from './peer-table.ts'
 import { holderCame, inquire, mapArrived } from './piece-maps.ts'
 import { Policy } from './policy.ts'
 import type { Random } from './random.ts'
-import { type Blob, type CoreOptions, type Counters, type PieceFailure, type PieceObserver, State } from './state.ts'
+import { type CoreOptions, type Counters, type PieceFailure, type PieceObserver, State } from './state.ts'
 import { byUrgency, type Swarm } from './swarm.ts'
 import { sweep } from './sweep.ts'
 import { findTransfer, freeChildSlot, freeParentSlot } from './transfers.ts'
@@ -82,19 +84,16 @@ export class SchedulingCore {
   nodeDown(index: number): void {
     const state = this.#state
     const node = state.nodes.get(index)
-    for (const swarm of [...node.swarms]) removePeer(state, swarm, swarm.peerOf.get(index) as number)
-    for (const digest of node.holdings) dropHolder(this.#state, node, digest)
-    for (const swarm of state.swarms.values()) {
-      swarm.refusals.delete(index)
-      swarm.inquiry.asked.delete(index)
-    }
+    for (const swarm of [...node.swarms.values()]) removePeer(state, swarm, swarm.peerAt(index))
+    for (const digest of node.holdings.keys()) dropHolder(this.#state, node, digest)
+    for (const swarm of state.swarms.values()) swarm.forgetNode(index)
     for (const other of state.nodes) other.corruptFor.delete(index)
     state.avoidance.forget(index)
     state.commands.forget(index)
     state.nodes.remove(node)
   }
 
-  /** The node holds the blob whole. Ignored when another size is known; refused over a bound. */
+  /** The node holds the blob whole. Refused over a bound. */
   holding(index: number, digest: string, sizeBytes: number): void {
     const node = this.#state.nodes.get(index)
     if (node.isBanned) return
@@ -103,8 +102,8 @@ export class SchedulingCore {
       this.#refuse(node, bound)
       return
     }
+    keepToSize(this.#state, node, digest, sizeBytes)
     const blob = blobOf(this.#state, digest, sizeBytes)
-    if (blob.sizeBytes !== sizeBytes) return
     addHolder(this.#state, node, blob)
     const { swarm } = blob
     if (swarm === undefined) return
@@ -115,15 +114,14 @@ export class SchedulingCore {
   /** The node does not hold the blob any more. If it waits for it, it waits on, with nothing. */
   withdrawn(index: number, digest: string): void {
     const node = this.#state.nodes.get(index)
-    const swarm = this.#state.blobs.get(digest)?.swarm
-    const peer = swarm?.peerOf.get(index)
-    if (swarm !== undefined && peer !== undefined) holdExactly(this.#state, swarm, peer, undefined)
+    const swarm = node.swarms.get(digest)
+    if (swarm !== undefined) holdExactly(this.#state, swarm, swarm.peerAt(index), undefined)
     dropHolder(this.#state, node, digest)
   }
 
   /**
-   * The node wants the blob, or says anew what it has of it. Returns the number of the swarm. When the blob is known
-   * with another size, or is over a bound, the number is of no swarm, and the next tick says that it failed.
+   * The node wants the blob, or says anew what it has of it. Returns the number of the swarm. Over a bound, the number is
+   * of no swarm, and the next tick says that it failed.
    */
   join(index: number, info: JoinInfo): number {
     const node = this.#state.nodes.get(index)
@@ -131,7 +129,7 @@ export class SchedulingCore {
     if (bound !== undefined) return this.refuse(index, bound)
     return this.#enter(index, info.digest, info.sizeBytes, info.have, (swarm, peer) => {
       if (info.have.isComplete) return
-      swarm.origins[peer] = info.origin
+      swarm.sources.claim(peer, info.origin)
       want(this.#state, swarm, peer, info.priority)
     })
   }
@@ -146,14 +144,18 @@ export class SchedulingCore {
   /** Takes no part of a blob, or wish for one, of the node's. Returns a number that is of no swarm, as `join` does. */
   refuse(index: number, bound: Bound): number {
     this.#refuse(this.#state.nodes.get(index), bound)
-    return this.#failed(index, 'refused')
+    // The number is of no swarm.
+    const nothing = this.#nextSwarm++
+    this.#state.commands.failures.push({ node: index, swarm: nothing, reason: 'refused' })
+    this.#state.commands.closed.push(nothing)
+    return nothing
   }
 
   /** The node does not want the blob any more, and gives back a lease of it. */
   leave(index: number, digest: string): void {
-    const swarm = this.#state.blobs.get(digest)?.swarm
-    const peer = swarm?.peerOf.get(index)
-    if (swarm === undefined || peer === undefined) return
+    const swarm = this.#state.nodes.get(index).swarms.get(digest)
+    if (swarm === undefined) return
+    const peer = swarm.peerAt(index)
     if (swarm.lease?.peer === peer) {
       swarm.refusals.set(index, 'unavailable')
       endLease(this.#state, swarm, 'holder_gone')
@@ -181,12 +183,17 @@ export class SchedulingCore {
     const swarm = state.swarms.get(swarmId)
     if (swarm === undefined) return
     checkPiece(swarm, piece)
+    const known = swarm.peerAt(index)
+    if (known === -1 && isElsewhere(state.nodes.get(index), swarm)) return
+    if (sha256 !== undefined && isLeasedToAnother(swarm, index, piece)) {
+      this.pieceHeld(index, swarmId, piece)
+      return
+    }
     if (sha256 !== undefined && !swarm.learn(piece, sha256)) {
       state.counters.digestConflicts++
       return
     }
     if (!hasBit(swarm.known, 0, piece)) return
-    const known = swarm.peerAt(index)
     const peer = known === -1 ? peerFor(state, swarm, state.nodes.get(index)) : known
     if (parent === ORIGIN) swarm.absolve(peer, piece)
     countPiece(state, swarm, peer, piece, parent)
@@ -202,7 +209,9 @@ export class SchedulingCore {
     const swarm = state.swarms.get(swarmId)
     if (swarm === undefined) return
     checkPiece(swarm, piece)
-    const peer = peerFor(state, swarm, state.nodes.get(index))
+    const node = state.nodes.get(index)
+    if (isElsewhere(node, swarm)) return
+    const peer = peerFor(state, swarm, node)
     // The digest of the piece may be unknown here: then the node is one to ask.
     holderCame(swarm)
     arrived(state, swarm, peer, piece, GONE, 0)
@@ -254,8 +263,8 @@ export class SchedulingCore {
    * @throws SchedulerError `PROTOCOL_VIOLATION` when the length does not fit the blob
    */
   pieceMap(index: number, digest: string, sizeBytes: number, sha256s: Uint8Array): void {
-    const swarm = this.#state.blobs.get(digest)?.swarm
-    if (swarm === undefined || swarm.layout.size !== sizeBytes) return
+    const swarm = this.#state.blobs.find(digest, sizeBytes)?.swarm
+    if (swarm === undefined) return
     if (sha256s.byteLength !== swarm.digests.byteLength) {
       throw new SchedulerError(
         'PROTOCOL_VIOLATION',
@@ -333,7 +342,7 @@ export class SchedulingCore {
   }
 
   /** Blobs of which a live node holds or wants something, to look at. */
-  get blobs(): ReadonlyMap<string, Blob> {
+  get blobs(): Pick<Blobs, 'size' | 'find' | 'of'> {
     return this.#state.blobs
   }
 
@@ -382,8 +391,8 @@ export class SchedulingCore {
   ): number {
     const state = this.#state
     const node = state.nodes.get(index)
-    const blob = blobOf(this.#state, digest, sizeBytes)
-    if (blob.sizeBytes !== sizeBytes) return this.#failed(index, 'size_mismatch')
+    keepToSize(state, node, digest, sizeBytes)
+    const blob = blobOf(state, digest, sizeBytes)
     const swarm = activate(state, blob, this.#nextSwarm)
     if (swarm.id === this.#nextSwarm) {
       this.#nextSwarm++
@@ -396,15 +405,6 @@ export class SchedulingCore {
     return swarm.id
   }
 
-  /** A number that is of no swarm, and that the next tick says has failed. */
-  #failed(index: number, reason: SwarmFailure): number {
-    const { commands } = this.#state
-    const nothing = this.#nextSwarm++
-    commands.failures.push({ node: index, swarm: nothing, reason })
-    commands.closed.push(nothing)
-    return nothing
-  }
-
   #refuse(node: Node, bound: Bound): void {
     const { commands, counters, limits, now } = this.#state
     counters.refused[bound]++
@@ -412,6 +412,11 @@ export class SchedulingCore {
     node.refusedAt = now
     commands.refusals.push({ node: node.index, reason: refusal(bound, limits) })
   }
+}
+
+/** What a piece's sha256 is, while somebody has it leased, only who has or had the lease can tell. */
+function isLeasedToAnother(swarm: Swarm, node: number, piece: number): boolean {
+  return swarm.lease !== undefined && hasBit(swarm.lease.pieces, 0, piece) && !swarm.lessees.has(node)
 }
 
 function checkPiece(swarm: Swarm, piece: number): void {

@@ -1,5 +1,5 @@
 import type { HaveSet } from '@shoal/core'
-import type { Origin } from './swarm.ts'
+import type { Origin } from './sources.ts'
 
 /** In place of a parent: the piece came from the origin. */
 export const ORIGIN = -1

@@ -89,7 +89,7 @@ export function forgive(state: State): void {
     }
     if (node.isBanned && !state.banned.has(node.info.id)) {
       node.isBanned = false
-      for (const swarm of node.swarms) swarm.setFlag(swarm.peerOf.get(node.index) as number, DISTRUSTED, false)
+      for (const swarm of node.swarms.values()) swarm.setFlag(swarm.peerOf.get(node.index) as number, DISTRUSTED, false)
     }
   }
 }
@@ -107,13 +107,13 @@ function ban(state: State, node: Node): void {
   state.banned.set(node.info.id, state.now + BAN_MS)
   node.corruptFor.clear()
   node.isBanned = true
-  for (const swarm of [...node.swarms]) {
+  for (const swarm of [...node.swarms.values()]) {
     const peer = swarm.peerOf.get(node.index) as number
     if (swarm.lease?.peer === peer) endLease(state, swarm, 'holder_gone')
     swarm.setFlag(peer, DISTRUSTED, true)
     lost(state, swarm, peer)
   }
-  for (const digest of node.holdings) dropHolder(state, node, digest)
+  for (const digest of node.holdings.keys()) dropHolder(state, node, digest)
 }
 
 /** Returns how many nodes say so by now. */

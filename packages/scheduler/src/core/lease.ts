@@ -1,4 +1,5 @@
 import { clearBit, hasBit } from './bitset.ts'
+import type { Source } from './sources.ts'
 import type { LeaseOutcome, State } from './state.ts'
 import type { Swarm } from './swarm.ts'
 import { refreshReceiver } from './transfers.ts'
@@ -7,6 +8,8 @@ import { refreshReceiver } from './transfers.ts'
 export interface Lease {
   readonly peer: number
   readonly node: number
+  /** Where it fetches them. */
+  readonly source: Source
   /** Bitset of the pieces that are still to come, and how many they are. */
   readonly pieces: Uint32Array
   left: number
@@ -28,7 +31,7 @@ export function leasedPieceDone(state: State, swarm: Swarm, peer: number, piece:
   lease.progressAt = state.now
   if (lease.left > 0) return
   endLease(state, swarm, 'done')
-  swarm.refusals.clear()
+  swarm.clearRefusals()
 }
 
 /** The node says that bytes of its lease come: it keeps it, and those that wait wait on. Ignored when it has none. */

@@ -1,21 +1,15 @@
 import { hasBit, setBit } from './bitset.ts'
+import { isRefuted, nextCandidate } from './candidates.ts'
 import type { LeaseFailure } from './commands.ts'
-import { fnv1a } from './hash.ts'
 import { endLease, type Lease, leaveTurns } from './lease.ts'
 import { dissolve, leaveIfUseless, peerFor, unwant } from './membership.ts'
-import type { Node } from './nodes.ts'
-import { INJECTS, WANTS } from './peer-table.ts'
+import { INJECTS } from './peer-table.ts'
+import type { Source } from './sources.ts'
 import type { State } from './state.ts'
-import type { Origin, Swarm } from './swarm.ts'
+import type { Swarm } from './swarm.ts'
 import { refreshReceiver, refreshSender } from './transfers.ts'
 
-/**
- * Sees that every piece that no live node can give is being fetched from the origin by exactly one node. Candidates
- * are the live seeds, those first that have some of the blob (another scheduler had them fetch it, and they still may),
- * then the least loaded (ties by rendezvous hash, so that several schedulers agree), then the nodes that wait, each with
- * its own client's credentials, the least loaded first and of those the one that has the most: it may have had the lease
- * from another scheduler. Each once, until a lease succeeds or all have failed.
- */
+/** Sees that every piece that no live node can give is being fetched from the origin by exactly one node. */
 export function leaseMissing(state: State, swarm: Swarm): void {
   if (swarm.wanting === 0 || state.now < swarm.leasesFrom || !hasMissing(swarm)) {
     leaveTurns(state, swarm)
@@ -24,39 +18,56 @@ export function leaseMissing(state: State, swarm: Swarm): void {
   if (swarm.lease === undefined && !state.leaseTurns.isTurnOf(swarm)) return
   const holder = swarm.lease ?? grant(state, swarm)
   if (holder !== undefined) extend(state, swarm, holder)
-  else failWaiting(state, swarm, [...swarm.refusals.values()].at(-1) ?? 'unavailable')
+  else failWaiting(state, swarm, undefined)
   leaveTurns(state, swarm)
 }
 
-/** The holder can not carry the lease out. */
+/**
+ * The holder can not carry the lease out. What it found is of the source it was given: where the origin said no, only
+ * those that named this source are told, and another node's source is next.
+ */
 export function leaseFailed(state: State, swarm: Swarm, node: number, reason: LeaseFailure): void {
   if (swarm.lease?.node !== node) return
-  const { peer } = swarm.lease
-  swarm.refusals.set(node, reason)
+  const { peer, source } = swarm.lease
+  if (reason === 'local') swarm.refusals.set(node, reason)
+  else source.refusals.set(node, reason)
   endLease(state, swarm, reason)
-  if (reason === 'size_mismatch' || reason === 'digest_mismatch') {
+  if (reason === 'digest_mismatch') {
+    // What was fetched with it is spread by now.
     failWaiting(state, swarm, reason)
     dissolve(state, swarm)
-  } else leaveIfUseless(state, swarm, peer)
+    return
+  }
+  if (reason === 'size_mismatch' || isRefuted(state, swarm, source)) failClaimants(state, swarm, source, reason)
+  if (swarm.peerAt(node) === peer) leaveIfUseless(state, swarm, peer)
 }
 
 /** Takes a lease away that brought nothing for too long. Those that wait are told once to wait for the next one. */
 export function checkStall(state: State, swarm: Swarm): void {
   const { lease } = swarm
   if (lease === undefined || state.now - lease.progressAt < state.options.leaseStallMs) return
-  swarm.refusals.set(lease.node, 'unavailable')
-  if (swarm.refusals.size === 1) swarm.progressAt = state.now
+  lease.source.refusals.set(lease.node, 'unavailable')
+  if (!swarm.hasStalled) swarm.progressAt = state.now
+  swarm.hasStalled = true
   state.commands.revocations.push({ node: lease.node, swarm: swarm.id, digest: swarm.digest })
   endLease(state, swarm, 'stalled')
   leaveIfUseless(state, swarm, lease.peer)
 }
 
-/** Nobody is to wait for this swarm any more; a later join starts over. */
-function failWaiting(state: State, swarm: Swarm, reason: LeaseFailure): void {
-  for (let peer = 0; peer < swarm.peers.end; peer++) {
-    if (swarm.peers.node[peer] !== -1 && swarm.peers.is(peer, WANTS)) failPeer(state, swarm, peer, reason)
+/**
+ * Nobody is to wait for this swarm any more; a later join starts over.
+ * @param reason undefined: for each that for which its source last failed
+ */
+function failWaiting(state: State, swarm: Swarm, reason: LeaseFailure | undefined): void {
+  const last = [...swarm.refusals.values()].at(-1) ?? 'unavailable'
+  for (const source of swarm.sources.byPromise()) {
+    failClaimants(state, swarm, source, reason ?? [...source.refusals.values()].at(-1) ?? last)
   }
-  swarm.refusals.clear()
+  swarm.clearRefusals()
+}
+
+function failClaimants(state: State, swarm: Swarm, source: Source, reason: LeaseFailure): void {
+  for (const peer of [...source.claimants]) failPeer(state, swarm, peer, reason)
 }
 
 /** This peer is not to wait for this swarm any more. What it holds stays. */
@@ -81,8 +92,9 @@ function hasMissing(swarm: Swarm): boolean {
 }
 
 function grant(state: State, swarm: Swarm): Lease | undefined {
-  const node = nextCandidate(state, swarm)
-  if (node === undefined) return undefined
+  const candidate = nextCandidate(state, swarm)
+  if (candidate === undefined) return undefined
+  const { node, source } = candidate
   const peer = peerFor(state, swarm, node)
   for (const injector of [...swarm.injectors]) {
     const other = state.nodes.get(swarm.peers.node[injector] as number)
@@ -100,18 +112,20 @@ function grant(state: State, swarm: Swarm): Lease | undefined {
   const lease = {
     peer,
     node: node.index,
+    source,
     pieces: new Uint32Array(swarm.words),
     left: 0,
     pieceAt: state.now,
     progressAt: state.now,
   }
   swarm.lease = lease
+  swarm.lessees.add(node.index)
+  if (node.info.role === 'seed') source.isTriedBySeeds = true
   return lease
 }
 
 /** Adds what is missing to the lease, one command for each run of pieces. */
 function extend(state: State, swarm: Swarm, lease: Lease): void {
-  const origin = swarm.origins[lease.peer] ?? anyOrigin(swarm)
   const missing = new Uint32Array(swarm.words)
   for (let at = 0; at < swarm.words; at++) missing[at] = missingWord(swarm, at)
   for (let piece = 0; piece < swarm.pieces; piece++) {
@@ -127,59 +141,8 @@ function extend(state: State, swarm: Swarm, lease: Lease): void {
       swarm: swarm.id,
       firstPiece,
       pieceCount: piece - firstPiece,
-      origin,
+      origin: lease.source.origin,
     })
   }
   refreshReceiver(state, swarm, lease.peer)
-}
-
-/** The origin of the first peer that waits: seeds have none of their own. */
-function anyOrigin(swarm: Swarm): Origin {
-  for (const origin of swarm.origins) if (origin !== undefined) return origin
-  throw new RangeError(`swarm ${swarm.id} has missing pieces but nobody who waits for them`)
-}
-
-function nextCandidate(state: State, swarm: Swarm): Node | undefined {
-  const { refusals } = swarm
-  // Registries answer 404 to who may not see a repository: one seed's "not found" holds for all seeds, no client's does.
-  const isUnseen = [...refusals].some(
-    ([node, reason]) => reason === 'not_found' && state.nodes.find(node)?.info.role === 'seed',
-  )
-  let best: Node | undefined
-  for (const node of isUnseen ? [] : state.nodes.seeds) {
-    if (node.isBanned || refusals.has(node.index)) continue
-    if (best === undefined || isBefore(swarm, node, best)) best = node
-  }
-  if (best !== undefined) return best
-  for (const [index, peer] of swarm.peerOf) {
-    const node = state.nodes.get(index)
-    if (!swarm.peers.is(peer, WANTS) || node.isBanned || refusals.has(index)) continue
-    if (isUnseen && node.info.role === 'seed') continue
-    if (best === undefined || node.leases < best.leases) best = node
-    else if (node.leases === best.leases && heldBy(swarm, node) > heldBy(swarm, best)) best = node
-  }
-  return best
-}
-
-function isBefore(swarm: Swarm, a: Node, b: Node): boolean {
-  const hasBegun = heldBy(swarm, a) > 0
-  if (hasBegun !== heldBy(swarm, b) > 0) return hasBegun
-  if (a.leases !== b.leases) return a.leases < b.leases
-  const x = rendezvousHash(swarm.digest, a.info.id)
-  const y = rendezvousHash(swarm.digest, b.info.id)
-  return x === y ? a.info.id < b.info.id : x > y
-}
-
-/** Pieces of the swarm that a node holds. */
-function heldBy(swarm: Swarm, node: Node): number {
-  const peer = swarm.peerAt(node.index)
-  return peer === -1 ? 0 : (swarm.peers.haveCount[peer] as number)
-}
-
-/** Mixed (murmur3's finalizer) so that names that differ in the last letter spread. */
-function rendezvousHash(digest: string, id: string): number {
-  let hash = fnv1a(digest, id)
-  hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
-  hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
-  return (hash ^ (hash >>> 16)) >>> 0
 }

@@ -1,12 +1,12 @@
 import type { HaveSet } from '@shoal/core'
 import { hasBit } from './bitset.ts'
-import { addHolder, dropHolder, forgetIfUnused } from './blobs.ts'
+import { addHolder, type Blob, dropHolder, forgetIfUnused } from './blobs.ts'
 import { GONE, ORIGIN } from './events.ts'
 import { endLease, leaveTurns } from './lease.ts'
 import { NOT_UP, SEED } from './node-table.ts'
 import type { Node } from './nodes.ts'
 import { DISTRUSTED, INJECTS, WANTS } from './peer-table.ts'
-import type { Blob, State } from './state.ts'
+import type { State } from './state.ts'
 import { Swarm } from './swarm.ts'
 import { claimSlots, endTransfer, refreshReceiver, refreshSender } from './transfers.ts'
 import type { Zone } from './zone.ts'
@@ -33,12 +33,22 @@ export function peerFor(state: State, swarm: Swarm, node: Node): number {
   if (existing !== -1) return existing
   const peer = swarm.peers.add(node.index, swarm.zoneOf(node.zone), node.rack, state.now)
   swarm.admit(node.index, peer)
-  node.swarms.add(swarm)
+  node.swarms.set(swarm.digest, swarm)
   if (swarm.wanting > 0) node.active.add(swarm)
   claimSlots(state, node)
   if (node.info.role === 'seed') swarm.setFlag(peer, INJECTS, true)
   if (node.isBanned) swarm.setFlag(peer, DISTRUSTED, true)
   return peer
+}
+
+/**
+ * A node has one blob of a digest: when it says that it has, or wants, one of another size, it takes back what it said of
+ * the size before.
+ */
+export function keepToSize(state: State, node: Node, digest: string, sizeBytes: number): void {
+  const swarm = node.swarms.get(digest)
+  if (swarm !== undefined && swarm.layout.size !== sizeBytes) removePeer(state, swarm, swarm.peerAt(node.index))
+  if (node.holdings.get(digest)?.sizeBytes !== sizeBytes) dropHolder(state, node, digest)
 }
 
 /** The peer waits for the blob from now on, so urgently. */
@@ -75,7 +85,7 @@ export function unwant(state: State, swarm: Swarm, peer: number): void {
     const node = state.nodes.get(peers.node[peer] as number)
     node.blobsWanted--
     node.piecesWanted -= swarm.pieces
-    swarm.origins[peer] = undefined
+    swarm.sources.disclaim(peer)
   }
   const { flights } = swarm
   for (let flight = flights.firstTo(peer); flight !== -1; flight = flights.firstTo(peer)) {
@@ -192,7 +202,7 @@ export function removePeer(state: State, swarm: Swarm, peer: number): void {
   swarm.dismiss(index)
   if (swarm.inquiry.node === index) swarm.inquiry.node = -1
   const node = state.nodes.get(index)
-  node.swarms.delete(swarm)
+  node.swarms.delete(swarm.digest)
   node.active.delete(swarm)
   claimSlots(state, node)
   peers.remove(peer)
@@ -208,7 +218,7 @@ export function dissolve(state: State, swarm: Swarm): void {
   if (state.swarms.delete(swarm.id)) state.pieces -= swarm.pieces
   state.idle.delete(swarm)
   state.commands.closed.push(swarm.id)
-  const blob = state.blobs.get(swarm.digest)
+  const blob = state.blobs.find(swarm.digest, swarm.layout.size)
   if (blob === undefined) return
   blob.swarm = undefined
   forgetIfUnused(state, blob)
@@ -221,7 +231,7 @@ export function settle(state: State, swarm: Swarm): void {
     dissolve(state, swarm)
     return
   }
-  swarm.refusals.clear()
+  swarm.clearRefusals()
   for (const peer of [...swarm.injectors]) {
     if (state.nodes.get(swarm.peers.node[peer] as number).info.role === 'peer') {
       swarm.setFlag(peer, INJECTS, false)
@@ -259,7 +269,7 @@ function doze(state: State, swarm: Swarm): void {
 
 function completed(state: State, swarm: Swarm, peer: number): void {
   const node = state.nodes.get(swarm.peers.node[peer] as number)
-  const blob = state.blobs.get(swarm.digest)
+  const blob = state.blobs.find(swarm.digest, swarm.layout.size)
   if (blob !== undefined) addHolder(state, node, blob)
   unwant(state, swarm, peer)
 }

@@ -1,3 +1,4 @@
+import type { Blob } from './blobs.ts'
 import { fnv1a } from './hash.ts'
 import { NodeTable } from './node-table.ts'
 import type { Swarm } from './swarm.ts'
@@ -41,11 +42,11 @@ export class Node {
   pausedUntil = 0
   /** Who lately reported that it sent wrong bytes. */
   readonly corruptFor = new Set<number>()
-  /** Swarms in which it takes part, and those of them that somebody wants. */
-  readonly swarms = new Set<Swarm>()
+  /** Swarms in which it takes part by digest, and those of them that somebody wants. */
+  readonly swarms = new Map<string, Swarm>()
   readonly active = new Set<Swarm>()
-  /** Digests of blobs that it holds whole. */
-  readonly holdings = new Set<string>()
+  /** Blobs that it holds whole, by digest: one of each, and of the size of that swarm. */
+  readonly holdings = new Map<string, Blob>()
 
   readonly #table: NodeTable
 

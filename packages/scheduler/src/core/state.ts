@@ -1,4 +1,5 @@
 import { Avoidance } from './avoidance.ts'
+import { Blobs } from './blobs.ts'
 import { Commands, type LeaseFailure } from './commands.ts'
 import { LeaseTurns } from './lease-turns.ts'
 import { type Bound, LIMITS, type Limits } from './limits.ts'
@@ -33,16 +34,6 @@ export type PieceFailure =
 /** How a lease ended. */
 export type LeaseOutcome = LeaseFailure | 'granted' | 'done' | 'stalled' | 'holder_gone'
 
-/** A blob of which a live node holds, or wants, something. */
-export interface Blob {
-  readonly digest: string
-  readonly sizeBytes: number
-  /** Nodes that hold it whole. */
-  readonly holders: Set<number>
-  /** Present while somebody wants it, and for a while after. */
-  swarm: Swarm | undefined
-}
-
 /** Totals since the start, for metrics. */
 export interface Counters {
   assignments: number
@@ -68,7 +59,7 @@ export class State {
   /** Milliseconds, as the caller last said. */
   now = 0
   readonly nodes = new Nodes()
-  readonly blobs = new Map<string, Blob>()
+  readonly blobs = new Blobs()
   /** Holdings of all nodes together. */
   holdings = 0
   readonly swarms = new Map<number, Swarm>()

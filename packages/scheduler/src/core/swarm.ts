@@ -8,17 +8,12 @@ import { DISTRUSTED, INJECTS, PeerTable } from './peer-table.ts'
 import type { MapInquiry } from './piece-maps.ts'
 import { Rarity } from './rarity.ts'
 import { slotShare, slotsFor } from './slots.ts'
+import { Sources } from './sources.ts'
 import { grown } from './tables.ts'
 import { Zone } from './zone.ts'
 
 /** Bytes of a piece's sha256. */
 export const SHA256_BYTES = 32
-
-/** Where a blob can be fetched when no node holds it. */
-export interface Origin {
-  readonly registry: string
-  readonly repository: string
-}
 
 /** Zones that a swarm tells apart; peers of further ones count as of the last. */
 const MOST_ZONES = 256
@@ -34,7 +29,7 @@ export interface BytesBySource {
 }
 
 /**
- * One blob that somebody wants, or lately wanted: who has which piece, and what is on its way. This class keeps the
+ * One blob, which its digest and its size name, that somebody wants or lately wanted: who has which piece, and what is on its way. This class keeps the
  * tables consistent with each other; who may send to whom is decided in `transfers.ts` and `policy.ts`.
  */
 export class Swarm {
@@ -51,8 +46,8 @@ export class Swarm {
   readonly peerOf = new Map<number, number>()
   /** The same, by index, for each event; -1: none. */
   #peerAt = new Int32Array(16).fill(-1)
-  /** Where each wanting peer would fetch the blob. */
-  readonly origins: (Origin | undefined)[] = []
+  /** Where the peers that want the blob would fetch it. */
+  readonly sources = new Sources()
   /** Peers that could send and receive, by zone; each peer's `zone` is a place in this list. */
   readonly zones: Zone[] = []
   /** What is on its way, and how long it takes. */
@@ -82,8 +77,12 @@ export class Swarm {
   lease: Lease | undefined
   /** Nothing is leased before this time. */
   leasesFrom = Number.NEGATIVE_INFINITY
-  /** Nodes that had the lease in vain since the last success or failure, and why. */
+  /** Nodes that are not to have the lease before the next success or failure, whatever the source, and why. */
   readonly refusals = new Map<number, LeaseFailure>()
+  /** Nodes that have, or had, the lease. */
+  readonly lessees = new Set<number>()
+  /** A lease brought nothing for too long, and none has brought all since. */
+  hasStalled = false
   readonly inquiry: MapInquiry = { node: -1, askedAt: 0, asked: new Set(), isExhausted: false }
   /** `peer * pieces + piece` of pieces that a peer sent with wrong bytes: it is no holder of them any more. */
   readonly blamed = new Set<number>()
@@ -113,6 +112,21 @@ export class Swarm {
     this.digests = new Uint8Array(this.pieces * SHA256_BYTES)
     this.#holders = new Int32Array(this.pieces)
     this.#ordinaryHolders = new Int32Array(this.pieces)
+  }
+
+  /** Whoever had the lease in vain may have it again. */
+  clearRefusals(): void {
+    this.refusals.clear()
+    this.sources.clearRefusals()
+    this.hasStalled = false
+  }
+
+  /** Nothing is known of a node any more: its index will be another's. */
+  forgetNode(node: number): void {
+    this.refusals.delete(node)
+    this.sources.forgetNode(node)
+    this.lessees.delete(node)
+    this.inquiry.asked.delete(node)
   }
 
   /** The most urgent priority among those that want the blob; lower is more urgent. */

@@ -133,6 +133,7 @@ describe('the link to a scheduler', () => {
       { $case: 'swarmProgress', value: { swarm: 7 } },
       { $case: 'originBudget', value: { bytesPerSecond: 80, aloneBytesPerSecond: 10 } },
       { $case: 'swarmFailed', value: { swarm: 7, reason: 2 } },
+      { $case: 'swarmFailed', value: { swarm: 7, reason: 99 as 2 } },
     )
     await vi.waitFor(() =>
       expect(told.slice(2)).toEqual([
@@ -142,8 +143,28 @@ describe('the link to a scheduler', () => {
         'leaseTaken true',
         'swarmGetsOn true',
         'share 80 10',
-        'swarmFailed 2',
+        'swarmFailed not_found',
+        'swarmFailed unknown',
       ]),
+    )
+  })
+
+  it('turns to the swarm of another size by a lease, or by what it says; what comes of the one before is nothing', async () => {
+    const other: Command = { $case: 'swarm', value: { digest: DIGEST, swarm: 8, size: 101 } }
+    scheduler.send(swarm, other, { $case: 'swarmFailed', value: { swarm: 7, reason: 4 } })
+    scheduler.send({ $case: 'lease', value: { swarm: 7, firstPiece: 0, pieceCount: 1, origin } })
+    await vi.waitFor(() => expect(told.at(-1)).toBe('leased true 100 0+1 a'))
+    stream().pieceFetched(DIGEST, 0, new Uint8Array(32), 0)
+    scheduler.send({ $case: 'leaseTaken', value: { swarm: 8 } }, { $case: 'swarmProgress', value: { swarm: 7 } })
+    await vi.waitFor(() => expect(scheduler.heard.at(-1)).toBe('pieceDone 7 0'))
+    await vi.waitFor(() => expect(told.slice(2)).toEqual(['leased true 100 0+1 a', 'swarmGetsOn true']))
+  })
+
+  it('logs what the scheduler refused', async () => {
+    const warn = vi.spyOn(log, 'warn')
+    scheduler.send({ $case: 'refused', value: { reason: 'x'.repeat(1000) } })
+    await vi.waitFor(() =>
+      expect(warn).toHaveBeenCalledWith({ reason: 'x'.repeat(300) }, 'the scheduler refused something'),
     )
   })
 

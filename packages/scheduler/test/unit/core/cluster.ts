@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto'
 import { HaveSet, MAX_PIECE_BYTES, MIN_PIECE_BYTES, PieceLayout } from '@shoal/core'
-import type { LeaseFailure, TransferList } from '../../../src/core/commands.ts'
+import type { LeaseCommand, LeaseFailure, TransferList } from '../../../src/core/commands.ts'
 import { SchedulingCore } from '../../../src/core/core.ts'
 import { ORIGIN } from '../../../src/core/events.ts'
 import type { Limits } from '../../../src/core/limits.ts'
 import type { Role } from '../../../src/core/nodes.ts'
 import { Random } from '../../../src/core/random.ts'
+import type { Origin } from '../../../src/core/sources.ts'
 import type { PieceFailure } from '../../../src/core/state.ts'
 
 export const DIGEST = `sha256:${'a'.repeat(64)}`
@@ -48,6 +49,8 @@ interface Member {
   received: number
   /** What it says to a lease instead of fetching. */
   refuses?: LeaseFailure | 'silence'
+  /** The same, by what the lease says. */
+  finds?: (lease: LeaseCommand) => LeaseFailure | 'silence' | undefined
   /** What happens to transfers from it. */
   breaks?: PieceFailure | 'silence'
   /** What it answers when asked for a map. */
@@ -71,6 +74,7 @@ export class Cluster {
   readonly trace: Trace[] = []
   readonly failures: { node: number; reason: string }[] = []
   readonly refusals: { node: number; reason: string }[] = []
+  readonly leases: LeaseCommand[] = []
   readonly revoked: { at: number; node: number; swarm: number }[] = []
   readonly reassured: { at: number; node: number; swarm: number }[] = []
   now = 0
@@ -145,16 +149,23 @@ export class Cluster {
     this.core.nodeDown(member.index)
   }
 
-  join(member: Member, pieces: number, digest = DIGEST, have: readonly number[] = [], priority = 1): number {
-    const layout = new PieceLayout(sizeOf(pieces))
+  join(
+    member: Member,
+    pieces: number,
+    digest = DIGEST,
+    have: readonly number[] = [],
+    priority = 1,
+    { origin = THE_ORIGIN, sizeBytes = sizeOf(pieces) }: { origin?: Origin; sizeBytes?: number } = {},
+  ): number {
+    const layout = new PieceLayout(sizeBytes)
     const set = new HaveSet(layout.count)
     for (const piece of have) set.add(piece)
     this.core.setTime(this.now)
     const swarm = this.core.join(member.index, {
       digest,
-      sizeBytes: sizeOf(pieces),
+      sizeBytes,
       have: set,
-      origin: THE_ORIGIN,
+      origin,
       priority,
     })
     this.#digests.set(swarm, { digest, pieces: layout.count })
@@ -175,11 +186,11 @@ export class Cluster {
     this.core.setTime(this.now)
     this.core.holding(member.index, digest, sizeOf(pieces))
     member.held.set(digest, new Set(Array.from({ length: Math.ceil(pieces) }, (_, i) => i)))
-    this.#cancel(member.index, this.core.blobs.get(digest)?.swarm?.id)
+    this.#cancel(member.index, this.core.blobs.of(digest)[0]?.swarm?.id)
   }
 
   leave(member: Member, digest = DIGEST): void {
-    const swarm = this.core.blobs.get(digest)?.swarm?.id
+    const swarm = this.core.blobs.of(digest)[0]?.swarm?.id
     this.core.setTime(this.now)
     this.core.leave(member.index, digest)
     this.#cancel(member.index, swarm)
@@ -234,7 +245,8 @@ export class Cluster {
     }
     for (const lease of [...commands.leases]) {
       this.trace.push({ kind: 'lease', fields: [lease.node, lease.swarm, lease.firstPiece, lease.pieceCount] })
-      this.#leased(lease.node, lease.swarm, lease.firstPiece, lease.pieceCount)
+      this.leases.push(lease)
+      this.#leased(lease)
     }
     for (const { node, digest } of [...commands.maps]) {
       this.trace.push({ kind: 'map', fields: [node, digest] })
@@ -287,11 +299,13 @@ export class Cluster {
       this.#schedule({ ...transfer, at: at - this.transferMs / 10, isNews: true })
   }
 
-  #leased(node: number, swarm: number, first: number, count: number): void {
+  #leased(lease: LeaseCommand): void {
+    const { node, swarm, firstPiece: first, pieceCount: count } = lease
     const member = this.#member(node)
-    if (member.refuses === 'silence') return
-    if (member.refuses !== undefined) {
-      this.core.leaseFailed(node, swarm, member.refuses)
+    const refusal = member.refuses ?? member.finds?.(lease)
+    if (refusal === 'silence') return
+    if (refusal !== undefined) {
+      this.core.leaseFailed(node, swarm, refusal)
       return
     }
     let at = Math.max(this.now, this.#lastOf.get(node) ?? 0)
@@ -303,7 +317,7 @@ export class Cluster {
   }
 
   #asked(member: Member, digest: string): void {
-    const swarm = this.core.blobs.get(digest)?.swarm
+    const swarm = this.core.blobs.of(digest)[0]?.swarm
     if (member.map === 'silence' || swarm === undefined) return
     const map = member.map === 'right' ? mapOf(digest, swarm.pieces) : new Uint8Array(swarm.pieces * 32)
     this.core.pieceMap(member.index, digest, swarm.layout.size, map)

@@ -83,7 +83,7 @@ function play(steps: readonly Step[], seed: number): { cluster: Cluster; trace: 
           // A node that has a blob does not forget it here: the cluster checks who has what.
           else if (s.do === 'join' && wanted.get(`${member.index}:${member.name}:${s.blob}`) === undefined) {
             wanted.set(`${member.index}:${member.name}:${s.blob}`, 1)
-            const known = cluster.core.blobs.get(blob.digest)
+            const [known] = cluster.core.blobs.of(blob.digest)
             if (known?.holders.has(member.index) === true || known?.swarm?.peerOf.has(member.index) === true) break
             cluster.join(
               member,

@@ -2,7 +2,7 @@ import { status } from '@grpc/grpc-js'
 import { digestOf } from '@shoal/core'
 import { LeaseFailed_Reason, NodeRole } from '@shoal/proto'
 import { describe, expect, it } from 'vitest'
-import { connect, DIGEST, getJson, MAP, OTHER_DIGEST, peerIds, SIZE, scheduler, sha256 } from './fixture.ts'
+import { connect, DIGEST, getJson, MAP, peerIds, SIZE, scheduler, sha256 } from './fixture.ts'
 
 describe('the life of a swarm', () => {
   it('leases to the seed, assigns to peers, names each swarm and parent once and before its use', async () => {
@@ -130,7 +130,7 @@ describe('the life of a swarm', () => {
     expect((await getJson('/api/v1/nodes')).nodes).toHaveLength(1)
   })
 
-  it('answers a join with another size than is known at once', async () => {
+  it('takes a join with another size for another blob, and ends it alone when the origin refutes the size', async () => {
     const holder = connect(0).hello()
     holder.say({ $case: 'holding', value: { digest: DIGEST, size: SIZE } })
     await holder.next('welcome')
@@ -139,10 +139,18 @@ describe('the life of a swarm', () => {
       .join(DIGEST, SIZE + 1)
     const { swarm, size } = await peer.next('swarm')
     expect(size).toBe(SIZE + 1)
+    const honest = connect(2).hello().join(DIGEST, SIZE)
+    const { swarm: right } = await honest.next('swarm')
+    expect(right).not.toBe(swarm)
+    expect(await peer.next('lease')).toMatchObject({ swarm, pieceCount: 4 })
+    peer.say({ $case: 'leaseFailed', value: { swarm, reason: LeaseFailed_Reason.SIZE_MISMATCH } })
     expect(await peer.next('swarmFailed')).toEqual({ swarm, reason: LeaseFailed_Reason.SIZE_MISMATCH })
-    peer.say({ $case: 'leaseFailed', value: { swarm, reason: LeaseFailed_Reason.LOCAL } })
-    peer.join(OTHER_DIGEST, 1)
-    await peer.next('lease')
+    expect((await holder.next('pieceMapWanted')).digest).toBe(DIGEST)
+    holder.say({ $case: 'pieceMap', value: { digest: DIGEST, size: SIZE, sha256s: MAP } })
+    await honest.next('assignment')
+    const { size: shown } = await getJson(`/api/v1/swarms/${DIGEST}`)
+    expect(shown).toBe(SIZE)
+    expect(honest.commands.some(({ $case }) => $case === 'swarmFailed')).toBe(false)
   })
 
   it('answers the events of one message with one response', async () => {

@@ -290,7 +290,11 @@ export interface Withdrawn {
   digest: string;
 }
 
-/** Join says that the node wants a blob, and what it holds of it already. */
+/**
+ * Join says that the node wants a blob, and what it holds of it already. Size
+ * and origin are the node's claims: a blob of another size has another swarm. A
+ * node is in one swarm of a digest, that of which it spoke last.
+ */
 export interface Join {
   /** OCI digest. */
   digest: string;
@@ -309,7 +313,11 @@ export interface Join {
   priority: Priority;
 }
 
-/** Swarm names a blob by a number for the rest of the stream. */
+/**
+ * Swarm names a blob, by its digest and its size, by a number for the rest of
+ * the stream. The number that was named last for a digest is the one that
+ * counts, or that of a lease since.
+ */
 export interface Swarm {
   /** OCI digest. */
   digest: string;
