@@ -35,6 +35,13 @@ export const schedulerOptions = Type.Object(
           default: 0,
           description: 'blobs that the nodes fetch from origins at once, for all; the others wait; 0: no bound',
         }),
+        leastBytesPerSecond: Type.Integer({
+          minimum: 0,
+          maximum: 128 * 1024,
+          default: 32 * 1024,
+          description:
+            'bytes a second over three times `leaseStallMs`, below which a blob loses its turn (`maxFetches`) to one of another registry that waits; a node that its own limits hold back loses none; 0: it keeps it',
+        }),
         bytesPerSecond: Type.Integer({
           minimum: 0,
           maximum: 2 ** 50,

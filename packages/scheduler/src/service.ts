@@ -63,7 +63,7 @@ export const schedulerService: ServiceDefinition<typeof schedulerOptions> = {
 
 /** Throws CoreError `CONFIG_INVALID` for a limit that is too low. */
 function coordinatorOptions({ origin, ...options }: SchedulerOptions): CoordinatorOptions {
-  const { maxFetches, bytesPerSecond } = origin
+  const { maxFetches, bytesPerSecond, leastBytesPerSecond } = origin
   if (bytesPerSecond > 0 && bytesPerSecond < LEAST_SHARE) {
     const why = `nodes would take each other for broken; give at least ${LEAST_SHARE}, or 0 for no limit`
     throw new CoreError('CONFIG_INVALID', `origin.bytesPerSecond (${bytesPerSecond}) is too low: ${why}`)
@@ -71,6 +71,7 @@ function coordinatorOptions({ origin, ...options }: SchedulerOptions): Coordinat
   return {
     ...options,
     originBytesPerSecond: bytesPerSecond,
+    leastLeaseRate: leastBytesPerSecond,
     ...(maxFetches === 0 ? {} : { mostLeases: maxFetches }),
   }
 }

@@ -19,6 +19,10 @@ import { type Call, closeCall, Session, type SessionEvents } from './session.ts'
 import { Ticker } from './ticker.ts'
 
 const MOST_EVENTS = 10_000
+const REVOKED = {
+  stalled: 'nothing came from the origin for too long; another node is to fetch',
+  slow: 'little came from the origin; what waits for other registries has its turn first',
+} as const
 const HELLO_TIMEOUT_MS = 5_000
 /** Nodes with a stream, also such as have not said who they are. */
 const MOST_STREAMS = 32_768
@@ -212,9 +216,9 @@ export class Coordinator {
     this.core.setTime(startedAt)
     const commands = this.core.tick()
     this.#originBudget.share(this.core, commands.lessees, (node) => this.#directory.find(node))
-    for (const { node, digest } of commands.revocations) {
+    for (const { node, digest, why } of commands.revocations) {
       const { id: peerId, name } = this.#sessionAt(node).introduction
-      this.#log.warn({ peerId, name, digest }, 'nothing came from the origin for too long; another node is to fetch')
+      this.#log.warn({ peerId, name, digest }, REVOKED[why])
     }
     for (const { node, reason } of commands.refusals) {
       const { id: peerId, name } = this.#sessionAt(node).introduction

@@ -25,6 +25,8 @@ export interface SwarmCommand {
 /** The node's lease is another's; the swarm may be gone by now. */
 export interface RevocationCommand extends SwarmCommand {
   readonly digest: string
+  /** Nothing came, or too little while others wait. */
+  readonly why: 'stalled' | 'slow'
 }
 
 /** The node is to say the piece digests of a blob. */
@@ -94,7 +96,7 @@ export class Commands {
   /** Transfers that are overdue and given up. A child that goes on with one does no harm. */
   readonly cancellations = new TransferList()
   readonly leases: LeaseCommand[] = []
-  /** Nodes that had a lease which brought nothing: another node has it now, or will. */
+  /** Nodes that had a lease which brought too little: another node has it now, or will, or another blob is first. */
   readonly revocations: RevocationCommand[] = []
   /** Nodes of which some lease began or ended, also such as are down by now. */
   readonly lessees = new Set<number>()

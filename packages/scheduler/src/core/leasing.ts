@@ -42,15 +42,42 @@ export function leaseFailed(state: State, swarm: Swarm, node: number, reason: Le
   if (swarm.peerAt(node) === peer) leaveIfUseless(state, swarm, peer)
 }
 
+/** What a lease brings is looked at over so many times `leaseStallMs`. */
+const RATE_STALLS = 3
+
 /** Takes a lease away that brought nothing for too long. Those that wait are told once to wait for the next one. */
 export function checkStall(state: State, swarm: Swarm): void {
   const { lease } = swarm
-  if (lease === undefined || state.now - lease.progressAt < state.options.leaseStallMs) return
+  if (lease === undefined) return
+  if (state.now - lease.progressAt < state.options.leaseStallMs) {
+    checkRate(state, swarm, lease)
+    return
+  }
   lease.source.refusals.set(lease.node, 'unavailable')
   if (!swarm.hasStalled) swarm.progressAt = state.now
   swarm.hasStalled = true
-  state.commands.revocations.push({ node: lease.node, swarm: swarm.id, digest: swarm.digest })
-  endLease(state, swarm, 'stalled')
+  revoke(state, swarm, lease, 'stalled')
+}
+
+/**
+ * Takes a lease away that brings too little while a swarm of another registry waits for the turn. It has another turn
+ * when nobody else wants it, with the same node too: that is not to blame for it. Where nobody waits a slow origin is
+ * better than none.
+ */
+function checkRate(state: State, swarm: Swarm, lease: Lease): void {
+  const { leaseStallMs, leastLeaseRate = 0 } = state.options
+  const ms = state.now - lease.countedFrom
+  if (ms < RATE_STALLS * leaseStallMs) return
+  const isSlow = lease.bytes * 1000 < leastLeaseRate * ms
+  lease.countedFrom = state.now
+  lease.bytes = 0
+  if (isSlow && state.leaseTurns.isWantedByOthers(lease.source.origin.registry)) revoke(state, swarm, lease, 'slow')
+}
+
+function revoke(state: State, swarm: Swarm, lease: Lease, why: 'stalled' | 'slow'): void {
+  state.registries.lapsed(lease.source.origin.registry, state.now)
+  state.commands.revocations.push({ node: lease.node, swarm: swarm.id, digest: swarm.digest, why })
+  endLease(state, swarm, why)
   leaveIfUseless(state, swarm, lease.peer)
 }
 
@@ -106,17 +133,20 @@ function grant(state: State, swarm: Swarm): Lease | undefined {
   swarm.setFlag(peer, INJECTS, true)
   refreshSender(state, swarm, peer)
   node.leases++
-  state.leaseTurns.began()
+  const asker = state.leaseTurns.began(swarm, source.origin.registry, state.now)
   state.commands.lessees.add(node.index)
   state.counters.leases.granted++
   const lease = {
     peer,
     node: node.index,
+    asker,
     source,
     pieces: new Uint32Array(swarm.words),
     left: 0,
     pieceAt: state.now,
     progressAt: state.now,
+    countedFrom: state.now,
+    bytes: 0,
   }
   swarm.lease = lease
   swarm.lessees.add(node.index)

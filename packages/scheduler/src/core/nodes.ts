@@ -29,6 +29,8 @@ export class Node {
   readonly rack: number
   /** Leases that it carries out. */
   leases = 0
+  /** Leases that are carried out, by whomever, on its word. */
+  leasesFor = 0
   /** Blobs that it waits for, and their pieces together: bounds on what it can make us remember. */
   blobsWanted = 0
   piecesWanted = 0

@@ -50,6 +50,13 @@ export class Sources {
     this.#byName.delete(`${source.origin.registry}/${source.origin.repository}`)
   }
 
+  /** The one that is to be tried first, as `byPromise` has it; undefined: there is none. */
+  get first(): Source | undefined {
+    if (this.#byName.size > 1) return this.byPromise()[0]
+    for (const source of this.#byName.values()) return source
+    return undefined
+  }
+
   /** All; those first of which the least is known against them, and of these the ones that most peers name. */
   byPromise(): readonly Source[] {
     const sources = [...this.#byName.values()]

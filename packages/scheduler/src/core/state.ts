@@ -6,6 +6,7 @@ import { type Bound, LIMITS, type Limits } from './limits.ts'
 import { Nodes } from './nodes.ts'
 import type { Usual } from './pace.ts'
 import type { Random } from './random.ts'
+import { Registries } from './registries.ts'
 import type { BytesBySource, Swarm } from './swarm.ts'
 
 /** What the core is told. Times in milliseconds. */
@@ -14,6 +15,8 @@ export interface CoreOptions {
   readonly leaseStallMs: number
   /** Leases at once; undefined: no bound. */
   readonly mostLeases?: number
+  /** Bytes a second, below which a lease loses its turn to another registry's; undefined or 0: it keeps it. */
+  readonly leastLeaseRate?: number
   /** An assigned piece that is neither done nor failed for so long is assigned anew. */
   readonly assignmentTimeoutMs: number
   /** In place of `LIMITS`. */
@@ -32,7 +35,7 @@ export type PieceFailure =
   | 'timeout'
 
 /** How a lease ended. */
-export type LeaseOutcome = LeaseFailure | 'granted' | 'done' | 'stalled' | 'holder_gone'
+export type LeaseOutcome = LeaseFailure | 'granted' | 'done' | 'stalled' | 'slow' | 'holder_gone'
 
 /** Totals since the start, for metrics. */
 export interface Counters {
@@ -68,6 +71,7 @@ export class State {
   /** Swarms that nobody wants, the longest idle first. */
   readonly idle = new Set<Swarm>()
   readonly leaseTurns: LeaseTurns
+  readonly registries = new Registries()
   readonly avoidance = new Avoidance()
   /** Node ids that sent wrong bytes to several nodes, and until when they are not believed; outlives a reconnect. */
   readonly banned = new Map<string, number>()
@@ -81,6 +85,7 @@ export class State {
       granted: 0,
       done: 0,
       stalled: 0,
+      slow: 0,
       holder_gone: 0,
       unauthorized: 0,
       not_found: 0,
@@ -113,7 +118,8 @@ export class State {
   constructor(options: CoreOptions, random: Random) {
     this.options = options
     this.limits = { ...LIMITS, ...options.limits }
-    this.leaseTurns = new LeaseTurns(options.mostLeases ?? Number.POSITIVE_INFINITY)
+    const most = options.mostLeases ?? Number.POSITIVE_INFINITY
+    this.leaseTurns = new LeaseTurns(most, this.registries, (index) => this.nodes.get(index))
     this.random = random
   }
 

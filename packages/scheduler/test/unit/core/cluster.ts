@@ -99,6 +99,7 @@ export class Cluster {
       originMs?: number
       leaseStallMs?: number
       mostLeases?: number
+      leastLeaseRate?: number
       limits?: Partial<Limits>
     } = {},
   ) {
@@ -111,6 +112,7 @@ export class Cluster {
         leaseStallMs: options.leaseStallMs ?? 10_000,
         assignmentTimeoutMs: ASSIGNMENT_TIMEOUT_MS,
         mostLeases: this.mostLeases,
+        leastLeaseRate: options.leastLeaseRate ?? 0,
         ...(options.limits === undefined ? {} : { limits: options.limits }),
       },
       new Random(options.seed ?? 1),
