@@ -1,8 +1,9 @@
-import { ShoalError } from '@shoal/core'
 import { PieceFailed_Reason } from '@shoal/proto'
 import type { Coordinator, ParentNode, PieceAssignment } from '../coordinator/events.ts'
+import type { LaneErrorCode } from '../lane/errors.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import type { PieceWorkers } from './dependencies.ts'
+import { laneCodeOf } from './piece-failures.ts'
 import type { PieceFlights } from './piece-flights.ts'
 import { pieceRequestOf } from './piece-request.ts'
 import { pieceFailureReason } from './reasons.ts'
@@ -16,8 +17,8 @@ const MOST_PARENTS = 16
 export interface AssignedPiecesListener {
   /** A piece was written and is right; ends its flight, and resolves to whether it was kept. */
   fetched(piece: number, sha256: Uint8Array, role: ParentNode['role']): Promise<boolean>
-  /** A piece did not come; its flight has ended. `isWrong`: the parent sent wrong bytes. */
-  failed(piece: number, peerId: string, code: string, isWrong: boolean): void
+  /** A piece did not come; its flight has ended. */
+  failed(piece: number, peerId: string, code: LaneErrorCode): void
 }
 
 /** Fetches the pieces of one blob that the scheduler assigns, and tells it what became of each. */
@@ -93,9 +94,9 @@ export class AssignedPieces {
     } catch (error) {
       this.#flights.end(piece)
       if (signal.aborted) return
-      const code = error instanceof ShoalError ? error.code : 'local'
-      listener.failed(piece, parent.peerId, code, code === 'corrupt' || code === 'protocol')
-      coordinator.pieceFailed(digest, piece, parent, pieceFailureReason(error))
+      const code = laneCodeOf(error)
+      listener.failed(piece, parent.peerId, code)
+      coordinator.pieceFailed(digest, piece, parent, pieceFailureReason(code))
       this.takeSecondChance(piece)
     }
   }

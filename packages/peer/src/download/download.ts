@@ -9,6 +9,7 @@ import { HolderFetch, type HolderMode } from './holder-fetch.ts'
 import type { LadderOptions, LadderView, Rung } from './ladder.ts'
 import { LeaseWord } from './lease-word.ts'
 import { OriginFetch } from './origin-fetch.ts'
+import { PieceFailures } from './piece-failures.ts'
 import { PieceFlights } from './piece-flights.ts'
 import { PieceWaiters } from './piece-waiters.ts'
 import { Progress } from './progress.ts'
@@ -45,6 +46,7 @@ export class Download {
   readonly #dependencies: DownloadDependencies
   readonly #flights: PieceFlights
   readonly #provenance: Provenance
+  readonly #pieceFailures: PieceFailures
   readonly #waiters = new PieceWaiters()
   readonly #assigned: AssignedPieces
   readonly #originFetch: OriginFetch
@@ -85,6 +87,7 @@ export class Download {
     this.#dependencies = dependencies
     this.#flights = new PieceFlights(blob)
     this.#provenance = new Provenance(blob.layout.count)
+    this.#pieceFailures = new PieceFailures(blob.digest, dependencies)
     this.#progress = new Progress(this.#flights.arrivals, blob.layout.pieceSize, dependencies.now)
     this.#beganMs = dependencies.now()
     this.#disconnectedSinceMs = disconnectedSinceMs
@@ -119,7 +122,7 @@ export class Download {
       signal,
       listener: {
         fetched: (piece, sha256, role) => this.#keep(piece, sha256, role),
-        failed: (piece, peerId, code, isWrong) => this.#pieceFailed(piece, peerId, code, isWrong),
+        failed: (piece, peerId, code) => this.#pieceFailures.add(piece, peerId, code),
       },
     })
     this.#holderFetch = new HolderFetch(blob, source, this.#flights, options, {
@@ -132,8 +135,8 @@ export class Download {
       parents: () => this.#assigned.parents,
       listener: {
         fetched: (piece, sha256) => this.#fetched(piece, sha256, 'peer'),
-        failed: (piece, peerId, code, isWrong) => {
-          this.#pieceFailed(piece, peerId, code, isWrong)
+        failed: (piece, peerId, code) => {
+          this.#pieceFailures.add(piece, peerId, code)
           this.#assigned.takeSecondChance(piece)
         },
         elected: (firstPiece) => this.#fetchFrom(firstPiece),
@@ -366,14 +369,6 @@ export class Download {
     void this.#keep(piece, sha256, source).then((isKept) => {
       if (isKept) this.#dependencies.coordinator.pieceFetched(this.digest, piece, sha256, 0)
     })
-  }
-
-  #pieceFailed(piece: number, parent: string, reason: string, isWrong: boolean): void {
-    const { log, metrics } = this.#dependencies
-    metrics.pieceFailures.inc({ reason })
-    if (!isWrong) return
-    metrics.piecesRejected.inc({ reason })
-    log.warn({ digest: this.digest, piece, parent, reason }, 'a node sent a wrong piece; it is avoided')
   }
 
   /** Records a verified piece, ends its flight, wakes its readers; false when the store could not. */

@@ -1,10 +1,12 @@
-import { type Logger, pause, ShoalError, withDeadline } from '@shoal/core'
+import { type Logger, pause, withDeadline } from '@shoal/core'
 import type { BlobOrigin } from '../coordinator/events.ts'
+import type { LaneErrorCode } from '../lane/errors.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import type { Holder, HolderFinder, NamedNode, Wanted } from '../swarm/holders.ts'
 import type { PieceWorkers } from './dependencies.ts'
 import { type KnownHolder, KnownHolders } from './known-holders.ts'
 import { choosePiece } from './piece-choice.ts'
+import { laneCodeOf } from './piece-failures.ts'
 import type { PieceFlights } from './piece-flights.ts'
 import { PiecePace } from './piece-pace.ts'
 import { pieceRequestOf } from './piece-request.ts'
@@ -62,8 +64,8 @@ export type HolderMode = 'rest' | 'seek' | 'fetch'
 export interface HolderFetchListener {
   /** A piece was written and is right; it is the listener's to end its flight. */
   fetched(piece: number, sha256: Uint8Array): void
-  /** A piece did not come; its flight has ended. `isWrong`: the holder sent wrong bytes, and is left for good. */
-  failed(piece: number, peerId: string, code: string, isWrong: boolean): void
+  /** A piece did not come; its flight has ended. */
+  failed(piece: number, peerId: string, code: LaneErrorCode): void
   /** This node is to fetch from the origin for all, from `firstPiece` on: it is near the digest, or was chosen. */
   elected(firstPiece: number): void
   /** The search has ended, or hope may be gone. */
@@ -362,8 +364,9 @@ export class HolderFetch {
     } catch (error) {
       this.#flights.end(piece)
       if (signal.aborted) return
-      const code = error instanceof ShoalError ? error.code : 'local'
-      listener.failed(piece, peerId, code, this.#known.failed(holder, piece, code, now()))
+      const code = laneCodeOf(error)
+      this.#known.failed(holder, piece, code, now())
+      listener.failed(piece, peerId, code)
     } finally {
       if (this.#inFlight.get(piece) === flight) this.#inFlight.delete(piece)
       holder.inFlight--

@@ -1,6 +1,8 @@
 import type { HaveSet } from '@shoal/core'
+import type { LaneErrorCode } from '../lane/errors.ts'
 import type { Holder } from '../swarm/holders.ts'
 import type { PieceHolder } from './piece-choice.ts'
+import { isUnforgiven } from './piece-failures.ts'
 
 /** Pieces on their way from one holder at once. */
 const MAX_FROM_ONE = 4
@@ -13,8 +15,6 @@ const SILENT_MS = 1000
 const MAX_FAILURES = 3
 /** Holders that are remembered, also the bad ones. */
 const MAX_KNOWN = 256
-/** A holder that sent these is not asked again. */
-const WRONG: ReadonlySet<string> = new Set(['corrupt', 'protocol'])
 
 /** A node that holds some of a blob, as one download knows it. */
 class KnownHolder implements PieceHolder {
@@ -109,25 +109,24 @@ export class KnownHolders {
     holder.failures = 0
   }
 
-  /** A piece did not come; `code` is the lane's. Returns whether the holder is left for good because it was wrong. */
-  failed(holder: KnownHolder, piece: number, code: string, nowMs: number): boolean {
+  /** A piece did not come. */
+  failed(holder: KnownHolder, piece: number, code: LaneErrorCode, nowMs: number): void {
     const { peerId } = holder.view
     if (code === 'notHeld') {
       holder.view.have.delete(piece)
-      return false
+      return
     }
     if (code === 'busy') {
       holder.restUntilMs = nowMs + BUSY_MS
-      return false
+      return
     }
-    const isWrong = WRONG.has(code)
+    const isBarred = isUnforgiven(code)
     // Several pieces were on their way on one connection: it failed once.
-    if (!isWrong && holder.restUntilMs > nowMs) return false
+    if (!isBarred && holder.restUntilMs > nowMs) return
     holder.restUntilMs = nowMs + SILENT_MS * 2 ** holder.failures
-    if (isWrong || ++holder.failures >= MAX_FAILURES) {
+    if (isBarred || ++holder.failures >= MAX_FAILURES) {
       this.#barred.add(peerId)
       this.#known.delete(peerId)
     }
-    return isWrong
   }
 }

@@ -1,12 +1,17 @@
 import { ShoalError } from '@shoal/core'
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
+import type { LaneErrorCode } from '../lane/errors.ts'
 
-const PIECE_REASONS: Readonly<Record<string, PieceFailed_Reason>> = {
+const PIECE_REASONS: Readonly<Partial<Record<LaneErrorCode, PieceFailed_Reason>>> = {
   unreachable: PieceFailed_Reason.UNREACHABLE,
   busy: PieceFailed_Reason.BUSY,
   notHeld: PieceFailed_Reason.NOT_HELD,
   corrupt: PieceFailed_Reason.CORRUPT,
   stalled: PieceFailed_Reason.STALLED,
+  // Whatever answers there is not the parent, which so is not reached.
+  handshake: PieceFailed_Reason.UNREACHABLE,
+  otherPeer: PieceFailed_Reason.UNREACHABLE,
+  self: PieceFailed_Reason.UNREACHABLE,
   protocol: PieceFailed_Reason.PROTOCOL,
 }
 
@@ -20,8 +25,8 @@ const LEASE_REASONS: Readonly<Record<string, LeaseFailed_Reason>> = {
 }
 
 /** The contract's reason for a failed fetch from a parent; what is not the lane's fault is `LOCAL`. */
-export function pieceFailureReason(error: unknown): PieceFailed_Reason {
-  return (error instanceof ShoalError ? PIECE_REASONS[error.code] : undefined) ?? PieceFailed_Reason.LOCAL
+export function pieceFailureReason(code: LaneErrorCode): PieceFailed_Reason {
+  return PIECE_REASONS[code] ?? PieceFailed_Reason.LOCAL
 }
 
 /** The contract's reason for a lease that could not be carried out; unknown failures count as an origin's outage. */

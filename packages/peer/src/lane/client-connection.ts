@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream'
 import { Brake, type SharedBucket, secondLook } from '@shoal/core'
 import type { LinkListener, Links } from './client-link.ts'
+import { clockDifferenceMs } from './clock-difference.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
-import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, type ResponseFrame } from './frames.ts'
+import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, ownHello, type ResponseFrame } from './frames.ts'
 import type { LinkShare } from './link-share.ts'
 import { LinkTurn } from './link-turn.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
@@ -26,12 +27,16 @@ export interface ClientContext {
   readonly isEager?: boolean
   /** The node's download limit; left out: none. */
   readonly limit?: SharedBucket | undefined
+  /** This node's peer id, to know it when it answers itself; left out: it is not known. */
+  readonly ownPeerId?: string | undefined
 }
 
 /** Who is told what becomes of a connection. */
 export interface ConnectionListener {
   /** The parent answers, and is who it should be. */
   ready(connection: ClientConnection): void
+  /** The parent's clock is far ahead of ours by so much; negative: behind. */
+  clockDiffers?(aheadMs: number): void
   /** No way leads to the parent any more; the connection is about to be closed. */
   cutOff(connection: ClientConnection): void
   closed(connection: ClientConnection): void
@@ -210,7 +215,10 @@ export class ClientConnection implements FrameSink, LinkListener {
       const peer = peerOf()
       if (peer !== this.#parent.peerId) {
         const data = { expected: this.#parent.peerId, found: peer }
-        throw new LaneError('protocol', `it is ${peer}, not ${this.#parent.peerId}`, { data })
+        const isSelf = peer === this.#context.ownPeerId
+        throw isSelf
+          ? new LaneError('self', `this node itself answers there, not ${this.#parent.peerId}`, { data })
+          : new LaneError('otherPeer', `it is ${peer}, not ${this.#parent.peerId}`, { data })
       }
     } catch (error) {
       this.#breach(error)
@@ -218,9 +226,7 @@ export class ClientConnection implements FrameSink, LinkListener {
     }
     if (this.#state !== 'connecting') return
     this.#state = 'hello'
-    this.#socket.write(
-      encodeFrame({ type: 'hello', lowestVersion: LANE_VERSION, highestVersion: LANE_VERSION, features: 0 }),
-    )
+    this.#socket.write(encodeFrame(ownHello()))
   }
 
   #greeted(hello: HelloFrame): void {
@@ -232,6 +238,8 @@ export class ClientConnection implements FrameSink, LinkListener {
     this.#isLate = false
     clearTimeout(this.#lateTimer)
     this.#listener.ready(this)
+    const aheadMs = clockDifferenceMs(hello)
+    if (aheadMs !== undefined) this.#listener.clockDiffers?.(aheadMs)
     this.#send()
     this.#watch()
   }
@@ -326,9 +334,13 @@ export class ClientConnection implements FrameSink, LinkListener {
   #breach(error: unknown): void {
     const { peerId } = this.#parent
     const what = error instanceof Error ? error.message : String(error)
-    const data = error instanceof LaneError ? { ...error.data } : {}
+    // Before the hello nothing of the parent was found, good or bad: there may be another way to it.
+    const isShakingHands = this.#state !== 'ready'
+    const data = { ...(error instanceof LaneError ? error.data : {}), ...(isShakingHands ? { isUnreached: true } : {}) }
+    const isNoPeer = error instanceof LaneError && (error.code === 'self' || error.code === 'otherPeer')
+    const code = isNoPeer ? error.code : isShakingHands ? 'handshake' : 'protocol'
     this.destroy(
-      new LaneError('protocol', `the parent ${peerId} at ${this.#name} is refused: ${what}`, { cause: error, data }),
+      new LaneError(code, `the parent ${peerId} at ${this.#name} is refused: ${what}`, { cause: error, data }),
     )
   }
 
@@ -384,8 +396,14 @@ export class ClientConnection implements FrameSink, LinkListener {
     const why = cause === undefined ? 'closed by the parent' : cause.message
     const isUnreached = this.#state === 'connecting' || this.#state === 'hello'
     const data = { isStale: this.#responses > 0, isUnreached }
-    return new LaneError('unreachable', `${this.#name} broke: ${why}`, { cause, data })
+    const code = isTlsFailure(cause) ? 'handshake' : 'unreachable'
+    return new LaneError(code, `${this.#name} broke: ${why}`, { cause, data })
   }
+}
+
+/** Whether what ended a connection was TLS, and not the network below it. */
+function isTlsFailure(error: NodeJS.ErrnoException | undefined): boolean {
+  return /^(ERR_SSL_|ERR_TLS_|EPROTO$)/.test(error?.code ?? '')
 }
 
 function withoutRetry(reason: LaneError): LaneError {

@@ -6,7 +6,7 @@ import type { LaneParent } from './piece-fetch.ts'
 
 /** Who is told what comes of a link. */
 export interface LinkListener {
-  /** The link is open. `peer` is the libp2p peer at the other end; throws LaneError `protocol` when that is not proven. */
+  /** The link is open. `peer` is the libp2p peer at the other end; throws LaneError `handshake` when that is not proven. */
   opened(peer: () => string): void
   /** Bytes came, valid during the call only; false: no more until the link is resumed. */
   read(bytes: Buffer): boolean

@@ -2,7 +2,7 @@ import { createSecureContext } from 'node:tls'
 import type { SharedBucket } from '@shoal/core'
 import { ClientConnection, type ClientContext } from './client-connection.ts'
 import { type Links, tlsLinks } from './client-link.ts'
-import { LaneError } from './errors.ts'
+import { LaneError, type LaneErrorCode } from './errors.ts'
 import { LinkShare } from './link-share.ts'
 import { type LaneCredentials, laneSecureOptions } from './peer-certificate.ts'
 import { type LaneParent, PieceFetch, type PieceRequest } from './piece-fetch.ts'
@@ -37,8 +37,12 @@ export interface LaneClientDependencies {
   readonly limit?: SharedBucket
   /** libp2p streams to parents whose lane is not reached; left out: these are unreachable. */
   readonly streams?: Links
-  /** Told what is found out about the way to a parent, again and again. */
-  readonly found?: (parent: LaneParent, finding: Finding) => void
+  /** Told what is found out about the way to a parent, again and again, and why its lane is not reached. */
+  readonly found?: (parent: LaneParent, finding: Finding, why?: LaneErrorCode) => void
+  /** This node's peer id, to know it when it answers itself; left out: it is not known. */
+  readonly ownPeerId?: string
+  /** Told when the clock of a parent is far ahead of ours; negative: behind. Left out: nobody asks. */
+  readonly clockDiffers?: (peerId: string, aheadMs: number) => void
 }
 
 /** How a piece is to be fetched. */
@@ -69,6 +73,8 @@ const READ_BYTES = 64 * 1024
 export class LaneClient {
   readonly #deps: LaneClientDependencies
   readonly #contexts: Readonly<Record<Transport, ClientContext>>
+  /** What was wrong with lanes that are not reached. */
+  readonly #reasons = new Map<string, LaneErrorCode>()
   #lookedAtAllMs = Number.NEGATIVE_INFINITY
   readonly #freeStages: Buffer[] = []
   /** In the order of last use. */
@@ -83,7 +89,7 @@ export class LaneClient {
     const secureContext = createSecureContext(laneSecureOptions(deps.credentials))
     const links = tlsLinks(secureContext, Buffer.allocUnsafeSlow(READ_BYTES))
     const share = new LinkShare(() => this.#busy)
-    const shared = { ...options, limit, share }
+    const shared = { ...options, limit, share, ownPeerId: deps.ownPeerId }
     this.#contexts = {
       tls: { ...shared, links, counts: counts.tls, isEager: streams !== undefined },
       libp2p: { ...shared, links: streams ?? links, counts: counts.libp2p },
@@ -111,12 +117,13 @@ export class LaneClient {
       await this.#fetchBy('tls', wish)
     } catch (error) {
       if (this.#deps.streams === undefined || !isUnreached(error)) throw error
+      this.#remember(wish.request.parent, error.code)
       try {
         await this.#fetchBy('libp2p', wish)
       } catch (cause) {
         if (!isUnreached(cause)) throw cause
         if (this.#connections.tls.has(keyOf(wish.request.parent))) await this.#fetchBy('tls', wish, true)
-        else throw new LaneError('unreachable', `${error.message}; ${cause.message}`, { cause })
+        else throw new LaneError(error.code, `${error.message}; ${cause.message}`, { cause, data: { ...error.data } })
       }
     }
   }
@@ -207,9 +214,20 @@ export class LaneClient {
 
   #ready(parent: LaneParent, transport: Transport): void {
     const { found } = this.#deps
-    if (transport === 'tls') found?.(parent, 'reached')
-    // It may have been late only, and there before the stream.
-    else if (this.#connections.tls.get(keyOf(parent))?.isReady !== true) found?.(parent, 'unreached')
+    const key = keyOf(parent)
+    if (transport === 'tls') {
+      this.#reasons.delete(key)
+      found?.(parent, 'reached')
+    } else if (this.#connections.tls.get(key)?.isReady !== true) {
+      // It may have been late only, and there before the stream.
+      found?.(parent, 'unreached', this.#reasons.get(key))
+    }
+  }
+
+  #remember(parent: LaneParent, why: LaneErrorCode): void {
+    this.#reasons.set(keyOf(parent), why)
+    const [first] = this.#reasons.keys()
+    if (this.#reasons.size > MAX_CONNECTIONS && first !== undefined) this.#reasons.delete(first)
   }
 
   /** What cut one parent off may have cut off others: they are looked at before pieces have waited for them. */
@@ -230,6 +248,7 @@ export class LaneClient {
       if (connections.size >= MAX_CONNECTIONS) closeOneIdle(connections)
       connection = new ClientConnection(parent, this.#contexts[transport], {
         ready: () => this.#ready(parent, transport),
+        clockDiffers: (aheadMs) => this.#deps.clockDiffers?.(parent.peerId, aheadMs),
         cutOff: (cut) => this.#cutOff(parent, cut),
         closed: (closed) => {
           if (connections.get(key) === closed) connections.delete(key)

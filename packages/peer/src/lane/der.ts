@@ -43,7 +43,7 @@ export class DerReader {
     return this.#bytes[this.#position]
   }
 
-  /** The contents of the next value. Throws LaneError `protocol` when it has another tag or does not fit. */
+  /** The contents of the next value. Throws LaneError `handshake` when it has another tag or does not fit. */
   read(tag: number): Buffer {
     return this.#next(tag).contents
   }
@@ -53,7 +53,7 @@ export class DerReader {
     return this.#next(tag).whole
   }
 
-  /** Throws LaneError `protocol` unless all was read. */
+  /** Throws LaneError `handshake` unless all was read. */
   end(): void {
     if (!this.isAtEnd) throw malformed()
   }
@@ -75,5 +75,5 @@ export class DerReader {
 }
 
 function malformed(): LaneError {
-  return new LaneError('protocol', 'a certificate that is no proper DER')
+  return new LaneError('handshake', 'a certificate that is no proper DER')
 }

@@ -5,7 +5,8 @@ import { LaneError } from './errors.ts'
  * Frames of the lane, over its TLS connections or a libp2p stream in their place, all numbers big-endian:
  *
  *   header    type u8 | zero u8 | bytes of the fields u16
- *   hello     magic u32 | lowest version u16 | highest version u16 | features u32 | (more, skipped by who knows less)
+ *   hello     magic u32 | lowest version u16 | highest version u16 | features u32 | time u64 | (more, skipped by who
+ *             knows less; a node that knows less ends its hello before the time)
  *   request   id u32 | piece u32 | offset u64 | length u32 | algorithm u8 | digest 64 bytes, zeros after a shorter one
  *   response  id u32 | status u8 | length u32, then `length` bytes of the piece
  *
@@ -15,6 +16,17 @@ import { LaneError } from './errors.ts'
 
 /** The version this code speaks. */
 export const LANE_VERSION = 1
+
+/** What this node says first, now. */
+export function ownHello(): HelloFrame {
+  return {
+    type: 'hello',
+    lowestVersion: LANE_VERSION,
+    highestVersion: LANE_VERSION,
+    features: 0,
+    timeMs: Math.max(0, Date.now()),
+  }
+}
 /** Bytes of a frame's header. */
 export const HEADER_BYTES = 4
 /** Bytes that the fields of any frame may take, so that nobody can make the parser keep more. */
@@ -23,7 +35,11 @@ export const MAX_FIELD_BYTES = 256
 export const RESPONSE_BYTES = HEADER_BYTES + 9
 
 const MAGIC = 0x53484c4e
-const HELLO_FIELDS = 12
+/** The last millisecond that a Date can be (ECMA-262, Time Values and Time Range). */
+const MAX_TIME_MS = 8.64e15
+/** Without the time, which the first nodes did not say. */
+const LEAST_HELLO_FIELDS = 12
+const HELLO_FIELDS = 20
 const REQUEST_FIELDS = 85
 const RESPONSE_FIELDS = 9
 const DIGEST_BYTES = 64
@@ -44,6 +60,8 @@ export interface HelloFrame {
   readonly highestVersion: number
   /** Bits; none is defined in version 1, and unknown ones are ignored. */
   readonly features: number
+  /** What the sender's clock says, milliseconds since 1970; undefined: it does not say. */
+  readonly timeMs?: number | undefined
 }
 
 export interface RequestFrame {
@@ -92,7 +110,7 @@ export function fieldBytesOf(header: Uint8Array): number {
   const type = header[0]
   const fits =
     type === TYPE.hello
-      ? fieldBytes >= HELLO_FIELDS && fieldBytes <= MAX_FIELD_BYTES
+      ? fieldBytes >= LEAST_HELLO_FIELDS && fieldBytes <= MAX_FIELD_BYTES
       : (type === TYPE.request && fieldBytes === REQUEST_FIELDS) ||
         (type === TYPE.response && fieldBytes === RESPONSE_FIELDS)
   if (!fits || header[1] !== 0) throw broken(`a frame of type ${type} with ${fieldBytes} bytes`)
@@ -109,12 +127,15 @@ export function decodeFrame(bytes: Buffer): Frame {
 }
 
 function encodeHello(frame: HelloFrame): Buffer {
-  const bytes = Buffer.alloc(HEADER_BYTES + HELLO_FIELDS)
-  writeHeader(bytes, TYPE.hello, HELLO_FIELDS)
+  const { timeMs } = frame
+  const fieldBytes = timeMs === undefined ? LEAST_HELLO_FIELDS : HELLO_FIELDS
+  const bytes = Buffer.alloc(HEADER_BYTES + fieldBytes)
+  writeHeader(bytes, TYPE.hello, fieldBytes)
   bytes.writeUInt32BE(MAGIC, 4)
   bytes.writeUInt16BE(frame.lowestVersion, 8)
   bytes.writeUInt16BE(frame.highestVersion, 10)
   bytes.writeUInt32BE(frame.features, 12)
+  if (timeMs !== undefined) bytes.writeBigUInt64BE(BigInt(timeMs), 16)
   return bytes
 }
 
@@ -125,7 +146,11 @@ function decodeHello(bytes: Buffer): HelloFrame {
   if (lowestVersion === 0 || highestVersion < lowestVersion) {
     throw broken(`a hello with the versions ${lowestVersion} to ${highestVersion}`)
   }
-  return { type: 'hello', lowestVersion, highestVersion, features: bytes.readUInt32BE(12) }
+  const hello = { type: 'hello', lowestVersion, highestVersion, features: bytes.readUInt32BE(12) } as const
+  if (bytes.length < HEADER_BYTES + HELLO_FIELDS) return hello
+  const timeMs = Number(bytes.readBigUInt64BE(16))
+  // What no clock says is nothing said: nobody is refused for the time.
+  return timeMs <= MAX_TIME_MS ? { ...hello, timeMs } : hello
 }
 
 function encodeRequest(frame: RequestFrame): Buffer {

@@ -31,11 +31,13 @@ const ED25519_BYTES = 32
 const IDENTITY_MULTIHASH = Buffer.from('0024', 'hex')
 /** Bounds the work on what a stranger shows; ours take some 400 bytes. */
 const MAX_CERTIFICATE_BYTES = 8192
-const HOUR_MS = 3_600_000
-/** Clocks of nodes may differ by this much. */
-const VALID_BEFORE_MS = HOUR_MS
-/** It ends with its process, which makes a new one each time. */
-const VALID_FOR_MS = 100 * 365 * 24 * HOUR_MS
+/**
+ * From 1970 until the date that stands for no end (RFC 5280 §4.1.2.5): the certificate ends with its process, which makes
+ * a new one each time. A period would only keep out nodes whose clocks are wrong: nobody but the node itself vouches for
+ * the key, so whoever has it can make a certificate for any time.
+ */
+const NOT_BEFORE = der(TAG.utcTime, Buffer.from('700101000000Z'))
+const NOT_AFTER = der(TAG.generalizedTime, Buffer.from('99991231235959Z'))
 
 /** Makes a certificate that proves `identity`, with a key made for it. */
 export async function createIdentityCertificate(identity: SigningIdentity): Promise<LaneCredentials> {
@@ -50,14 +52,13 @@ export async function createIdentityCertificate(identity: SigningIdentity): Prom
   const extension = der(TAG.sequence, der(TAG.oid, OID.libp2p), isCritical, der(TAG.octetString, proof))
   const algorithm = der(TAG.sequence, der(TAG.oid, OID.ecdsaSha256))
   const noName = der(TAG.sequence)
-  const now = Date.now()
   const toBeSigned = der(
     TAG.sequence,
     der(TAG.context0, der(TAG.integer, Buffer.from([2]))),
     der(TAG.integer, Buffer.from([1]), randomBytes(8)),
     algorithm,
     noName,
-    der(TAG.sequence, timeOf(now - VALID_BEFORE_MS), timeOf(now + VALID_FOR_MS)),
+    der(TAG.sequence, NOT_BEFORE, NOT_AFTER),
     noName,
     spki,
     der(TAG.context3, der(TAG.sequence, extension)),
@@ -68,20 +69,17 @@ export async function createIdentityCertificate(identity: SigningIdentity): Prom
 }
 
 /**
- * The peer id, text form, that a certificate (DER) proves at `now` (milliseconds since 1970). Throws LaneError
- * `protocol` when it proves none: it is malformed, not valid now, not signed with its own key, or the identity's
- * signature is missing or wrong.
+ * The peer id, text form, that a certificate (DER) proves. Throws LaneError `handshake` when it proves none: it is
+ * malformed, not signed with its own key, or the identity's signature is missing or wrong. Its period of validity is not
+ * looked at, though the specification asks for that: see NOT_BEFORE.
  */
-export function peerIdOfCertificate(raw: Buffer, now: number): string {
+export function peerIdOfCertificate(raw: Buffer): string {
   if (raw.length > MAX_CERTIFICATE_BYTES) throw refused(`it takes ${raw.length} bytes`)
   let certificate: X509Certificate
   try {
     certificate = new X509Certificate(raw)
   } catch {
     throw refused('it is malformed')
-  }
-  if (certificate.validFromDate.getTime() > now || certificate.validToDate.getTime() < now) {
-    throw refused('it is not valid now: check the clocks of both nodes')
   }
   if (!certificate.checkIssued(certificate) || !certificate.verify(certificate.publicKey)) {
     throw refused('it is not signed with its own key')
@@ -126,14 +124,6 @@ function partsOf(raw: Buffer): { spki: Buffer; proof: Buffer } {
   throw refused("it lacks libp2p's extension")
 }
 
-/** UTCTime up to 2049, GeneralizedTime from then on (RFC 5280 §4.1.2.5). */
-function timeOf(ms: number): Buffer {
-  const date = new Date(ms)
-  const digits = date.toISOString().replace(/[-:T]|\.\d+/g, '')
-  const isShort = date.getUTCFullYear() < 2050
-  return der(isShort ? TAG.utcTime : TAG.generalizedTime, Buffer.from(isShort ? digits.slice(2) : digits))
-}
-
 function refused(why: string): LaneError {
-  return new LaneError('protocol', `the certificate at the other end of the lane proves no libp2p identity: ${why}`)
+  return new LaneError('handshake', `the certificate at the other end of the lane proves no libp2p identity: ${why}`)
 }

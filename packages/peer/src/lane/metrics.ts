@@ -79,5 +79,5 @@ export function createLaneMetrics(registry: Registry): LaneMetrics {
 }
 
 function labelOf(outcome: LaneOutcome): string {
-  return outcome === 'notHeld' ? 'not_held' : outcome
+  return outcome.replace(/[A-Z]/g, (capital) => `_${capital.toLowerCase()}`)
 }

@@ -28,12 +28,12 @@ export function laneSecureOptions(credentials: LaneCredentials): SecureContextOp
 
 /**
  * Which libp2p peer, by its id's text form, is at the other end of a TLS connection: the one whose identity its
- * certificate proves, as TLS itself proved that it has the certificate's key. Throws LaneError `protocol` when there is
+ * certificate proves, as TLS itself proved that it has the certificate's key. Throws LaneError `handshake` when there is
  * no such proof.
  */
 export function peerOf(socket: TLSSocket): string {
   // A resumed session shows the certificate of an earlier connection at best; we offer none, so only a stranger asks.
   const certificate = socket.isSessionReused() ? undefined : socket.getPeerX509Certificate()
-  if (certificate === undefined) throw new LaneError('protocol', 'the other end of the lane showed no certificate')
-  return peerIdOfCertificate(certificate.raw, Date.now())
+  if (certificate === undefined) throw new LaneError('handshake', 'the other end of the lane showed no certificate')
+  return peerIdOfCertificate(certificate.raw)
 }

@@ -1,5 +1,6 @@
 import type { Duplex } from 'node:stream'
 import type { FileReads } from '@shoal/core'
+import { clockDifferenceMs } from './clock-difference.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import {
@@ -7,6 +8,7 @@ import {
   type Frame,
   type HelloFrame,
   LANE_VERSION,
+  ownHello,
   RESPONSE_BYTES,
   type RequestFrame,
   type ResponseStatus,
@@ -29,6 +31,8 @@ export interface ServerContext {
   readonly handshakeTimeoutMs: number
   readonly writeTimeoutMs: number
   readonly readFailed: (digest: string, error: unknown) => void
+  /** Told when the clock of a peer is far ahead of ours; negative: behind. Left out: nobody asks. */
+  readonly clockDiffers?: (peerId: string, aheadMs: number) => void
   /** Free buffers of CHUNK_BYTES and a response's frame, for reading pieces. */
   readonly chunks: Buffer[]
 }
@@ -82,7 +86,7 @@ export class ServerConnection implements FrameSink {
   #position = 0
   #left = 0
 
-  /** @param peerOf the libp2p peer at the other end; throws LaneError `protocol` when that is not proven */
+  /** @param peerOf the libp2p peer at the other end; throws LaneError `handshake` when that is not proven */
   constructor(socket: Duplex, peerOf: () => string, context: ServerContext) {
     this.#socket = socket
     this.#peerOf = peerOf
@@ -135,9 +139,9 @@ export class ServerConnection implements FrameSink {
 
   #greet(hello: HelloFrame): void {
     this.#isServing = true
-    this.#socket.write(
-      encodeFrame({ type: 'hello', lowestVersion: LANE_VERSION, highestVersion: LANE_VERSION, features: 0 }),
-    )
+    this.#socket.write(encodeFrame(ownHello()))
+    const aheadMs = clockDifferenceMs(hello)
+    if (aheadMs !== undefined && this.#peerId !== undefined) this.#context.clockDiffers?.(this.#peerId, aheadMs)
     if (hello.lowestVersion > LANE_VERSION) {
       // It reads our version from the hello and knows why we part.
       this.#parser.stop()

@@ -3,6 +3,7 @@ import type { DigestAlgorithm } from '@shoal/core'
 import type { OriginClientOptions } from '@shoal/origin/service'
 import type { GrowingBlob } from '../download/dependencies.ts'
 import type { Finding } from '../lane/client.ts'
+import type { LaneErrorCode } from '../lane/errors.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import type { LaneCredentials } from '../lane/peer-certificate.ts'
 import type { LaneParent, PieceRequest } from '../lane/piece-fetch.ts'
@@ -37,6 +38,8 @@ export interface WorkerSettings {
   readonly lane: LaneOptions
   readonly origins: OriginClientOptions
   readonly credentials: LaneCredentials
+  /** This node's own. */
+  readonly peerId: string
   readonly counts: CountsMemory
   readonly slots: SlotsMemory
   readonly shares: SharesMemory
@@ -62,7 +65,14 @@ export type ToMain =
   | { readonly type: 'lookUp'; readonly id: number; readonly digest: string }
   /** A libp2p stream to a parent is wanted, to be used by the other end of `port` (stream-messages.ts). */
   | { readonly type: 'openStream'; readonly peerId: string; readonly port: MessagePort }
-  | { readonly type: 'found'; readonly parent: LaneParent; readonly finding: Finding }
+  | {
+      readonly type: 'found'
+      readonly parent: LaneParent
+      readonly finding: Finding
+      readonly why: LaneErrorCode | undefined
+    }
+  /** The clock of a node that said hello is ahead of ours by so much; negative: behind. */
+  | { readonly type: 'clockDiffers'; readonly peerId: string; readonly aheadMs: number }
   | { readonly type: 'readFailed'; readonly digest: string; readonly reason: string }
   /** A piece that is being fetched has nearly come. */
   | { readonly type: 'ending'; readonly digest: string; readonly piece: number }

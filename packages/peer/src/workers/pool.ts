@@ -6,7 +6,8 @@ import { outcomeOf } from '@shoal/origin'
 import type { OriginClientOptions, OriginMetrics } from '@shoal/origin/service'
 import type { GrowingBlob, OriginRequest } from '../download/dependencies.ts'
 import type { Finding } from '../lane/client.ts'
-import { LaneError } from '../lane/errors.ts'
+import { ClockLog } from '../lane/clock-log.ts'
+import { LANE_TROUBLES, LaneError, type LaneErrorCode } from '../lane/errors.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import { createIdentityCertificate } from '../lane/identity-certificate.ts'
 import type { LaneMetrics } from '../lane/metrics.ts'
@@ -67,6 +68,7 @@ export class WorkerPool implements Startable {
   readonly #deps: WorkerPoolDependencies
   readonly #limits: NodeLimits
   readonly #unreached = new UnreachedParents()
+  readonly #clocks: ClockLog
   readonly #reported = new WeakSet<Error>()
   #starting: Promise<Running> | undefined
   #running: Running | undefined
@@ -75,6 +77,7 @@ export class WorkerPool implements Startable {
   constructor(options: WorkerPoolOptions, deps: WorkerPoolDependencies) {
     this.#options = options
     this.#deps = deps
+    this.#clocks = new ClockLog(deps.log)
     this.#limits = deps.limits ?? new NodeLimits()
     this.#limits.follow((limits) => this.#running?.lines.limit(limits))
   }
@@ -264,11 +267,14 @@ export class WorkerPool implements Startable {
     }
   }
 
-  #found(parent: LaneParent, finding: Finding): void {
+  #found(parent: LaneParent, finding: Finding, why: LaneErrorCode | undefined): void {
     const { log } = this.#deps
     if (finding === 'unreached') {
       if (!this.#unreached.add(parent, performance.now())) return
-      log.info({ parent }, 'the lane of a node is not reached, libp2p is; its pieces go over that')
+      log.info(
+        { parent, ...(why === undefined ? {} : { why: LANE_TROUBLES[why] }) },
+        'the lane of a node is not reached, libp2p is; its pieces go over that',
+      )
     } else if (this.#unreached.delete(parent) && finding === 'reached') {
       log.info({ parent }, 'the lane of a node is reached again')
     }
@@ -283,6 +289,7 @@ export class WorkerPool implements Startable {
     const settings: WorkerSettings = {
       lane,
       origins,
+      peerId: identity.peerId,
       credentials: await createIdentityCertificate(identity.privateKey),
       counts,
       slots,
@@ -302,7 +309,8 @@ export class WorkerPool implements Startable {
       busy: () => threads.grow(),
       ending: (digest, piece) => ending?.(digest, piece),
       openStream: (peerId, port) => void this.#openStream(peerId, port),
-      found: (parent, finding) => this.#found(parent, finding),
+      found: (parent, finding, why) => this.#found(parent, finding, why),
+      clockDiffers: (peerId, aheadMs) => this.#clocks.found(peerId, aheadMs, performance.now()),
     })
     const threads = new Threads({ count, busyShare }, settings, lines)
     try {

@@ -1,6 +1,7 @@
 import { MessageChannel, type MessagePort } from 'node:worker_threads'
 import { type CoreError, type Logger, listenError } from '@shoal/core'
 import type { Finding } from '../lane/client.ts'
+import type { LaneErrorCode } from '../lane/errors.ts'
 import type { HeldBlob } from '../lane/held-blobs.ts'
 import type { LaneParent } from '../lane/piece-fetch.ts'
 import type { CountsReader } from '../lane/shared-counts.ts'
@@ -23,7 +24,9 @@ export interface WorkerLinesOptions {
   /** A thread wants a libp2p stream to a peer, which it uses by the other end of `port`. */
   readonly openStream: (peerId: string, port: MessagePort) => void
   /** A thread found something out about the way to a parent. */
-  readonly found: (parent: LaneParent, finding: Finding) => void
+  readonly found: (parent: LaneParent, finding: Finding, why: LaneErrorCode | undefined) => void
+  /** The clock of a node is ahead of ours by so much; negative: behind. */
+  readonly clockDiffers: (peerId: string, aheadMs: number) => void
   /** A piece that a thread fetches has nearly come. */
   readonly ending: (digest: string, piece: number) => void
   /** The rate limits in force. */
@@ -159,7 +162,10 @@ export class WorkerLines implements ThreadsListener {
         this.#options.openStream(message.peerId, message.port)
         break
       case 'found':
-        this.#options.found(message.parent, message.finding)
+        this.#options.found(message.parent, message.finding, message.why)
+        break
+      case 'clockDiffers':
+        this.#options.clockDiffers(message.peerId, message.aheadMs)
         break
       case 'listening':
         line.isListening = true

@@ -78,6 +78,10 @@ async function fetchPiece(
   return { bytes: request.length, durationMs: performance.now() - startedAt }
 }
 
+function clockDiffers(peerId: string, aheadMs: number): void {
+  main.tell({ type: 'clockDiffers', peerId, aheadMs })
+}
+
 async function listen(port: number, thread: number): Promise<void> {
   const { lane, credentials } = settings
   const counts = laneCounts(settings.counts, thread)
@@ -88,7 +92,9 @@ async function listen(port: number, thread: number): Promise<void> {
       counts,
       limit: limits.download,
       streams: streamLinks((peerId, port) => main.tell({ type: 'openStream', peerId, port }, [port])),
-      found: (parent, finding) => main.tell({ type: 'found', parent, finding }),
+      found: (parent, finding, why) => main.tell({ type: 'found', parent, finding, why }),
+      ownPeerId: settings.peerId,
+      clockDiffers,
     }),
   )
   server = new LaneServer(lane, {
@@ -97,6 +103,7 @@ async function listen(port: number, thread: number): Promise<void> {
     counts,
     slots,
     turns: new UploadTurns(limits.upload, slots, settings.shares),
+    clockDiffers,
     firstConnected: () => main.tell({ type: 'busy' }),
     readFailed: (digest, error) => main.tell({ type: 'readFailed', digest, reason: errorChain(error) }),
   })

@@ -55,14 +55,14 @@ it('asks who has all, or fetches all from the origin, for fewer', () => {
 })
 
 it('leaves a busy holder alone for a moment, and takes the word of one that does not hold a piece', () => {
-  expect(known.failed(only(), 0, 'busy', 100)).toBe(false)
+  known.failed(only(), 0, 'busy', 100)
   expect([only(349).isFree, only(350).isFree]).toEqual([false, true])
   known.failed(only(), 0, 'notHeld', 400)
   expect([only(400).isFree, only(400).have.has(0), only(400).have.has(1)]).toEqual([true, false, true])
 })
 
-it.each(['corrupt', 'protocol'])('leaves a holder for good at the first %s piece', (code) => {
-  expect(known.failed(only(), 0, code, 0)).toBe(true)
+it.each(['corrupt', 'protocol'] as const)('leaves a holder for good at the first %s piece', (code) => {
+  known.failed(only(), 0, code, 0)
   expect(known.isBarred('a')).toBe(true)
   known.update(view('a', [0]))
   expect(known.at(0)).toEqual([])
@@ -77,12 +77,21 @@ it('gives a silent holder more and more time, and leaves it at the third failure
   known.failed(only(), 0, 'stalled', 3000)
   known.failed(only(), 0, 'stalled', 4000)
   expect(known.isBarred('a')).toBe(false)
-  expect(known.failed(only(), 0, 'stalled', 6000)).toBe(false)
+  known.failed(only(), 0, 'stalled', 6000)
   expect(known.isBarred('a')).toBe(true)
 })
 
+it.each(['self', 'otherPeer', 'handshake'] as const)(
+  'finds no fault with a holder in whose place %s answers: it is as one that is not reached',
+  (code) => {
+    known.failed(only(), 0, code, 0)
+    expect(known.isBarred('a')).toBe(false)
+    expect([only(999).isFree, only(1000).isFree]).toEqual([false, true])
+  },
+)
+
 it('counts what fails together once', () => {
-  for (let piece = 0; piece < 4; piece++) expect(known.failed(only(), piece, 'stalled', 0)).toBe(false)
+  for (let piece = 0; piece < 4; piece++) known.failed(only(), piece, 'stalled', 0)
   expect(known.isBarred('a')).toBe(false)
   expect([only(999).isFree, only(1000).isFree]).toEqual([false, true])
 })

@@ -25,7 +25,7 @@ describe('lane client', () => {
     const { client } = startClient()
     const request = blob.request(0, target, { ...parent, peerId: childNode.peerId })
     await expect(client.fetch(request, never)).rejects.toMatchObject({
-      code: 'protocol',
+      code: 'otherPeer',
       message: expect.stringContaining(parentNode.peerId),
       data: { expected: childNode.peerId, found: parentNode.peerId },
     })
@@ -36,7 +36,7 @@ describe('lane client', () => {
     const hello = encodeFrame({ type: 'hello', lowestVersion: 2, highestVersion: 3, features: 0 })
     const parent = await startParent(() => {}, hello)
     const { client } = startClient()
-    await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'protocol' })
+    await expect(client.fetch(blob.request(0, target, parent), never)).rejects.toMatchObject({ code: 'handshake' })
   })
 
   it('gives up a parent that stalls in the middle of a piece', async () => {

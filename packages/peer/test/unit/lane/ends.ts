@@ -8,6 +8,7 @@ import type { SharedBucket } from '@shoal/core'
 import { afterAll, afterEach, beforeAll } from 'vitest'
 import { type Finding, LaneClient } from '../../../src/lane/client.ts'
 import type { Links } from '../../../src/lane/client-link.ts'
+import type { LaneErrorCode } from '../../../src/lane/errors.ts'
 import { FrameParser } from '../../../src/lane/frame-parser.ts'
 import { encodeFrame, type Frame, type RequestFrame } from '../../../src/lane/frames.ts'
 import { type HeldBlob, HeldBlobs } from '../../../src/lane/held-blobs.ts'
@@ -65,6 +66,7 @@ export async function startServer(options: ServerOptions = {}) {
   const threadSlots = new UploadSlots(slotsMemory, 0)
   const limits = options.limits ?? new NodeLimits()
   const failures: string[] = []
+  const clocks: [string, number][] = []
   const lookUps: string[] = []
   const blobs = new HeldBlobs(async (digest) => {
     lookUps.push(digest)
@@ -79,13 +81,25 @@ export async function startServer(options: ServerOptions = {}) {
       slots: threadSlots,
       turns: new UploadTurns(limits.own.upload, threadSlots, createSharesMemory()),
       readFailed: (_digest, error) => failures.push(String(error)),
+      clockDiffers: (peerId, aheadMs) => clocks.push([peerId, aheadMs]),
     },
   )
   const port = await server.listen(0)
   cleanups.push(() => server.close())
   const serve = (stream: Duplex) => server.serve(stream, childNode.peerId)
   const parent: LaneParent = { peerId: parentNode.peerId, host: '127.0.0.1', port }
-  return { server, serve, parent, counts, slots: new SlotsReader(slotsMemory), threadSlots, blobs, failures, lookUps }
+  return {
+    server,
+    serve,
+    parent,
+    counts,
+    slots: new SlotsReader(slotsMemory),
+    threadSlots,
+    blobs,
+    failures,
+    lookUps,
+    clocks,
+  }
 }
 
 export function startClient(
@@ -95,12 +109,15 @@ export function startClient(
     credentials?: LaneCredentials
     limit?: SharedBucket
     streams?: Links
+    ownPeerId?: string
     slowestBytesPerSecond?: number
     patienceMs?: number
   } = {},
 ) {
-  const { credentials = childNode.credentials, limit, streams, ...times } = options
+  const { credentials = childNode.credentials, limit, streams, ownPeerId = childNode.peerId, ...times } = options
   const findings: Finding[] = []
+  const reasons: (LaneErrorCode | undefined)[] = []
+  const clocks: [string, number][] = []
   const memory = createCountsMemory(1)
   const client = new LaneClient(
     { connectTimeoutMs: 5000, stallTimeoutMs: 5000, idleCloseMs: 60_000, ...times },
@@ -109,11 +126,16 @@ export function startClient(
       counts: laneCounts(memory, 0),
       ...(limit === undefined ? {} : { limit }),
       ...(streams === undefined ? {} : { streams }),
-      found: (_parent, finding) => findings.push(finding),
+      ownPeerId,
+      found: (_parent, finding, why) => {
+        findings.push(finding)
+        if (finding === 'unreached') reasons.push(why)
+      },
+      clockDiffers: (peerId, aheadMs) => clocks.push([peerId, aheadMs]),
     },
   )
   cleanups.push(() => client.close())
-  return { client, counts: new CountsReader(memory), findings }
+  return { client, counts: new CountsReader(memory), findings, reasons, clocks }
 }
 
 /** Streams, in memory, to whatever `serve` makes of their other ends. */
@@ -166,10 +188,11 @@ export function answering(answer: (request: RequestFrame, stream: Duplex) => voi
 export async function startParent(
   answer: (request: Frame, socket: TLSSocket) => void,
   hello = HELLO,
+  credentials = parentNode.credentials,
 ): Promise<LaneParent> {
   const sockets = new Set<TLSSocket>()
   const server = createTlsServer({
-    ...laneSecureOptions(parentNode.credentials),
+    ...laneSecureOptions(credentials),
     ALPNProtocols: LANE_ALPN,
     requestCert: true,
     rejectUnauthorized: false,

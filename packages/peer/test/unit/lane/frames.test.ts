@@ -12,12 +12,14 @@ const digest = fc.oneof(
   hex(64).map((text) => `sha256:${text}`),
   hex(128).map((text) => `sha512:${text}`),
 )
-const hello = fc.tuple(fc.integer({ min: 1, max: 65535 }), fc.integer({ min: 1, max: 65535 }), u32).map(
-  ([a, b, features]): Frame => ({
+const version = fc.integer({ min: 1, max: 65535 })
+const hello = fc.tuple(version, version, u32, fc.option(fc.nat({ max: 8.64e15 }), { nil: undefined })).map(
+  ([a, b, features, timeMs]): Frame => ({
     type: 'hello',
     lowestVersion: Math.min(a, b),
     highestVersion: Math.max(a, b),
     features,
+    ...(timeMs === undefined ? {} : { timeMs }),
   }),
 )
 const request = fc
@@ -98,11 +100,19 @@ describe('lane frames', () => {
   })
 
   it('skip what a later version adds to its hello', () => {
-    const bytes = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 9, features: 5 })
+    const bytes = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 9, features: 5, timeMs: 7 })
     const longer = Buffer.concat([bytes, Buffer.from('token')])
     longer.writeUInt16BE(longer.length - HEADER_BYTES, 2)
     expect(parse([longer]).map(({ frame }) => frame)).toEqual([
-      { type: 'hello', lowestVersion: 1, highestVersion: 9, features: 5 },
+      { type: 'hello', lowestVersion: 1, highestVersion: 9, features: 5, timeMs: 7 },
+    ])
+  })
+
+  it('take a time that no clock says for none', () => {
+    const bytes = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 1, features: 0, timeMs: 0 })
+    bytes.fill(0xff, 16)
+    expect(parse([bytes]).map(({ frame }) => frame)).toEqual([
+      { type: 'hello', lowestVersion: 1, highestVersion: 1, features: 0 },
     ])
   })
 

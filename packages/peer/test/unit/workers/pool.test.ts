@@ -179,7 +179,7 @@ describe('WorkerPool', () => {
     const wrongPeer = { ...request, parent: { ...request.parent, peerId: child.identity.peerId } }
     await expect(child.pool.fetchPiece(wrongPeer, never)).rejects.toMatchObject({
       name: 'LaneError',
-      code: 'protocol',
+      code: 'otherPeer',
       data: { expected: child.identity.peerId, found: parent.identity.peerId },
     })
     const nobody = { ...request, parent: { ...request.parent, port: 1 } }
