@@ -11,3 +11,8 @@ export function parseHostPort(text: string): { readonly host: string; readonly p
   const port = Number(digits)
   return host !== undefined && port <= MAX_PORT ? { host, port } : undefined
 }
+
+/** `host:port`, an IPv6 address in brackets. */
+export function formatHostPort(host: string, port: number): string {
+  return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+}

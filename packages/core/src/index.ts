@@ -1,3 +1,4 @@
+export * from './addresses.ts'
 export * from './data-folder.ts'
 export * from './digest.ts'
 export * from './errors.ts'

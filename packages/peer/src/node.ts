@@ -1,6 +1,6 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { Lifecycle, type Logger, PIECE_RULE, prepareDataFolder } from '@shoal/core'
+import { availableHost, formatHostPort, Lifecycle, type Logger, PIECE_RULE, prepareDataFolder } from '@shoal/core'
 import {
   AdminServer,
   createMetricsRegistry,
@@ -28,6 +28,7 @@ import { Mirror } from './mirror/server.ts'
 import { decodeTag, type KnownTag, Tags } from './mirror/tags.ts'
 import type { NodeOptions } from './options.ts'
 import { Rights } from './rights/rights.ts'
+import { reachTroubles } from './reach.ts'
 import { createRuntimeContentMetrics } from './runtime-content/metrics.ts'
 import { NodeBlobs } from './runtime-content/node-blobs.ts'
 import { RuntimeContent } from './runtime-content/runtime-content.ts'
@@ -64,13 +65,16 @@ export async function createNode(role: Role, options: NodeOptions, log: Logger):
     allowUnlisted: options.allowUnlistedOrigins,
     limits: options.originLimits,
   }
-  return new Node(role, { ...options, dataDir }, { identity, origins, log })
+  const lane = { ...options.lane, host: await availableHost(options.lane.host) }
+  const libp2p = { ...options.libp2p, host: await availableHost(options.libp2p.host) }
+  return new Node(role, { ...options, dataDir, lane, libp2p }, { identity, origins, log })
 }
 
 /** One node: wires the rooms in the order in which they depend on each other. */
 class Node implements Service {
   readonly #options: NodeOptions
   readonly #identity: Identity
+  readonly #log: Logger
   readonly #role: Role
   readonly #workers: WorkerPool
   readonly #store: BlobStore
@@ -102,6 +106,7 @@ class Node implements Service {
     this.#role = role
     this.#options = options
     this.#identity = identity
+    this.#log = log
     this.#workers = new WorkerPool(
       // A seed is there to be asked by many at once.
       { threads: options.workers, lane: options.lane, origins, ...(role === 'seed' ? { busyShare: 0 } : {}) },
@@ -272,8 +277,9 @@ class Node implements Service {
     ])
   }
 
-  start(): Promise<void> {
-    return this.#lifecycle.start()
+  async start(): Promise<void> {
+    await this.#lifecycle.start()
+    this.#sayWhatKeepsOthersOut()
   }
 
   stop(): Promise<void> {
@@ -283,11 +289,26 @@ class Node implements Service {
   addresses(): Record<string, string> {
     const { mirror, lane, libp2p, admin } = this.#options
     return {
-      mirror: `http://${mirror.host}:${this.#mirror.port}`,
-      lane: `${lane.host}:${this.#workers.lanePort}`,
-      libp2p: this.#swarm.multiaddrs[0] ?? `${libp2p.host}:${libp2p.port}`,
-      admin: `http://${admin.host}:${this.#admin.port}`,
+      mirror: `http://${formatHostPort(mirror.host, this.#mirror.port)}`,
+      lane: formatHostPort(lane.host, this.#workers.lanePort),
+      libp2p: this.#swarm.multiaddrs[0] ?? formatHostPort(libp2p.host, libp2p.port),
+      admin: `http://${formatHostPort(admin.host, this.#admin.port)}`,
     }
+  }
+
+  #sayWhatKeepsOthersOut(): void {
+    const { lane, libp2p, schedulers } = this.#options
+    const troubles = reachTroubles({
+      laneHost: lane.host,
+      advertiseHost: lane.advertiseHost,
+      libp2pHost: libp2p.host,
+      isLibp2pShared: this.#swarm.isShared,
+      schedulers,
+      bootstrap: libp2p.bootstrap,
+      bootstrapDns: libp2p.bootstrapDns,
+      mdns: libp2p.mdns,
+    })
+    if (troubles.length > 0) this.#log.warn({ troubles }, 'nodes on other machines cannot reach this one')
   }
 
   #provideHeld(): void {
@@ -323,6 +344,8 @@ class Node implements Service {
       role: this.#role,
       version: packageJson.version,
       addresses: this.addresses(),
+      /** For `libp2p.bootstrap` of others. */
+      libp2pAddresses: this.#swarm.multiaddrs,
       schedulers: this.#schedulers.views(),
       libp2pConnections: this.#swarm.peerCount,
       store: this.#store.summary(),

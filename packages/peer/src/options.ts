@@ -11,7 +11,7 @@ import { swarmOptions } from './swarm/options.ts'
 const laneOptions = (defaultPort: number) =>
   Type.Object(
     {
-      host: hostOption('0.0.0.0', 'address on which other nodes reach this one'),
+      host: hostOption('::', 'address on which the lane listens; `::` is every address, IPv4 and IPv6'),
       port: portOption(defaultPort, 'port on which other nodes reach this one'),
       advertiseHost: Type.String({
         default: '',

@@ -1,5 +1,5 @@
 import type { Connection, PeerId, Stream } from '@libp2p/interface'
-import { type Logger, PIECE_RULE, pause, withDeadline } from '@shoal/core'
+import { type Logger, PIECE_RULE, pause, plainAddress, withDeadline } from '@shoal/core'
 import type { Libp2p } from 'libp2p'
 import type { Holder, HoldingsSource, Wanted } from './holders.ts'
 import {
@@ -10,6 +10,7 @@ import {
   parseAnswer,
   parseQuestion,
 } from './holdings-messages.ts'
+import { laneHostOf } from './lane-host.ts'
 import type { SwarmMetrics } from './metrics.ts'
 import { QuestionRate } from './question-rate.ts'
 import { readMessage } from './stream-message.ts'
@@ -79,7 +80,7 @@ export class HoldingsExchange {
         this.#log.debug({ digest, peer: peerId.toString() }, 'what a node says it holds makes no sense')
       return undefined
     }
-    const host = answer.host === '' ? remoteHost(connection) : answer.host
+    const host = laneHostOf(answer.host, remoteHost(connection))
     if (host === undefined) return undefined
     return { ...answer.holdings, peerId: peerId.toString(), host, port: answer.port }
   }
@@ -93,7 +94,7 @@ export class HoldingsExchange {
     }
     this.#served++
     try {
-      const outcome = await this.#answer(stream, peerId, withDeadline(SERVE_DEADLINE_MS))
+      const outcome = await this.#answer(stream, connection, withDeadline(SERVE_DEADLINE_MS))
       this.#metrics.questions.inc({ outcome })
     } catch (error) {
       this.#metrics.questions.inc({ outcome: 'broken' })
@@ -104,7 +105,7 @@ export class HoldingsExchange {
     }
   }
 
-  async #answer(stream: Stream, peerId: string, signal: AbortSignal): Promise<'answered' | 'malformed'> {
+  async #answer(stream: Stream, connection: Connection, signal: AbortSignal): Promise<'answered' | 'malformed'> {
     const question = parseQuestion(await readMessage(stream, MAX_QUESTION_BYTES, signal))
     if (question === undefined) {
       stream.abort(new Error('not a question for holdings'))
@@ -114,11 +115,15 @@ export class HoldingsExchange {
     if (wanted !== undefined) {
       // The asker is told what came of its wish, if that is known soon.
       const known = new AbortController()
-      const wish = this.#source.fetchForOthers(digest, wanted, peerId).finally(() => known.abort())
+      const wish = this.#source
+        .fetchForOthers(digest, wanted, connection.remotePeer.toString())
+        .finally(() => known.abort())
       await Promise.race([wish, pause(WISH_MS, known.signal)])
     }
     const holdings = await this.#source.holdings(digest)
-    const answer = encodeAnswer(holdings === undefined ? undefined : { holdings, ...this.#lane() })
+    const lane = this.#lane()
+    const host = laneHostOf(lane.host, remoteHost(connection)) === lane.host ? lane.host : ''
+    const answer = encodeAnswer(holdings === undefined ? undefined : { holdings, host, port: lane.port })
     await sendWhole(stream, answer, signal)
     return 'answered'
   }
@@ -132,5 +137,6 @@ async function sendWhole(stream: Stream, bytes: Uint8Array, signal: AbortSignal)
 
 /** The address of the other end of a connection. */
 function remoteHost(connection: Connection): string | undefined {
-  return connection.remoteAddr.getComponents().find(({ name }) => ADDRESS_CODES.has(name))?.value
+  const host = connection.remoteAddr.getComponents().find(({ name }) => ADDRESS_CODES.has(name))?.value
+  return host === undefined ? undefined : plainAddress(host)
 }

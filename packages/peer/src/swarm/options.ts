@@ -10,7 +10,7 @@ const HOST_CODES: ReadonlySet<string> = new Set(['ip4', 'ip6', 'dns', 'dns4', 'd
 export const swarmOptions = (defaultPort: number) =>
   Type.Object(
     {
-      host: hostOption('0.0.0.0', 'address on which libp2p listens'),
+      host: hostOption('::', 'address on which libp2p listens; `::` is every address, IPv4 and IPv6'),
       port: portOption(defaultPort, 'TCP port on which libp2p listens'),
       bootstrap: Type.Array(Type.String({ maxLength: 512 }), {
         default: [],
@@ -56,7 +56,7 @@ export function checkBootstrap(addresses: readonly string[]): void {
     if (why === undefined) continue
     throw new CoreError(
       'CONFIG_INVALID',
-      `libp2p.bootstrap: ${JSON.stringify(address)} ${why}; write for example /ip4/10.0.0.1/tcp/7412/p2p/12D3KooW…, as a node's admin API says at /api/v1/node, and host:port in libp2p.bootstrapDns`,
+      `libp2p.bootstrap: ${JSON.stringify(address)} ${why}; write for example /ip4/10.0.0.1/tcp/7412/p2p/12D3KooW…, as libp2pAddresses of a node's admin API says at /api/v1/node, and host:port in libp2p.bootstrapDns`,
     )
   }
 }

@@ -7,7 +7,15 @@ import { peerIdFromString } from '@libp2p/peer-id'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { type Multiaddr, multiaddr } from '@multiformats/multiaddr'
-import { type Logger, listenError, pause, type Startable, withDeadline } from '@shoal/core'
+import {
+  ALL_ADDRESSES,
+  ALL_IPV4_ADDRESSES,
+  type Logger,
+  listenError,
+  pause,
+  type Startable,
+  withDeadline,
+} from '@shoal/core'
 import type { Identity } from '@shoal/core/service'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import { Bootstrap } from './bootstrap.ts'
@@ -20,6 +28,7 @@ import type { SwarmMetrics } from './metrics.ts'
 import { bootstrapNames } from './options.ts'
 import { PieceStreams } from './piece-streams.ts'
 import { ProviderRecords } from './provider-records.ts'
+import { addressesToShare, isOnlyHere } from './shared-addresses.ts'
 import { Walks } from './walks.ts'
 
 const DHT_PROTOCOL = '/shoal/kad/1.0.0'
@@ -119,7 +128,12 @@ export class Swarm implements Startable, HolderFinder {
     return this.#identity.peerId
   }
 
-  /** Addresses on which it listens, as multiaddrs that end in the peer id. */
+  /** Whether other machines are told an address at which it listens. */
+  get isShared(): boolean {
+    return this.#node?.getMultiaddrs().some((address) => !isOnlyHere(address)) === true
+  }
+
+  /** Addresses at which others reach it, as multiaddrs that end in the peer id. */
   get multiaddrs(): string[] {
     return this.#node?.getMultiaddrs().map((address) => address.toString()) ?? []
   }
@@ -133,11 +147,13 @@ export class Swarm implements Startable, HolderFinder {
     if (this.#node !== undefined) return
     this.#stopping = new AbortController()
     const { host, port } = this.#options
-    const family = host.includes(':') ? 'ip6' : 'ip4'
+    const listen = listenAddresses(host, port)
+    let listening = 0
     const node = await createLibp2p({
       privateKey: this.#identity.privateKey,
       start: false,
-      addresses: { listen: [`/${family}/${host}/tcp/${port}`] },
+      addresses: { listen, announceFilter: addressesToShare },
+      connectionGater: { filterMultiaddrForPeer: async (_peer, address) => this.#isDiallable(address) },
       transports: [tcp()],
       connectionEncrypters: [noise()],
       streamMuxers: [yamux({ enableKeepAlive: false, streamOptions: { maxStreamWindowSize: MAX_WINDOW_BYTES } })],
@@ -156,10 +172,13 @@ export class Swarm implements Startable, HolderFinder {
         }),
       },
     })
+    node.addEventListener('transport:listening', () => listening++)
     try {
       await this.#exchange.serveOn(node)
       await this.#pieces.serveOn(node)
       await node.start()
+      // libp2p is content with one of two families.
+      if (listening < listen.length) throw new Error('EADDRINUSE')
     } catch (cause) {
       await node.stop()
       throw listenError('libp2p', host, port, withSystemCode(cause))
@@ -248,6 +267,11 @@ export class Swarm implements Startable, HolderFinder {
     return this.#pieces.open(node, id, signal)
   }
 
+  /** Whether an address that somebody gives for a node may lead there. Loopback may where nobody is on another machine. */
+  #isDiallable(address: Multiaddr): boolean {
+    return !isOnlyHere(address) || this.#node?.getMultiaddrs().every(isOnlyHere) !== false
+  }
+
   /** Has libp2p know where a peer is; returns its id. */
   async #introduced(node: Libp2p, peerId: string, multiaddrs: readonly string[], signal: AbortSignal): Promise<PeerId> {
     const id = peerIdFromString(peerId)
@@ -310,6 +334,12 @@ export class Swarm implements Startable, HolderFinder {
       return false
     }
   }
+}
+
+/** Where to listen: a socket for each family, as libp2p's for IPv6 take no IPv4. */
+function listenAddresses(host: string, port: number): string[] {
+  const hosts = host === ALL_ADDRESSES ? [ALL_IPV4_ADDRESSES, host] : [host]
+  return hosts.map((one) => `/ip${one.includes(':') ? '6' : '4'}/${one}/tcp/${port}`)
 }
 
 /** libp2p tells why it can not listen in its message alone: the system's code from there, where `listenError` looks. */

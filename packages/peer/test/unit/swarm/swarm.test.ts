@@ -178,6 +178,38 @@ describe('swarm', () => {
     expect(await alone.dials()).toEqual([])
   })
 
+  it('listens on both families by default, and tells each its addresses', async () => {
+    const port = await freePort()
+    const both = await make('both', { host: '::', port })
+    await both.start()
+    for (const [name, address] of [
+      ['by IPv4', `/ip4/127.0.0.1/tcp/${port}`],
+      ['by IPv6', `/ip6/::1/tcp/${port}`],
+    ] as const) {
+      const other = await make(name)
+      await other.start()
+      other.bootstrap([`${address}/p2p/${both.peerId}`])
+      await vi.waitFor(() => expect(other.peerCount).toBe(1), { timeout: 10_000 })
+    }
+    expect(both.multiaddrs.every((one) => /tcp\/\d+\/p2p\//.test(one))).toBe(true)
+    if (both.isShared) expect(both.multiaddrs.filter((one) => /\/(127\.|::1\/)/.test(one))).toEqual([])
+  })
+
+  it.each(['0.0.0.0', '::'])(
+    'does not listen on one family alone when the other has its port in use (%s)',
+    async (host) => {
+      const server = createServer().listen({ host, port: 0, ipv6Only: host === '::' })
+      await once(server, 'listening')
+      const { port } = server.address() as AddressInfo
+      try {
+        const swarm = await make('half', { host: '::', port })
+        await expect(swarm.start()).rejects.toThrow(`libp2p can not listen on :::${port}: the port is in use`)
+      } finally {
+        server.close()
+      }
+    },
+  )
+
   it('says which port is in use', async () => {
     const first = await make('d')
     await first.start()
