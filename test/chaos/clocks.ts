@@ -35,6 +35,11 @@ export class Clocks {
     return ['env', `LD_PRELOAD=${this.#library}`, `SHOAL_CHAOS_CLOCK=${file}`]
   }
 
+  /** Sets the clock of a service that is not started yet to so many seconds ahead of the machine's, negative: behind. */
+  set(place: Place, seconds: number): void {
+    writeFileSync(this.#file(place), secondsOf(seconds))
+  }
+
   /** Steps the clock of a running service to so many seconds ahead of the machine's, negative: behind. */
   async step({ place, adminUrl }: Service, seconds: number): Promise<void> {
     // In place: the process has the file mapped.
