@@ -189,7 +189,11 @@ class Node implements Service {
       servePieces: (peerId, stream) => this.#workers.serve(peerId, stream),
       hasScheduler: () => this.#schedulers.isConnected,
       log: log.child({ room: 'swarm' }),
-      metrics: createSwarmMetrics(metrics, () => this.#swarm.peerCount),
+      metrics: createSwarmMetrics(
+        metrics,
+        () => this.#swarm.peerCount,
+        () => this.#swarm.providerRecords,
+      ),
     })
     this.#schedulers = new Schedulers(
       { addresses: schedulerAddresses(options.schedulers) },

@@ -3,7 +3,7 @@ import { Counter, Gauge, type Registry } from 'prom-client'
 export type SwarmMetrics = ReturnType<typeof createSwarmMetrics>
 
 /** Metrics of the libp2p node. */
-export function createSwarmMetrics(registry: Registry, peerCount: () => number) {
+export function createSwarmMetrics(registry: Registry, peerCount: () => number, providerRecords: () => number) {
   const registers = [registry]
   new Gauge({
     name: 'shoal_swarm_connected_nodes',
@@ -11,6 +11,14 @@ export function createSwarmMetrics(registry: Registry, peerCount: () => number) 
     registers,
     collect() {
       this.set(peerCount())
+    },
+  })
+  new Gauge({
+    name: 'shoal_swarm_provider_records',
+    help: 'Provider records of the DHT that are kept for other nodes',
+    registers,
+    collect() {
+      this.set(providerRecords())
     },
   })
   return {

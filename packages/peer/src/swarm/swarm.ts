@@ -19,6 +19,7 @@ import {
 import type { Identity } from '@shoal/core/service'
 import { createLibp2p, type Libp2p } from 'libp2p'
 import { Bootstrap } from './bootstrap.ts'
+import { BoundedDatastore } from './bounded-datastore.ts'
 import { contentIdOf } from './content-id.ts'
 import { nearestTo, placeOf } from './distance.ts'
 import type { Holder, HolderFinder, HoldingsSource, NamedNode, Wanted } from './holders.ts'
@@ -71,6 +72,7 @@ export class Swarm implements Startable, HolderFinder {
   readonly #records: ProviderRecords
   /** Where this node itself answered when it was dialled, beside the addresses that it knows of. */
   readonly #ownAddresses = new Set<string>()
+  #datastore: BoundedDatastore | undefined
   #node: Libp2p<{ dht: KadDHT }> | undefined
   #stopping = new AbortController()
 
@@ -143,15 +145,23 @@ export class Swarm implements Startable, HolderFinder {
     return this.#node?.getPeers().length ?? 0
   }
 
+  /** Provider records of the DHT that it keeps of other nodes. */
+  get providerRecords(): number {
+    return this.#datastore?.providerCount ?? 0
+  }
+
   async start(): Promise<void> {
     if (this.#node !== undefined) return
     this.#stopping = new AbortController()
     const { host, port } = this.#options
     const listen = listenAddresses(host, port)
     let listening = 0
+    const datastore = new BoundedDatastore(this.peerId, Math.random)
+    this.#datastore = datastore
     const node = await createLibp2p({
       privateKey: this.#identity.privateKey,
       start: false,
+      datastore,
       addresses: { listen, announceFilter: addressesToShare },
       connectionGater: { filterMultiaddrForPeer: async (_peer, address) => this.#isDiallable(address) },
       transports: [tcp()],

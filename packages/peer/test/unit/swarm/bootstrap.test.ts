@@ -78,7 +78,11 @@ describe('Bootstrap', () => {
   beforeEach(() => {
     dials = new Dials()
     pauses = new Pauses()
-    metrics = createSwarmMetrics(new Registry(), () => 0)
+    metrics = createSwarmMetrics(
+      new Registry(),
+      () => 0,
+      () => 0,
+    )
     lookUp = vi.fn<LookUp>(async () => [])
   })
   afterEach(async () => {

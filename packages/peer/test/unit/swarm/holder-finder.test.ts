@@ -67,7 +67,11 @@ async function libp2pNetwork(held: Held): Promise<Network> {
         identity: await loadOrCreateIdentity(join(folder, name)),
         source: held.sourceOf(name),
         lane: () => ({ host: '', port: 1 }),
-        metrics: createSwarmMetrics(new Registry(), () => 0),
+        metrics: createSwarmMetrics(
+          new Registry(),
+          () => 0,
+          () => 0,
+        ),
         log: createLogger('test', 'silent'),
       },
     )
@@ -171,7 +175,11 @@ describe('the holdings protocol, asked by strangers', () => {
   let folder: string
   let swarm: Swarm
   let stranger: Libp2p
-  const metrics = createSwarmMetrics(new Registry(), () => 0)
+  const metrics = createSwarmMetrics(
+    new Registry(),
+    () => 0,
+    () => 0,
+  )
   const questions = async (outcome: string) =>
     (await metrics.questions.get()).values.find(({ labels }) => labels.outcome === outcome)?.value ?? 0
 

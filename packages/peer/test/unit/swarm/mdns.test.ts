@@ -49,7 +49,11 @@ describe.skipIf(!(await hasMulticast()))('multicast DNS', () => {
   const running: { stop(): unknown }[] = []
 
   const make = async (name: string, isOn: boolean) => {
-    const metrics = createSwarmMetrics(new Registry(), () => 0)
+    const metrics = createSwarmMetrics(
+      new Registry(),
+      () => 0,
+      () => 0,
+    )
     const swarm = new Swarm(
       { host: '127.0.0.1', port: 0, bootstrap: [], bootstrapDns: [], mdns: isOn },
       {

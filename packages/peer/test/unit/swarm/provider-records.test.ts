@@ -21,7 +21,11 @@ describe('ProviderRecords', () => {
       },
       hasNeighbour: () => hasNeighbour,
       hasScheduler: () => hasScheduler,
-      metrics: createSwarmMetrics(new Registry(), () => 0),
+      metrics: createSwarmMetrics(
+        new Registry(),
+        () => 0,
+        () => 0,
+      ),
       log: createLogger('test', 'silent'),
       now: () => Date.now(),
       pause: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),

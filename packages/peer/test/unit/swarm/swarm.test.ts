@@ -46,7 +46,11 @@ describe('swarm', () => {
 
   const make = async (name: string, options: Partial<SwarmOptions> = {}, lookUp: LookUp = unknownHost) => {
     const identity = await loadOrCreateIdentity(join(folder, name))
-    const metrics = createSwarmMetrics(new Registry(), () => 0)
+    const metrics = createSwarmMetrics(
+      new Registry(),
+      () => 0,
+      () => 0,
+    )
     const all = { host: '127.0.0.1', port: 0, bootstrap: [], bootstrapDns: [], mdns: false, ...options }
     const lane = () => ({ host: '', port: 1 })
     const log = createLogger('test', 'silent')

@@ -85,7 +85,11 @@ class TestNode {
         lane: () => ({ host: '', port: 1 }),
         servePieces: (peerId, stream) => this.pool.serve(peerId, stream),
         log,
-        metrics: createSwarmMetrics(new Registry(), () => 0),
+        metrics: createSwarmMetrics(
+          new Registry(),
+          () => 0,
+          () => 0,
+        ),
       },
     )
   }
