@@ -175,6 +175,7 @@ class Node implements Service {
     })
     this.#scrubber = new Scrubber({
       scrub: (signal, report) => this.#store.scrub(signal, report),
+      isDueAtStart: () => this.#store.hasUnknownFiles,
       metrics: storeMetrics,
       log: storeLog,
     })

@@ -1,5 +1,6 @@
+import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import type { Startable } from '@shoal/core'
+import { errorChain, type Startable } from '@shoal/core'
 import { Level } from 'level'
 import { freeBytesAt } from './disk.ts'
 import { isDiskFull, StoreError, storeIoError } from './errors.ts'
@@ -35,27 +36,53 @@ export class IndexDb implements Startable {
   #level: Database | undefined
   #reopening: Promise<void> | undefined
   #isLogTorn = false
+  #wasRemade = false
 
   constructor(dataDir: string) {
     this.#folder = join(dataDir, 'index')
   }
 
-  /** Throws StoreError `NO_SPACE` or `IN_USE_ELSEWHERE`. */
+  /** Makes the index anew, empty, when it is damaged. Throws StoreError `NO_SPACE`, `IO` or `IN_USE_ELSEWHERE`. */
   async start(): Promise<void> {
     if (this.#level !== undefined) return
+    try {
+      this.#level = await this.#openWhole()
+    } catch (cause) {
+      if (!isDamage(cause)) throw this.#unusable(cause)
+      await rm(this.#folder, { recursive: true, force: true })
+      this.#wasRemade = true
+      this.#level = await this.#openWhole().catch((again: unknown) => {
+        throw this.#unusable(again)
+      })
+    }
+    this.#isLogTorn = false
+  }
+
+  /** Whether the index was damaged and knows nothing of what is on the disk. */
+  get wasRemade(): boolean {
+    return this.#wasRemade
+  }
+
+  /** Opens the database and looks at every part of it: damage of a table shows only where it is read. */
+  async #openWhole(): Promise<Database> {
     const level: Database = new Level(this.#folder, { valueEncoding: 'view' })
     try {
       await level.open()
-    } catch (cause) {
-      if (isDiskFull(cause)) throw storeIoError('open the index', this.#folder, cause)
-      throw new StoreError(
-        'IN_USE_ELSEWHERE',
-        `can not open the index ${this.#folder}: another process uses this data folder, or the index is damaged; stop the other process, or delete the data folder to start empty`,
-        { cause },
-      )
+      for await (const _ of level.keys());
+      return level
+    } catch (error) {
+      await level.close().catch(() => {})
+      throw error
     }
-    this.#level = level
-    this.#isLogTorn = false
+  }
+
+  #unusable(cause: unknown): StoreError {
+    if (levelCodeOf(cause) !== 'LEVEL_LOCKED') return storeIoError('open the index', this.#folder, cause)
+    return new StoreError(
+      'IN_USE_ELSEWHERE',
+      `can not open the index ${this.#folder}: another process uses this data folder; stop it, or choose another dataDir`,
+      { cause },
+    )
   }
 
   async stop(): Promise<void> {
@@ -194,6 +221,19 @@ export class IndexDb implements Startable {
     if (this.#level === undefined) throw new Error('the index is not open')
     return this.#level
   }
+}
+
+/** LevelDB's own code, which is that of the cause when the database could not be opened. */
+function levelCodeOf(error: unknown): string | undefined {
+  const { code, cause } = error as { code?: string; cause?: unknown }
+  return code === 'LEVEL_DATABASE_NOT_OPEN' && cause instanceof Error ? levelCodeOf(cause) : code
+}
+
+/** Whether the database is not what LevelDB wrote. A lack of files, space or rights to open it is no damage. */
+function isDamage(error: unknown): boolean {
+  const code = levelCodeOf(error)
+  if (code === 'LEVEL_CORRUPTION') return true
+  return code === 'LEVEL_IO_ERROR' && /No such file|Invalid argument|Is a directory/.test(errorChain(error))
 }
 
 function encode(value: unknown): Uint8Array {

@@ -1,5 +1,5 @@
 import { stat } from 'node:fs/promises'
-import { type Logger, PieceLayout, parseDigest, ShoalError, systemErrorCode } from '@shoal/core'
+import { type DigestAlgorithm, type Logger, parseDigest, ShoalError, systemErrorCode } from '@shoal/core'
 import type { StoredBlob } from './blob.ts'
 import type { NamedFile } from './files.ts'
 import type { StoreMetrics } from './metrics.ts'
@@ -83,7 +83,9 @@ export async function scrub(
 async function scrubBlob(target: ScrubTarget, blob: StoredBlob, counts: Counts, signal: AbortSignal): Promise<void> {
   const unpin = target.pin(blob.digest)
   try {
-    const verdict = await judge(target, blob.digest, blob.file, signal)
+    const verdict = await judge(target, blob.digest, signal, (algorithm) =>
+      target.hasher.hashBlob(blob.file, algorithm, signal),
+    )
     counts.checked++
     counts.checkedBytes += blob.size
     if (verdict === 'right') {
@@ -104,9 +106,14 @@ async function scrubBlob(target: ScrubTarget, blob: StoredBlob, counts: Counts, 
 
 async function scrubUnknown(target: ScrubTarget, file: NamedFile, counts: Counts, signal: AbortSignal): Promise<void> {
   const { digest } = file
-  const verdict = await judge(target, digest, file.file, signal)
   const entry = await stat(file.file).catch(() => undefined)
   if (entry === undefined) return
+  let pieceMap = new Uint8Array(0)
+  const verdict = await judge(target, digest, signal, async (algorithm) => {
+    const hashes = await target.hasher.hashUnhurried(file.file, entry.size, algorithm, signal)
+    pieceMap = new Uint8Array(hashes.pieceMap)
+    return hashes.hex
+  })
   counts.checked++
   counts.checkedBytes += entry.size
   if (verdict === 'unreadable') {
@@ -118,9 +125,7 @@ async function scrubUnknown(target: ScrubTarget, file: NamedFile, counts: Counts
     target.metrics.scrubbed.inc({ result: 'removed' })
     target.log.warn({ digest }, 'a file that the index does not know was not the blob of its name; deleted')
   } else {
-    const pieces = Array.from({ length: new PieceLayout(entry.size).count }, (_, piece) => piece)
-    const sha256s = await target.hasher.hashPieces(file.file, entry.size, pieces, signal)
-    if (!(await target.adopt(file, entry.size, Buffer.concat(sha256s), entry.mtimeMs))) return
+    if (!(await target.adopt(file, entry.size, pieceMap, entry.mtimeMs))) return
     counts.adopted++
     target.metrics.scrubbed.inc({ result: 'adopted' })
     target.log.info({ digest }, 'a whole blob that the index did not know was taken up')
@@ -128,14 +133,14 @@ async function scrubUnknown(target: ScrubTarget, file: NamedFile, counts: Counts
 }
 
 async function judge(
-  { hasher, log }: ScrubTarget,
+  { log }: ScrubTarget,
   digest: string,
-  file: string,
   signal: AbortSignal,
+  hash: (algorithm: DigestAlgorithm) => Promise<string>,
 ): Promise<Verdict> {
   const { algorithm, hex } = parseDigest(digest)
   try {
-    return (await hasher.hashBlob(file, algorithm, signal)) === hex ? 'right' : 'wrong'
+    return (await hash(algorithm)) === hex ? 'right' : 'wrong'
   } catch (error) {
     if (signal.aborted) throw error
     // Out of a worker thread the system's code comes as data.

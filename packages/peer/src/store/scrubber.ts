@@ -24,6 +24,7 @@ const NOTHING: ScrubCounts = {
 /** Runs scrubs of the store when somebody asks, one at a time. */
 export class Scrubber implements Startable {
   readonly #scrub: (signal: AbortSignal, report: (counts: ScrubCounts) => void) => Promise<ScrubCounts>
+  readonly #isDueAtStart: () => boolean
   readonly #metrics: StoreMetrics
   readonly #log: Logger
   readonly #stopping = new AbortController()
@@ -32,9 +33,12 @@ export class Scrubber implements Startable {
 
   constructor(dependencies: {
     scrub: (signal: AbortSignal, report: (counts: ScrubCounts) => void) => Promise<ScrubCounts>
+    /** Whether there are files that the index does not know, to be taken up at the start; left out: never. */
+    isDueAtStart?: () => boolean
     metrics: StoreMetrics
     log: Logger
   }) {
+    this.#isDueAtStart = dependencies.isDueAtStart ?? (() => false)
     this.#scrub = dependencies.scrub
     this.#metrics = dependencies.metrics
     this.#log = dependencies.log
@@ -54,7 +58,9 @@ export class Scrubber implements Startable {
     return true
   }
 
-  async start(): Promise<void> {}
+  async start(): Promise<void> {
+    if (this.#isDueAtStart()) this.begin()
+  }
 
   /** Breaks off the scrub that runs. */
   async stop(): Promise<void> {

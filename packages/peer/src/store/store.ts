@@ -67,6 +67,7 @@ export class BlobStore implements Startable {
   #listener: StoreListener | undefined
   #timer: NodeJS.Timeout | undefined
   #usesSavedAtMs = 0
+  #hasUnknownFiles = false
 
   constructor(options: StoreOptions & { readonly dataDir: string }, dependencies: BlobStoreDependencies) {
     const { hasher, metrics, log, now = Date.now, freeBytes = freeBytesAt } = dependencies
@@ -116,6 +117,10 @@ export class BlobStore implements Startable {
         signal: this.#stopping.signal,
       })
       for (const blob of recovered.values()) this.#blobs.set(blob)
+      this.#hasUnknownFiles = this.index.wasRemade || (recovered.size === 0 && (await this.#hasNamedFiles()))
+      if (this.index.wasRemade) {
+        this.#log.error('the index was damaged; it is made anew, and whole blobs on the disk are taken up once checked')
+      }
       await this.tend()
     } catch (error) {
       await this.index.stop()
@@ -132,6 +137,16 @@ export class BlobStore implements Startable {
     await this.#turns.run(() => this.#saveUses((blob) => blob.isComplete || !blob.isOnePiece))
     await this.index.stop()
     this.#blobs.clear()
+  }
+
+  /** Whether the index was lost, so that whole blobs may be on the disk that it does not know. */
+  get hasUnknownFiles(): boolean {
+    return this.#hasUnknownFiles
+  }
+
+  async #hasNamedFiles(): Promise<boolean> {
+    for await (const _ of this.#files.named()) return true
+    return false
   }
 
   /** The blob, whole or in part; undefined when this node has nothing of it. */
