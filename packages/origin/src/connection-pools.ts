@@ -4,7 +4,7 @@ import { type AgentOptions, Agent as HttpsAgent } from 'node:https'
 import type { LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import { guardedLookup } from './address.ts'
-import type { Endpoint } from './endpoint.ts'
+import { type Endpoint, mayBePrivate } from './endpoint.ts'
 
 /** An idle connection is kept for this long, or for as long as its server says that it keeps it. */
 const KEEP_ALIVE_MS = 30_000
@@ -27,12 +27,12 @@ export class ConnectionPools {
   }
 
   /**
-   * A listed origin's own host is taken at its word. Every other host is looked up with the guard against names that
-   * lead into this machine, unless the origin itself is on this machine.
+   * Every host is looked up with the guard against names that lead into the private network, but for those that are
+   * listed with the origin.
    */
   agentFor(endpoint: Endpoint, url: URL): HttpAgent {
     const isOwnHost = url.hostname === endpoint.base.hostname
-    const isGuarded = !endpoint.isInternal && !(endpoint.isListed && isOwnHost)
+    const isGuarded = !mayBePrivate(endpoint, url)
     const isInsecure = endpoint.insecureTls && isOwnHost
     const key = `${url.protocol} ${isGuarded} ${isInsecure} ${endpoint.ca === undefined ? '' : endpoint.registry}`
     const known = this.#agents.get(key)

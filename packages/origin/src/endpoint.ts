@@ -1,5 +1,5 @@
 import { CoreError, isRegistryHost } from '@shoal/core'
-import { isInternalHost, isIpHost } from './address.ts'
+import { isIpHost, isLoopbackHost, isPrivateHost } from './address.ts'
 import { OriginError } from './errors.ts'
 import type { OriginClientOptions, OriginSettings } from './service/options.ts'
 
@@ -10,13 +10,13 @@ export interface Endpoint {
   /** Its path has no slash at the end. */
   readonly base: URL
   readonly isListed: boolean
-  /** Listed, and on this machine or its link. */
-  readonly isInternal: boolean
   /** `Authorization` value of the configured account. */
   readonly basic?: string
   readonly ca?: string
   readonly insecureTls: boolean
   readonly tokenHosts: ReadonlySet<string>
+  /** Hosts that it may lead to although their addresses are private, with or without port; see mayBePrivate. */
+  readonly privateHosts: ReadonlySet<string>
   /**
    * The `ns` parameter, by which a cache of several registries knows which one is meant: containerd sends it too, and
    * others ignore it. Undefined when the registry itself is asked.
@@ -59,16 +59,26 @@ export class Endpoints {
     if (!this.#allowUnlisted) throw refuse('only listed registries may be asked')
     const base = baseUrl(defaultUrl(name))
     if (isIpHost(base.hostname)) throw refuse('it is an IP address')
-    if (isInternalHost(base.hostname)) throw refuse('it is this machine')
+    if (isPrivateHost(base.hostname)) throw refuse('it is this machine')
     return {
       registry: name,
       base,
       isListed: false,
-      isInternal: false,
       insecureTls: false,
       tokenHosts: defaultTokenHosts(name),
+      privateHosts: new Set(),
     }
   }
+}
+
+/**
+ * Whether requests on behalf of `endpoint` may go to `url` although its address is one that the internet does not route:
+ * else whoever answers for a registry could have this node read what only its own network may. A listed registry is
+ * where its operator says, and leads to the hosts that are listed with it; on this machine, to any port of it.
+ */
+export function mayBePrivate({ base, privateHosts }: Endpoint, url: URL): boolean {
+  if (privateHosts.has(url.hostname) || privateHosts.has(url.host)) return true
+  return privateHosts.size > 0 && isLoopbackHost(base.hostname) && isLoopbackHost(url.hostname)
 }
 
 /** Throws what is wrong with the settings. */
@@ -79,22 +89,24 @@ function listedEndpoint(registry: string, settings: OriginSettings): Endpoint {
   }
   if (username?.includes(':')) throw new Error('a username can not hold a colon')
   const base = baseUrl(settings.url ?? defaultUrl(registry))
+  const tokenHosts = lowerCase(settings.tokenHosts)
   return {
     registry,
     base,
     isListed: true,
-    isInternal: isInternalHost(base.hostname),
     insecureTls: settings.insecureTls ?? false,
-    tokenHosts: new Set([
-      ...defaultTokenHosts(registry),
-      ...(settings.tokenHosts ?? []).map((host) => host.toLowerCase()),
-    ]),
+    tokenHosts: new Set([...defaultTokenHosts(registry), ...tokenHosts]),
+    privateHosts: new Set([base.hostname, ...tokenHosts, ...lowerCase(settings.redirectHosts)]),
     ...(username === undefined
       ? {}
       : { basic: `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}` }),
     ...(settings.ca === undefined ? {} : { ca: settings.ca }),
     ...(base.host === registry || base.href === `${DOCKER_HUB}/` ? {} : { namespace: registry }),
   }
+}
+
+function lowerCase(hosts: readonly string[] = []): string[] {
+  return hosts.map((host) => host.toLowerCase())
 }
 
 function defaultUrl(registry: string): string {

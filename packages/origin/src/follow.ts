@@ -57,7 +57,7 @@ export async function follow(
     if (hops === MAX_REDIRECTS) {
       throw originError('PROTOCOL', subject, `the origin redirects more than ${MAX_REDIRECTS} times`)
     }
-    const next = redirectTarget(url, headerOf(head, 'location'), subject)
+    const next = redirectTarget(endpoint, url, headerOf(head, 'location'), subject)
     // Once away, always away: a host elsewhere must not be able to send our credentials anywhere, even back.
     isElsewhere ||= !isSameOrigin(request.url, next)
     url = next

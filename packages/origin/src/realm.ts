@@ -27,7 +27,7 @@ export function tokenDemand(challenge: Challenge, repository: string): TokenDema
 
 /** Why a token may not be asked for at `realm` at all; undefined when it may be, without credentials at least. */
 export function realmRefusal(endpoint: Endpoint, realm: URL): string | undefined {
-  return hopRefusal(endpoint.base, realm)
+  return hopRefusal(endpoint, endpoint.base, realm)
 }
 
 /**

@@ -1,4 +1,5 @@
-import { isInternalHost } from './address.ts'
+import { isPrivateHost } from './address.ts'
+import { type Endpoint, mayBePrivate } from './endpoint.ts'
 import { originError, type Subject } from './errors.ts'
 
 /** Redirects followed for one request. */
@@ -13,31 +14,30 @@ export function isRedirect(status: number): boolean {
 }
 
 /** Where a redirect leads; throws OriginError `PROTOCOL` for none, `NOT_ALLOWED` for one that is not followed. */
-export function redirectTarget(from: URL, location: string | undefined, subject: Subject): URL {
+export function redirectTarget(endpoint: Endpoint, from: URL, location: string | undefined, subject: Subject): URL {
   if (location === undefined || location.length > MAX_LOCATION_LENGTH || !URL.canParse(location, from)) {
     throw originError('PROTOCOL', subject, 'the origin redirects without a usable Location')
   }
   const to = new URL(location, from)
   to.hash = ''
-  const refusal = hopRefusal(from, to)
+  const refusal = hopRefusal(endpoint, from, to)
   if (refusal !== undefined) {
-    throw originError(
-      'NOT_ALLOWED',
-      subject,
-      `the origin redirects to ${to.host}, which is not followed: ${refusal}; correct the origin's redirects`,
-      { data: { isRetryable: false } },
-    )
+    throw originError('NOT_ALLOWED', subject, `the origin redirects to ${to.host}, which is not followed: ${refusal}`, {
+      data: { isRetryable: false },
+    })
   }
   return to
 }
 
-/** Why a host may not send us from `from` to `to`; undefined when it may. */
-export function hopRefusal(from: URL, to: URL): string | undefined {
+/** Why a host may not send us from `from` to `to` on behalf of `endpoint`; undefined when it may. */
+export function hopRefusal(endpoint: Endpoint, from: URL, to: URL): string | undefined {
   if (to.protocol !== 'https:' && to.protocol !== 'http:') return 'it is neither https nor http'
   if (from.protocol === 'https:' && to.protocol === 'http:') return 'it leads from https to http'
   if (to.username !== '' || to.password !== '') return 'its URL holds credentials'
-  if (isInternalHost(to.hostname) && !isInternalHost(from.hostname)) {
-    return 'it leads to an address of this machine or its link'
+  if (isPrivateHost(to.hostname) && !mayBePrivate(endpoint, to)) {
+    return endpoint.isListed
+      ? 'it is a private address, or this machine, and is not in the redirectHosts or tokenHosts of the registry'
+      : 'it is a private address, or this machine'
   }
   return undefined
 }

@@ -24,7 +24,13 @@ export const originEntryOptions = Type.Object(
     tokenHosts: Type.Optional(
       Type.Array(Type.String({ minLength: 1, maxLength: 261 }), {
         maxItems: 32,
-        description: 'further hosts that may be sent the credentials to get a token',
+        description: 'further hosts that may be sent the credentials to get a token; their addresses may be private',
+      }),
+    ),
+    redirectHosts: Type.Optional(
+      Type.Array(Type.String({ minLength: 1, maxLength: 261 }), {
+        maxItems: 32,
+        description: 'hosts, with or without port, that it may redirect to although their addresses are private',
       }),
     ),
   },
@@ -67,6 +73,8 @@ export interface OriginSettings {
   readonly ca?: string
   readonly insecureTls?: boolean
   readonly tokenHosts?: readonly string[]
+  /** Hosts, with or without port, that redirects may lead to although their addresses are private. */
+  readonly redirectHosts?: readonly string[]
 }
 
 /** Options of an OriginClient: plain data that can be handed to a worker thread. */

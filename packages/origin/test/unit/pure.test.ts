@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { isInternalHost } from '../../src/address.ts'
+import { isPrivateAddress, isPrivateHost } from '../../src/address.ts'
 import { parseContentRange, parseUnsatisfiedRange } from '../../src/content-range.ts'
 import { basicUsername } from '../../src/credentials.ts'
 import { Endpoints } from '../../src/endpoint.ts'
@@ -115,19 +115,57 @@ describe('which registry is where', () => {
     )
   })
 
-  it('knows addresses of this machine and its link', () => {
-    for (const host of [
-      '127.9.9.9',
-      '0.0.0.0',
-      '169.254.169.254',
-      '[::1]',
-      '[fe80::1]',
-      '[::ffff:127.0.0.1]',
-      'localhost.',
-    ])
-      expect(isInternalHost(new URL(`http://${host}`).hostname), host).toBe(true)
-    for (const host of ['10.0.0.1', '192.168.1.1', '8.8.8.8', '[2001:db8::1]', 'localhost.example.com'])
-      expect(isInternalHost(new URL(`http://${host}`).hostname), host).toBe(false)
+  it.each([
+    '127.9.9.9',
+    '0.0.0.0',
+    '10.0.0.1',
+    '100.64.0.1',
+    '172.16.0.1',
+    '172.31.255.255',
+    '192.168.1.1',
+    '169.254.169.254',
+    '192.0.0.192',
+    '198.18.0.1',
+    '224.0.0.1',
+    '255.255.255.255',
+    '[::]',
+    '[::1]',
+    '[fe80::1]',
+    '[fec0::1]',
+    '[fc00::1]',
+    '[fd00:ec2::254]',
+    '[ff02::1]',
+    '[::ffff:127.0.0.1]',
+    '[::ffff:10.0.0.1]',
+    '[::10.0.0.1]',
+    '[64:ff9b::10.0.0.1]',
+    '[64:ff9b::169.254.169.254]',
+    '[64:ff9b:1::8.8.8.8]',
+    '[2002:a00:1::]',
+    '[2001:0:a00:1::]',
+    '[2001:db8::1]',
+    'localhost.',
+    'a.localhost',
+  ])('%s is private', (host) => {
+    expect(isPrivateHost(new URL(`http://${host}`).hostname)).toBe(true)
+  })
+
+  it.each([
+    '8.8.8.8',
+    '100.63.255.255',
+    '172.32.0.1',
+    '[2606:4700::1111]',
+    '[::ffff:8.8.8.8]',
+    '[64:ff9b::8.8.8.8]',
+    'localhost.example.com',
+  ])('%s is not', (host) => {
+    expect(isPrivateHost(new URL(`http://${host}`).hostname)).toBe(false)
+  })
+
+  it('takes any text for an address without failing', () => {
+    fc.assert(fc.property(fc.oneof(fc.ipV4(), fc.ipV6()), (address) => typeof isPrivateAddress(address) === 'boolean'))
+    fc.assert(fc.property(fc.string(), (text) => typeof isPrivateHost(text) === 'boolean'))
+    expect(isPrivateAddress('fe80::1%eth0')).toBe(true)
   })
 })
 
@@ -180,22 +218,47 @@ describe('who may get credentials', () => {
 })
 
 describe('redirects', () => {
+  const origins = {
+    'listed.example': { url: 'https://10.0.0.1', redirectHosts: ['10.0.0.2', 'MINIO.corp:9000', '[fd00::1]:9000'] },
+    'here.example': { url: 'http://127.0.0.1:1' },
+  }
+  const refusalOf = (registry: string, to: string, from?: string) => {
+    const endpoint = new Endpoints({ origins, allowUnlisted: true }).resolve(registry)
+    return hopRefusal(endpoint, new URL(from ?? endpoint.base), new URL(to))
+  }
+
   it.each([
-    ['https://a.example/', 'https://b.example/', undefined],
-    ['http://a.example/', 'https://b.example/', undefined],
-    ['http://127.0.0.1:1/', 'http://127.0.0.1:2/', undefined],
-    ['https://a.example/', 'http://a.example/', /https to http/],
-    ['https://a.example/', 'https://127.0.0.1/', /this machine/],
-    ['https://a.example/', 'https://2130706433/', /this machine/],
-    ['https://a.example/', 'https://169.254.169.254/latest', /this machine/],
-    ['https://a.example/', 'https://[::1]/', /this machine/],
-    ['https://a.example/', 'https://localhost/', /this machine/],
-    ['https://a.example/', 'ftp://b.example/', /neither/],
-    ['https://a.example/', 'https://u:p@b.example/', /credentials/],
-  ])('%s → %s', (from, to, refusal) => {
-    const found = hopRefusal(new URL(from), new URL(to))
+    ['a.example', 'https://b.example/', undefined],
+    ['here.example', 'https://b.example/', undefined],
+    ['here.example', 'http://127.0.0.1:2/', undefined],
+    ['here.example', 'http://localhost:2/', undefined],
+    ['here.example', 'http://169.254.169.254/', /private/],
+    ['here.example', 'http://10.0.0.1/', /private/],
+    ['listed.example', 'https://10.0.0.1:9000/', undefined],
+    ['listed.example', 'https://10.0.0.2:9000/', undefined],
+    ['listed.example', 'https://minio.corp:9000/', undefined],
+    ['listed.example', 'https://[fd00::1]:9000/', undefined],
+    ['listed.example', 'https://[fd00::1]/', /redirectHosts/],
+    ['listed.example', 'https://10.0.0.3/', /redirectHosts/],
+    ['listed.example', 'https://127.0.0.1/', /redirectHosts/],
+    ['a.example', 'http://a.example/', /https to http/],
+    ['a.example', 'https://127.0.0.1/', /private/],
+    ['a.example', 'https://2130706433/', /private/],
+    ['a.example', 'https://192.168.1.1/', /private/],
+    ['a.example', 'https://169.254.169.254/latest', /private/],
+    ['a.example', 'https://[::1]/', /private/],
+    ['a.example', 'https://[::ffff:10.1.2.3]/', /private/],
+    ['a.example', 'https://localhost/', /private/],
+    ['a.example', 'ftp://b.example/', /neither/],
+    ['a.example', 'https://u:p@b.example/', /credentials/],
+  ])('%s → %s', (registry, to, refusal) => {
+    const found = refusalOf(registry, to)
     if (refusal === undefined) expect(found).toBeUndefined()
     else expect(found).toMatch(refusal)
+  })
+
+  it('are judged by the registry, not by the hop before: who is at a private address can not lead on from there', () => {
+    expect(refusalOf('listed.example', 'https://10.0.0.3/', 'https://10.0.0.2/')).toMatch(/redirectHosts/)
   })
 })
 

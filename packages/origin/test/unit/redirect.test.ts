@@ -1,4 +1,5 @@
 import { lookup } from 'node:dns'
+import { isIP } from 'node:net'
 import { describe, expect, it } from 'vitest'
 import { clientFor, clientOf, collect, makeBlob, NEVER, sendBlob, serve } from './fixtures.ts'
 
@@ -110,33 +111,56 @@ describe('redirects', () => {
   })
 })
 
-describe('names that lead into this machine', () => {
-  const toLoopback: typeof lookup = Object.assign(
-    (_name: string, options: unknown, callback: (...values: unknown[]) => void) =>
-      callback(null, (options as { all?: boolean }).all ? [{ address: '127.0.0.1', family: 4 }] : '127.0.0.1', 4),
-    { __promisify__: lookup.__promisify__ },
-  ) as typeof lookup
+describe('names that lead into the private network', () => {
+  it.each(['127.0.0.1', '10.0.0.1', '192.168.7.7', '169.254.169.254', 'fd00::1', '::ffff:10.0.0.1', '64:ff9b::a00:1'])(
+    'are refused for an unlisted registry: %s, without a connection',
+    async (address) => {
+      const client = clientFor({}, { lookup: lookupTo({ 'rebound.example': address }) })
+      await expect(client.headBlob(call('rebound.example:1'))).rejects.toMatchObject({
+        code: 'NOT_ALLOWED',
+        message: expect.stringContaining('in the config'),
+      })
+      expect(client.waits).toEqual([])
+    },
+  )
 
-  it('are refused for an unlisted registry, without a connection', async () => {
-    const server = await serve((_request, response) => response.end())
-    const port = server.host.split(':')[1]
-    const client = clientFor({}, { lookup: toLoopback })
-    await expect(client.headBlob(call(`rebound.example:${port}`))).rejects.toMatchObject({
-      code: 'NOT_ALLOWED',
-      message: expect.stringContaining('in the config'),
-    })
-    expect(client.waits).toEqual([])
-  })
-
-  it('are taken for a listed registry, but not where that redirects to', async () => {
+  it('are taken for a listed registry, but not where that redirects to or asks for tokens', async () => {
+    const inside = await serve((_request, response) => response.end('{"token":"t"}'))
+    const port = inside.host.split(':')[1]
     const origin = await serve((request, response) => {
-      if (request.method === 'GET') return sendBlob(request, response, BLOB.bytes)
-      response.writeHead(307, { location: `http://other.example:${origin.host.split(':')[1]}/x` }).end()
+      if (request.method === 'GET' && request.url?.includes('/blobs/')) return sendBlob(request, response, BLOB.bytes)
+      if (request.url?.includes('/tags/list')) {
+        response.writeHead(307, { location: `http://inside.example:${port}/secret` }).end()
+      } else {
+        response.writeHead(401, { 'www-authenticate': `Bearer realm="http://inside.example:${port}/token"` }).end()
+      }
     })
     const url = `http://registry.example:${origin.host.split(':')[1]}`
-    const client = clientFor({ 'registry.example': { url } }, { lookup: toLoopback })
+    const lookup = lookupTo({ 'registry.example': '127.0.0.1', 'inside.example': '127.0.0.1' })
+    const client = clientFor({ 'registry.example': { url } }, { lookup })
     const { bytes } = await collect(client, { ...call('registry.example'), ...half })
     expect(bytes).toHaveLength(50_000)
-    await expect(client.headBlob(call('registry.example'))).rejects.toMatchObject({ code: 'NOT_ALLOWED' })
+    const refused = { code: 'NOT_ALLOWED', message: expect.stringContaining('redirectHosts') }
+    await expect(client.listTags(call('registry.example'))).rejects.toMatchObject(refused)
+    const anonymous = { ...call('registry.example'), authorization: undefined, reference: 'x' }
+    await expect(client.getManifest(anonymous)).rejects.toMatchObject(refused)
+    expect(inside.requests).toHaveLength(0)
+
+    const listed = { url, redirectHosts: [`inside.example:${port}`] }
+    const trusting = clientFor({ 'registry.example': listed }, { lookup })
+    expect((await trusting.listTags(call('registry.example'))).bytes.toString()).toBe('{"token":"t"}')
   })
 })
+
+/** A look-up that knows these names alone. */
+function lookupTo(addresses: Readonly<Record<string, string>>): typeof lookup {
+  return Object.assign(
+    (name: string, options: unknown, callback: (...values: unknown[]) => void) => {
+      const address = addresses[name]
+      if (address === undefined) return callback(Object.assign(new Error('no such name'), { code: 'ENOTFOUND' }))
+      const family = isIP(address)
+      callback(null, (options as { all?: boolean }).all ? [{ address, family }] : address, family)
+    },
+    { __promisify__: lookup.__promisify__ },
+  ) as typeof lookup
+}
