@@ -38,13 +38,18 @@ export class BoundedBody implements Receiver {
 
 /** We ask for identity: an encoded body is not the bytes that a digest, a size and a range speak of. */
 export function refuseEncoding(head: ResponseHead, subject: Subject): void {
-  const encoding = head.headers['content-encoding']
-  if (encoding === undefined || encoding === '' || encoding === 'identity') return
+  if (!isEncoded(head)) return
   throw originError(
     'PROTOCOL',
     subject,
     'the origin, or a proxy before it, encodes the body although identity was asked for: turn compression off there',
   )
+}
+
+/** Whether the body is not the content itself. */
+export function isEncoded(head: ResponseHead): boolean {
+  const encoding = head.headers['content-encoding']
+  return encoding !== undefined && encoding !== '' && encoding !== 'identity'
 }
 
 /** `Content-Length` in bytes; undefined when there is none or it is no number. */

@@ -16,8 +16,9 @@ import { BoundedBody } from './body.ts'
 import { Endpoints } from './endpoint.ts'
 import { outcomeOf, type Subject } from './errors.ts'
 import { headerOf } from './follow.ts'
+import { isDoubtful } from './head-doubt.ts'
 import { KnownRedirects } from './known-redirects.ts'
-import { type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
+import { headOf, type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
 import type { ChunkTaker } from './range-receiver.ts'
 import { type OriginRequest, Requester } from './requester.ts'
 import { REAL_RETRY, type RetryDependencies } from './retry.ts'
@@ -25,6 +26,8 @@ import type { OriginMetrics, OriginOperation } from './service/metrics.ts'
 import type { OriginClientOptions } from './service/options.ts'
 import { Tokens } from './tokens.ts'
 import { Transport } from './transport.ts'
+
+export type { FoundManifest } from './manifest.ts'
 
 /** What every call names. */
 export interface OriginCall {
@@ -128,31 +131,34 @@ export class OriginClient {
     })
   }
 
-  /** Whether the caller may have a manifest, and what the origin says of it. */
+  /**
+   * Whether the caller may have a manifest, and what the origin says of it: by HEAD, or by GET where the answer to that
+   * leaves a doubt.
+   */
   headManifest(call: ManifestCall): Promise<ManifestHead> {
     return this.#measured('manifest_head', async () => {
       const { request, subject } = this.#manifestRequest(call, 'HEAD')
-      const head = await this.#requester.perform(request, new BoundedBody(subject, 0))
-      return manifestHead(head, call.reference, subject)
+      try {
+        const head = manifestHead(await this.#requester.perform(request, new BoundedBody(subject, 0)), call.reference)
+        if (head !== undefined) return head
+      } catch (error) {
+        if (!isDoubtful(error)) throw error
+      }
+      return headOf(await this.#getManifest(call))
     })
   }
 
   /** A manifest, checked against its digest. */
   getManifest(call: ManifestCall): Promise<ManifestReply> {
-    return this.#measured('manifest', async () => {
-      const { request, subject } = this.#manifestRequest(call, 'GET')
-      const body = new BoundedBody(subject, MAX_MANIFEST_BYTES)
-      const head = await this.#requester.perform(request, body)
-      return manifestReply(head, body.bytes(), call.reference, subject)
-    })
+    return this.#measured('manifest', () => this.#getManifest(call))
   }
 
-  /** A blob's size in bytes; also the proof that the caller may have the blob. */
+  /** A blob's size in bytes; also the proof that the caller may have the blob. Asked as headManifest does. */
   headBlob(call: BlobCall): Promise<{ size: number }> {
     return this.#measured('blob_head', async () => {
       parseDigest(call.digest)
       const request = this.#small(call, 'HEAD', `blobs/${call.digest}`)
-      return { size: await blobSize(this.#requester, request) }
+      return { size: await blobSize(this.#requester, request, call.digest) }
     })
   }
 
@@ -192,6 +198,13 @@ export class OriginClient {
   async close(): Promise<void> {
     this.#tokens.close()
     await this.#transport.close()
+  }
+
+  async #getManifest(call: ManifestCall): Promise<ManifestReply> {
+    const { request, subject } = this.#manifestRequest(call, 'GET')
+    const body = new BoundedBody(subject, MAX_MANIFEST_BYTES)
+    const head = await this.#requester.perform(request, body)
+    return manifestReply(head, body.bytes(), call.reference, subject)
   }
 
   #manifestRequest(call: ManifestCall, method: 'GET' | 'HEAD') {

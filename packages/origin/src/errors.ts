@@ -100,8 +100,12 @@ export function abortedError(subject: Subject, cause?: unknown): OriginError {
 }
 
 /** The error for an answer whose status is none that was asked for. */
-export function statusError(subject: Subject, status: number, retryAfterMs?: number): OriginError {
-  const data: OriginErrorData = retryAfterMs === undefined ? { status } : { status, retryAfterMs }
+export function statusError(
+  subject: Subject,
+  status: number,
+  { retryAfterMs, ...others }: { retryAfterMs?: number | undefined; isRetryable?: boolean } = {},
+): OriginError {
+  const data: OriginErrorData = { status, ...others, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) }
   if (status === 403) {
     return originError('DENIED', subject, 'the origin denies access (403): give the account pull rights there', {
       data,

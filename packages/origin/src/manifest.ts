@@ -1,5 +1,5 @@
 import { digestOf, MAX_MANIFEST_BYTES, tryParseDigest } from '@shoal/core'
-import { contentLength } from './body.ts'
+import { contentLength, isEncoded } from './body.ts'
 import { type OriginError, originError, type Subject } from './errors.ts'
 import type { ResponseHead } from './exchange.ts'
 import { headerOf } from './follow.ts'
@@ -13,38 +13,40 @@ export interface ManifestHead {
   readonly digest?: string
   readonly sizeBytes?: number
   readonly etag?: string
+  /** The manifest itself, where it took a GET to tell. */
+  readonly manifest?: FoundManifest
 }
 
-/** A manifest whose bytes agree with their digest, or word that it has not changed. */
-export type ManifestReply =
-  | {
-      readonly status: 200
-      /** At most 4 MiB. */
-      readonly bytes: Buffer
-      readonly mediaType?: string
-      /** The digest that was asked for, else the one the origin names, else sha256; computed from the bytes. */
-      readonly digest: string
-      readonly etag?: string
-    }
-  | { readonly status: 304; readonly etag?: string }
+/** A manifest whose bytes agree with their digest. */
+export interface FoundManifest {
+  readonly status: 200
+  /** At most 4 MiB. */
+  readonly bytes: Buffer
+  readonly mediaType?: string
+  /** The digest that was asked for, else the one the origin names, else sha256; computed from the bytes. */
+  readonly digest: string
+  readonly etag?: string
+}
+
+/** A manifest, or word that it has not changed. */
+export type ManifestReply = FoundManifest | { readonly status: 304; readonly etag?: string }
 
 const MAX_MEDIA_TYPE_LENGTH = 255
 const MAX_ETAG_LENGTH = 1024
 
-/** What the head of an answer says; throws OriginError `DIGEST_MISMATCH` when it contradicts the digest asked for. */
-export function manifestHead(head: ResponseHead, reference: string, subject: Subject): ManifestHead {
+/** What the answer to a HEAD says; undefined when it can not be one to a manifest's. */
+export function manifestHead(head: ResponseHead, reference: string): ManifestHead | undefined {
   const etag = etagOf(head)
   if (head.status === 304) return { status: 304, ...etag }
   const announced = announcedDigest(head)
   const wanted = tryParseDigest(reference)
   if (wanted !== undefined && announced !== undefined && announced !== reference) {
-    if (announced.startsWith(`${wanted.algorithm}:`)) throw mismatch(subject, reference, announced)
+    if (announced.startsWith(`${wanted.algorithm}:`)) return undefined
   }
   const digest = wanted === undefined ? announced : reference
-  const sizeBytes = contentLength(head)
-  if (sizeBytes !== undefined && sizeBytes > MAX_MANIFEST_BYTES) {
-    throw originError('PROTOCOL', subject, `the manifest is larger than ${MAX_MANIFEST_BYTES} bytes`)
-  }
+  // No manifest is empty; the length of an encoded body says nothing.
+  const sizeBytes = isEncoded(head) ? undefined : contentLength(head)
+  if (sizeBytes !== undefined && (sizeBytes === 0 || sizeBytes > MAX_MANIFEST_BYTES)) return undefined
   return {
     status: 200,
     ...mediaTypeOf(head),
@@ -52,6 +54,13 @@ export function manifestHead(head: ResponseHead, reference: string, subject: Sub
     ...(sizeBytes === undefined ? {} : { sizeBytes }),
     ...etag,
   }
+}
+
+/** The same, of a manifest that had to be fetched to know. */
+export function headOf(reply: ManifestReply): ManifestHead {
+  if (reply.status === 304) return reply
+  const { bytes, ...head } = reply
+  return { ...head, sizeBytes: bytes.byteLength, manifest: reply }
 }
 
 /** A manifest's answer, its bytes checked against every digest that is known of it. */

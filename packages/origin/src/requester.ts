@@ -77,7 +77,7 @@ export class Requester {
         answer = await this.#dependencies.authorizer.answer(context, headerValues(head, 'www-authenticate'), answer)
         continue
       }
-      if (!request.accepts.has(head.status)) throw this.#refusal(subject, response)
+      if (!request.accepts.has(head.status)) throw this.#refusal(request, response)
       if (redirectKey !== undefined && response.isElsewhere) this.#dependencies.redirects.set(redirectKey, response.url)
       return head
     }
@@ -111,7 +111,7 @@ export class Requester {
     )
   }
 
-  #refusal(subject: Subject, { head, url, isElsewhere }: FollowedResponse): OriginError {
+  #refusal({ subject, method }: OriginRequest, { head, url, isElsewhere }: FollowedResponse): OriginError {
     const { status } = head
     if (status === 401 && !isElsewhere) {
       return originError('UNAUTHORIZED', subject, 'the origin refuses even a fresh token: check its token server', {
@@ -126,6 +126,9 @@ export class Requester {
         { data: { status } },
       )
     }
-    return statusError(subject, status, parseRetryAfter(headerOf(head, 'retry-after'), this.#dependencies.now()))
+    const retryAfterMs = parseRetryAfter(headerOf(head, 'retry-after'), this.#dependencies.now())
+    // A GET decides instead, and has retries of its own.
+    const isFinal = method === 'HEAD' && status !== 429 && status !== 503
+    return statusError(subject, status, { retryAfterMs, ...(isFinal ? { isRetryable: false } : {}) })
   }
 }

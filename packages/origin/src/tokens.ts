@@ -108,7 +108,8 @@ export class Tokens {
     )
     if (REFUSALS.has(head.status)) return undefined
     if (head.status !== 200) {
-      throw statusError(subject, head.status, parseRetryAfter(headerOf(head, 'retry-after'), this.#now()))
+      const retryAfterMs = parseRetryAfter(headerOf(head, 'retry-after'), this.#now())
+      throw statusError(subject, head.status, { retryAfterMs })
     }
     const answer = parseTokenAnswer(body.bytes())
     if (answer === undefined) {

@@ -245,7 +245,7 @@ describe('headBlob', () => {
 
   it('is NOT_FOUND or DENIED as the origin says', async () => {
     const server = await serve((_request, response) =>
-      response.writeHead(server.requests.length === 1 ? 404 : 403).end(),
+      response.writeHead(server.requests.length <= 2 ? 404 : 403).end(),
     )
     const client = clientOf(server)
     const head = () => client.headBlob({ ...call(server.host), signal: NEVER })

@@ -275,9 +275,9 @@ describe('when to try again', () => {
   })
 
   it('takes Retry-After at its word up to 30 s, and leaves an origin alone that asks for more', () => {
-    expect(retryDelayMs(statusError(SUBJECT, 429, 7000), none, middle)).toBe(7000)
-    expect(retryDelayMs(statusError(SUBJECT, 503, 30_000), none, middle)).toBe(30_000)
-    expect(retryDelayMs(statusError(SUBJECT, 429, 30_001), none, middle)).toBeUndefined()
+    expect(retryDelayMs(statusError(SUBJECT, 429, { retryAfterMs: 7000 }), none, middle)).toBe(7000)
+    expect(retryDelayMs(statusError(SUBJECT, 503, { retryAfterMs: 30_000 }), none, middle)).toBe(30_000)
+    expect(retryDelayMs(statusError(SUBJECT, 429, { retryAfterMs: 30_001 }), none, middle)).toBeUndefined()
     expect(retryDelayMs(statusError(SUBJECT, 429), { failures: 0, throttles: 4 }, middle)).toBeUndefined()
   })
 

@@ -1,5 +1,5 @@
 import { type Digest, formatDigest, type ManifestReference, parseDigest, parseManifest } from '@shoal/core'
-import { isOriginAway, type OriginClient, type OriginError, originError } from '@shoal/origin'
+import { type FoundManifest, isOriginAway, type OriginClient, type OriginError, originError } from '@shoal/origin'
 import { RegistryError } from '../errors.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
 import type { Turns } from '../storage/turns.ts'
@@ -98,7 +98,8 @@ export class ProxiedManifests {
   ): Promise<{ readonly digest: Digest; readonly isHit: boolean; readonly staleness?: Staleness }> {
     if ('digest' in reference) {
       if (held !== undefined) return { digest: held, isHit: true }
-      return { digest: await this.#fetch(repository, upstream, reference.digest), isHit: false }
+      this.#throwIfNotKept(repository)
+      return { digest: await this.#store(repository, await this.#get(upstream, reference.digest)), isHit: false }
     }
     const { tag } = reference
     if (held === undefined) return this.#findTag(repository, upstream, tag, held)
@@ -120,13 +121,15 @@ export class ProxiedManifests {
     tag: string,
     held: Digest | undefined,
   ): Promise<{ readonly digest: Digest; readonly isHit: boolean }> {
+    this.#throwIfNotKept(repository)
     const { client, manifests, signal } = this.#dependencies
     // A HEAD costs no pull at registries that count them.
     const head = await client.headManifest({ ...upstream, reference: tag, signal })
     const named = head.digest === undefined ? undefined : parseDigest(head.digest)
     const isHit = named !== undefined && (await manifests.has(repository, named))
-    const digest = isHit ? named : await this.#fetch(repository, upstream, head.digest ?? tag)
-    this.#throwIfNotKept(repository)
+    const fetched = isHit ? undefined : (head.manifest ?? (await this.#getNamed(upstream, head.digest, tag)))
+    const digest = fetched === undefined ? named : await this.#store(repository, fetched)
+    if (digest === undefined) throw new Error('a manifest that is here has a digest')
     if (held === undefined || formatDigest(held) !== formatDigest(digest)) {
       await this.#dependencies.turns.take(repository, () => manifests.tag(repository, tag, digest))
     }
@@ -134,17 +137,32 @@ export class ProxiedManifests {
     return { digest, isHit }
   }
 
-  /** Fetches and stores a manifest. */
-  async #fetch(repository: string, upstream: UpstreamRepository, reference: string): Promise<Digest> {
-    const { client, manifests, turns, metrics, signal } = this.#dependencies
-    this.#throwIfNotKept(repository)
+  /** What a tag means, by the digest that a HEAD named; by the tag where the upstream has nothing of that digest. */
+  async #getNamed(upstream: UpstreamRepository, named: string | undefined, tag: string): Promise<FoundManifest> {
+    if (named === undefined) return this.#get(upstream, tag)
+    try {
+      return await this.#get(upstream, named)
+    } catch (error) {
+      if (!isNotFound(error)) throw error
+      return this.#get(upstream, tag)
+    }
+  }
+
+  async #get(upstream: UpstreamRepository, reference: string): Promise<FoundManifest> {
+    const { client, signal } = this.#dependencies
     const reply = await client.getManifest({ ...upstream, reference, signal })
     if (reply.status !== 200) throw originError('PROTOCOL', upstream, 'the upstream answers 304 without being asked to')
-    metrics.pulledBytes.inc({ type: 'manifest' }, reply.bytes.byteLength)
+    return reply
+  }
+
+  async #store(repository: string, { digest: text, bytes }: FoundManifest): Promise<Digest> {
+    const { manifests, turns, metrics } = this.#dependencies
+    this.#throwIfNotKept(repository)
+    metrics.pulledBytes.inc({ type: 'manifest' }, bytes.byteLength)
     // What can not be read could not be served either.
-    parseManifest(reply.bytes)
-    const digest = parseDigest(reply.digest)
-    await turns.take(repository, () => manifests.put(repository, digest, reply.bytes))
+    parseManifest(bytes)
+    const digest = parseDigest(text)
+    await turns.take(repository, () => manifests.put(repository, digest, bytes))
     return digest
   }
 

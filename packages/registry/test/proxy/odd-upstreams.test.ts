@@ -1,0 +1,79 @@
+import { createServer, type RequestListener } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { digestOf } from '@shoal/core'
+import { describe, expect, it, onTestFinished } from 'vitest'
+import { ask, content, startRegistry } from '../running-registry.ts'
+
+const NAME = 'odd.test/team/app'
+const LAYER = content('layer', 50_000)
+const CONFIG = Buffer.from('{}')
+const TYPE = 'application/vnd.oci.image.manifest.v1+json'
+const MANIFEST = Buffer.from(
+  JSON.stringify({
+    schemaVersion: 2,
+    mediaType: TYPE,
+    config: {
+      mediaType: 'application/vnd.oci.image.config.v1+json',
+      digest: digestOf(CONFIG),
+      size: CONFIG.byteLength,
+    },
+    layers: [{ mediaType: 'application/vnd.oci.image.layer.v1.tar', digest: digestOf(LAYER), size: LAYER.byteLength }],
+  }),
+)
+const CONTENT = new Map<string, Buffer>([
+  ...['v1', digestOf(MANIFEST)].map((reference): [string, Buffer] => [`/v2/team/app/manifests/${reference}`, MANIFEST]),
+  ...[LAYER, CONFIG].map((blob): [string, Buffer] => [`/v2/team/app/blobs/${digestOf(blob)}`, blob]),
+])
+
+/** A cache of one upstream, and what that was asked. */
+async function cacheOf(listener: RequestListener, proxy: object = {}) {
+  const seen: string[] = []
+  const server = createServer((request, response) => {
+    seen.push(`${request.method} ${request.url?.split('?')[0]}`)
+    listener(request, response)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+  const registry = await startRegistry({ proxy: { upstreams: { 'odd.test': { url } }, ...proxy } })
+  onTestFinished(async () => {
+    await registry.dispose()
+    server.closeAllConnections()
+    await new Promise((resolve) => server.close(resolve))
+  })
+  return { url: `${registry.url}/v2/${NAME}`, seen }
+}
+
+/** Answers as a good registry does. */
+const good: RequestListener = (request, response) => {
+  const path = request.url?.split('?')[0] ?? ''
+  const found = CONTENT.get(path)
+  if (found === undefined) {
+    response.writeHead(404).end()
+    return
+  }
+  const headers = { 'content-type': path.includes('/manifests/') ? TYPE : 'application/octet-stream' }
+  const range = /^bytes=(\d+)-(\d+)$/.exec(request.headers.range ?? '')
+  const part = found.subarray(Number(range?.[1] ?? 0), Number(range?.[2] ?? found.byteLength) + 1)
+  const about = range === null ? {} : { 'content-range': `bytes ${range[1]}-${range[2]}/${found.byteLength}` }
+  response.writeHead(range === null ? 200 : 206, { ...headers, ...about, 'content-length': part.byteLength })
+  response.end(request.method === 'HEAD' ? undefined : part)
+}
+
+describe('a cache of an upstream', () => {
+  it.each([
+    ['that refuses HEAD', { status: 405, headers: {} }],
+    ['whose HEAD says that all is empty', { status: 200, headers: { 'content-length': '0' } }],
+    [
+      'whose HEAD names another digest',
+      { status: 200, headers: { 'docker-content-digest': digestOf('another'), 'content-length': '9' } },
+    ],
+  ])('%s gives what GET gives', async (_what, { status, headers }) => {
+    const { url, seen } = await cacheOf((request, response) =>
+      request.method === 'HEAD' ? response.writeHead(status, headers).end() : good(request, response),
+    )
+    expect((await ask(`${url}/manifests/v1`)).bytes.equals(MANIFEST)).toBe(true)
+    expect((await ask(`${url}/blobs/${digestOf(LAYER)}`)).bytes.equals(LAYER)).toBe(true)
+    // It took no more than one GET of the manifest, which some registries count.
+    expect(seen.filter((each) => each === 'GET /v2/team/app/manifests/v1')).toHaveLength(1)
+  })
+})
