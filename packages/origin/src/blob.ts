@@ -17,9 +17,7 @@ const ACCEPTS: ReadonlySet<number> = new Set([200, 206, 416])
  */
 export async function fetchBlobRange(
   requester: Requester,
-  request: Pick<OriginRequest, 'endpoint' | 'subject' | 'path' | 'authorization' | 'signal'> & {
-    readonly redirectKey: string
-  },
+  request: OriginRequest & { readonly redirectKey: string },
   wanted: WantedRange,
   onChunk: ChunkTaker,
 ): Promise<FetchedBlob> {

@@ -20,6 +20,7 @@ import { isDoubtful } from './head-doubt.ts'
 import { KnownRedirects } from './known-redirects.ts'
 import { headOf, type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
 import type { ChunkTaker } from './range-receiver.ts'
+import { RateHolds, rateHoldMemory } from './rate-holds.ts'
 import { type OriginRequest, Requester } from './requester.ts'
 import { REAL_RETRY, type RetryDependencies } from './retry.ts'
 import type { OriginMetrics, OriginOperation } from './service/metrics.ts'
@@ -28,6 +29,7 @@ import { Tokens } from './tokens.ts'
 import { Transport } from './transport.ts'
 
 export type { FoundManifest } from './manifest.ts'
+export { rateHoldMemory } from './rate-holds.ts'
 
 /** What every call names. */
 export interface OriginCall {
@@ -37,6 +39,11 @@ export interface OriginCall {
   /** The client's `Authorization` header, sent as it is; without it the configured account is used, if any. */
   readonly authorization?: string | undefined
   readonly signal: AbortSignal
+  /**
+   * All the waiting between tries, in milliseconds; default 4 s. 0 for who has something that may stand in: an origin
+   * that limits our rate, or is away (`isOriginAway`), is then told at once.
+   */
+  readonly maxWaitMs?: number | undefined
 }
 
 export interface ManifestCall extends OriginCall {
@@ -125,6 +132,7 @@ export class OriginClient {
       transport: this.#transport,
       authorizer: new Authorizer(this.#tokens, log),
       redirects: new KnownRedirects(now),
+      holds: new RateHolds(options.holds ?? rateHoldMemory(), now),
       log,
       retry,
       now,
@@ -174,10 +182,10 @@ export class OriginClient {
       if (![start, end, size].every(Number.isSafeInteger) || start < 0 || end < start || end >= size) {
         throw new RangeError(`bytes ${start}-${end} are no part of ${size} bytes`)
       }
-      const { endpoint, subject, path, authorization, signal } = this.#request(call, 'GET', `blobs/${digest}`)
-      const redirectKey = `${subject.registry}/${subject.repository}@${digest}`
-      const request = { endpoint, subject, path, authorization, signal, redirectKey }
-      return fetchBlobRange(this.#requester, request, { start, end, size }, onChunk)
+      const request = this.#request(call, 'GET', `blobs/${digest}`)
+      const { registry, repository } = request.subject
+      const redirectKey = `${registry}/${repository}@${digest}`
+      return fetchBlobRange(this.#requester, { ...request, redirectKey }, { start, end, size }, onChunk)
     })
   }
 
@@ -239,7 +247,7 @@ export class OriginClient {
   }
 
   #request(call: OriginCall, method: 'GET' | 'HEAD', path: string): OriginRequest {
-    const { repository, authorization, signal } = call
+    const { repository, authorization, signal, maxWaitMs } = call
     if (!isRepositoryName(repository)) {
       throw new CoreError('NAME_INVALID', `"${repository.slice(0, 255)}" is not a repository name`)
     }
@@ -249,7 +257,7 @@ export class OriginClient {
     const ns =
       namespace === undefined ? '' : `${path.includes('?') ? '&' : '?'}${new URLSearchParams({ ns: namespace })}`
     const url = `/v2/${repository}/${path}${ns}`
-    return { endpoint, subject, method, path: url, headers: {}, authorization, accepts: OK, signal }
+    return { endpoint, subject, method, path: url, headers: {}, authorization, accepts: OK, signal, maxWaitMs }
   }
 
   async #measured<T>(operation: OriginOperation, call: () => Promise<T>): Promise<T> {

@@ -6,7 +6,8 @@ import { ShoalError } from '@shoal/core'
  * - `UNAUTHORIZED`: no credentials, or refused ones; `challenges` holds what to relay to the client
  * - `DENIED`: the origin knows the credentials and says no (403)
  * - `NOT_FOUND`: no such repository, manifest or blob (404)
- * - `RATE_LIMITED`: 429 that outlasted our tries, or asked for a longer wait than we give; see `retryAfterMs`
+ * - `RATE_LIMITED`: 429 that outlasted our tries, or asked for a longer wait than we give, be it of this call or of one
+ *   before it; see `retryAfterMs`
  * - `UNAVAILABLE`: not reachable, a broken connection, or 5xx, after retries
  * - `STALLED`: no header or no byte within its deadline
  * - `SIZE_MISMATCH`: the blob is not as long as it was said to be
@@ -41,6 +42,8 @@ export interface OriginErrorData {
   readonly retryAfterMs?: number
   /** False when asking again at once can not help, or when bytes have already been handed on. */
   readonly isRetryable?: boolean
+  /** Whether it was not the registry that answered, but where that redirected to. */
+  readonly isElsewhere?: boolean
 }
 
 /** An error of the room `origin`. Never holds a token, a password, or the query of a URL. */
@@ -103,7 +106,7 @@ export function abortedError(subject: Subject, cause?: unknown): OriginError {
 export function statusError(
   subject: Subject,
   status: number,
-  { retryAfterMs, ...others }: { retryAfterMs?: number | undefined; isRetryable?: boolean } = {},
+  { retryAfterMs, ...others }: { retryAfterMs?: number | undefined; isRetryable?: boolean; isElsewhere?: boolean } = {},
 ): OriginError {
   const data: OriginErrorData = { status, ...others, ...(retryAfterMs === undefined ? {} : { retryAfterMs }) }
   if (status === 403) {

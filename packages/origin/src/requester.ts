@@ -1,12 +1,13 @@
 import type { Logger } from '@shoal/core'
 import type { Answer, Authorizer } from './authorizer.ts'
-import { credentialsFor } from './credentials.ts'
+import { type Credentials, credentialsFor } from './credentials.ts'
 import type { Endpoint } from './endpoint.ts'
 import { OriginError, originError, type Subject, statusError } from './errors.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
 import { type FollowedRequest, type FollowedResponse, follow, headerOf, headerValues } from './follow.ts'
 import type { KnownRedirects } from './known-redirects.ts'
-import { parseRetryAfter, type RetryDependencies, withRetries } from './retry.ts'
+import type { RateHolds } from './rate-holds.ts'
+import { MAX_WAIT_MS, parseRetryAfter, type RetryDependencies, withRetries } from './retry.ts'
 import type { Transport } from './transport.ts'
 
 /** One request to an origin; credentials, redirects and retries are the Requester's business. */
@@ -22,6 +23,8 @@ export interface OriginRequest {
   readonly accepts: ReadonlySet<number>
   readonly signal: AbortSignal
   readonly totalTimeoutMs?: number
+  /** All the waiting between tries, in milliseconds; default MAX_WAIT_MS. */
+  readonly maxWaitMs?: number | undefined
   /** Set for what has a fixed address for a while (a blob): where it was redirected to is asked first next time. */
   readonly redirectKey?: string
 }
@@ -31,6 +34,7 @@ export interface RequesterDependencies {
   readonly transport: Transport
   readonly authorizer: Authorizer
   readonly redirects: KnownRedirects
+  readonly holds: RateHolds
   readonly log: Logger
   readonly retry: RetryDependencies
   readonly now: () => number
@@ -52,17 +56,19 @@ export class Requester {
    *   data has come nothing is retried
    * @returns the head of the accepted answer, its body has been received
    */
-  perform(request: OriginRequest, receiver: Receiver): Promise<ResponseHead> {
-    const { subject, signal } = request
-    const { log, retry } = this.#dependencies
+  async perform(request: OriginRequest, receiver: Receiver): Promise<ResponseHead> {
+    const { endpoint, subject, signal, maxWaitMs = MAX_WAIT_MS } = request
+    const { log, retry, now, holds } = this.#dependencies
+    const credentials = credentialsFor(endpoint, request.authorization, subject)
+    const hold = holds.of(endpoint.registry, credentials.hash)
     const onRetry = ({ code, data }: OriginError, delayMs: number) =>
       log.debug({ ...subject, code, status: data.status, delayMs }, 'origin request is tried again')
-    return withRetries(() => this.#attempt(request, receiver), { subject, signal, onRetry }, retry)
+    const context = { subject, signal, maxWaitMs, hold, now, onRetry }
+    return withRetries(() => this.#attempt(request, credentials, receiver), context, retry)
   }
 
-  async #attempt(request: OriginRequest, receiver: Receiver): Promise<ResponseHead> {
+  async #attempt(request: OriginRequest, credentials: Credentials, receiver: Receiver): Promise<ResponseHead> {
     const { endpoint, subject, signal } = request
-    const credentials = credentialsFor(endpoint, request.authorization, subject)
     const redirectKey = request.redirectKey === undefined ? undefined : `${request.redirectKey} ${credentials.hash}`
     const known = redirectKey === undefined ? undefined : await this.#tryKnown(redirectKey, request, receiver)
     if (known !== undefined) return known
@@ -129,6 +135,6 @@ export class Requester {
     const retryAfterMs = parseRetryAfter(headerOf(head, 'retry-after'), this.#dependencies.now())
     // A GET decides instead, and has retries of its own.
     const isFinal = method === 'HEAD' && status !== 429 && status !== 503
-    return statusError(subject, status, { retryAfterMs, ...(isFinal ? { isRetryable: false } : {}) })
+    return statusError(subject, status, { retryAfterMs, isElsewhere, ...(isFinal ? { isRetryable: false } : {}) })
   }
 }

@@ -8,7 +8,7 @@ import {
   loadOrCreateIdentity,
   type Service,
 } from '@shoal/core/service'
-import { OriginClient } from '@shoal/origin'
+import { OriginClient, rateHoldMemory } from '@shoal/origin'
 import type { OriginClientOptions } from '@shoal/origin/service'
 import { createOriginMetrics, readOriginSettings } from '@shoal/origin/service'
 import { type Hello, NodeRole } from '@shoal/proto'
@@ -64,6 +64,7 @@ export async function createNode(role: Role, options: NodeOptions, log: Logger):
     origins: await readOriginSettings(options.origins),
     allowUnlisted: options.allowUnlistedOrigins,
     limits: options.originLimits,
+    holds: rateHoldMemory(),
   }
   const lane = { ...options.lane, host: await availableHost(options.lane.host) }
   const libp2p = { ...options.libp2p, host: await availableHost(options.libp2p.host) }

@@ -84,6 +84,8 @@ export interface OriginClientOptions {
   /** Whether registries that `origins` does not list may be asked, over https by their DNS name. */
   readonly allowUnlisted: boolean
   readonly limits: OriginLimits
+  /** By which clients that share it keep to what registries limit; see rateHoldMemory. Left out: memory of its own. */
+  readonly holds?: SharedArrayBuffer
   /** The config key that `origins` comes from, for messages; default `origins`. */
   readonly configKey?: string
 }

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { createLogger, digestOf } from '@shoal/core'
 import { onTestFinished } from 'vitest'
 import { OriginClient, type OriginClientDependencies } from '../../src/client.ts'
-import type { OriginLimits, OriginSettings } from '../../src/service/options.ts'
+import type { OriginClientOptions, OriginLimits, OriginSettings } from '../../src/service/options.ts'
 
 /** A server of the test, closed when the test is over. */
 export interface TestServer {
@@ -42,12 +42,14 @@ export type Waits = number[]
 /** A client that knows `origins`, does not really wait between tries, and is closed when the test is over. */
 export function clientFor(
   origins: Record<string, OriginSettings>,
-  options: { limits?: Partial<OriginLimits>; allowUnlisted?: boolean } & Partial<OriginClientDependencies> = {},
+  options: Partial<Omit<OriginClientOptions, 'limits'>> & {
+    limits?: Partial<OriginLimits>
+  } & Partial<OriginClientDependencies> = {},
 ): OriginClient & { readonly waits: Waits } {
-  const { limits, allowUnlisted = true, ...dependencies } = options
+  const { limits, allowUnlisted = true, holds, ...dependencies } = options
   const waits: Waits = []
   const client = new OriginClient(
-    { origins, allowUnlisted, limits: { ...LIMITS, ...limits } },
+    { origins, allowUnlisted, limits: { ...LIMITS, ...limits }, ...(holds && { holds }) },
     {
       log: createLogger('test', 'silent'),
       retry: { random: () => 0.5, sleep: async (ms) => void waits.push(ms) },

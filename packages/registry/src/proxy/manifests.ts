@@ -124,7 +124,7 @@ export class ProxiedManifests {
     this.#throwIfNotKept(repository)
     const { client, manifests, signal } = this.#dependencies
     // A HEAD costs no pull at registries that count them.
-    const head = await client.headManifest({ ...upstream, reference: tag, signal })
+    const head = await client.headManifest({ ...upstream, reference: tag, signal, ...(held && { maxWaitMs: 0 }) })
     const named = head.digest === undefined ? undefined : parseDigest(head.digest)
     const isHit = named !== undefined && (await manifests.has(repository, named))
     const fetched = isHit ? undefined : (head.manifest ?? (await this.#getNamed(upstream, head.digest, tag)))

@@ -1,5 +1,5 @@
 import type { Logger, Startable } from '@shoal/core'
-import { OriginClient } from '@shoal/origin'
+import { OriginClient, rateHoldMemory } from '@shoal/origin'
 import { createOriginMetrics, readOriginSettings } from '@shoal/origin/service'
 import type { Registry } from 'prom-client'
 import type { BlobStore } from '../storage/blobs.ts'
@@ -46,7 +46,7 @@ export class PullThrough implements Startable {
     const entries = Object.entries(options.upstreams).map(([registry, { prefix: _, ...entry }]) => [registry, entry])
     const origins = await readOriginSettings(Object.fromEntries(entries), configKey)
     const { metrics, log } = dependencies
-    const client = { origins, allowUnlisted: false, limits: options.limits, configKey }
+    const client = { origins, allowUnlisted: false, limits: options.limits, configKey, holds: rateHoldMemory() }
     const originMetrics = createOriginMetrics(metrics)
     const create = () => new OriginClient(client, { log, metrics: originMetrics })
     return new PullThrough(options.tagSeconds, { ...dependencies, client: create(), bodies: create() })

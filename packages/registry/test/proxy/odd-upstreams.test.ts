@@ -76,4 +76,29 @@ describe('a cache of an upstream', () => {
     // It took no more than one GET of the manifest, which some registries count.
     expect(seen.filter((each) => each === 'GET /v2/team/app/manifests/v1')).toHaveLength(1)
   })
+
+  it('that limits our rate gives what is here at once, and else says when to come back', async () => {
+    let isLimited = false
+    const { url, seen } = await cacheOf((request, response) => {
+      if (!isLimited) return good(request, response)
+      response.writeHead(429, { 'retry-after': '20' }).end('{}')
+    })
+    await ask(`${url}/manifests/v1`)
+    await ask(`${url}/blobs/${digestOf(LAYER)}`)
+    isLimited = true
+    const before = seen.length
+    const kept = await Promise.all(Array.from({ length: 3 }, () => ask(`${url}/manifests/v1`)))
+    for (const answer of kept) {
+      expect(answer.bytes.equals(MANIFEST)).toBe(true)
+      expect(answer.headers.get('warning')).toContain('429')
+    }
+    expect((await ask(`${url}/blobs/${digestOf(LAYER)}`)).bytes.equals(LAYER)).toBe(true)
+    for (const path of [`blobs/${digestOf(CONFIG)}`, 'manifests/v2', 'tags/list']) {
+      const answer = await ask(`${url}/${path}`)
+      if (path === 'tags/list') continue
+      expect(answer.status).toBe(429)
+      expect(Number(answer.headers.get('retry-after'))).toBeGreaterThan(10)
+    }
+    expect(seen.slice(before)).toHaveLength(1)
+  })
 })
