@@ -5,6 +5,7 @@ import type { LookupFunction } from 'node:net'
 import { getCACertificates } from 'node:tls'
 import { guardedLookup } from './address.ts'
 import { type Endpoint, mayBePrivate } from './endpoint.ts'
+import { LenientHttpAgent, LenientHttpsAgent } from './lenient-agent.ts'
 
 /** An idle connection is kept for this long, or for as long as its server says that it keeps it. */
 const KEEP_ALIVE_MS = 30_000
@@ -29,18 +30,19 @@ export class ConnectionPools {
   /**
    * Every host is looked up with the guard against names that lead into the private network, but for those that are
    * listed with the origin.
+   * @param isLenient for answers that Node's parser refuses: a connection for each request
    */
-  agentFor(endpoint: Endpoint, url: URL): HttpAgent {
+  agentFor(endpoint: Endpoint, url: URL, isLenient = false): HttpAgent {
     const isOwnHost = url.hostname === endpoint.base.hostname
     const isGuarded = !mayBePrivate(endpoint, url)
     const isInsecure = endpoint.insecureTls && isOwnHost
-    const key = `${url.protocol} ${isGuarded} ${isInsecure} ${endpoint.ca === undefined ? '' : endpoint.registry}`
+    const key = `${url.protocol} ${isLenient} ${isGuarded} ${isInsecure} ${endpoint.ca === undefined ? '' : endpoint.registry}`
     const known = this.#agents.get(key)
     if (known !== undefined) return known
     const options: AgentOptions = {
-      keepAlive: true,
+      keepAlive: !isLenient,
       // Of idle connections; one in use has the deadlines of its exchange.
-      timeout: this.#idleMs,
+      ...(isLenient ? {} : { timeout: this.#idleMs }),
       maxSockets: this.#connections,
       maxFreeSockets: this.#connections,
       scheduling: 'lifo',
@@ -48,7 +50,8 @@ export class ConnectionPools {
       ...(isInsecure ? { rejectUnauthorized: false } : {}),
       ...(endpoint.ca === undefined ? {} : { ca: [...getCACertificates('default'), endpoint.ca] }),
     }
-    const agent = url.protocol === 'https:' ? new HttpsAgent(options) : new HttpAgent(options)
+    const [Http, Https] = isLenient ? [LenientHttpAgent, LenientHttpsAgent] : [HttpAgent, HttpsAgent]
+    const agent = url.protocol === 'https:' ? new Https(options) : new Http(options)
     this.#agents.set(key, agent)
     return agent
   }

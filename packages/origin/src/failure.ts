@@ -4,7 +4,7 @@ import { ExchangeStall, ExchangeTimeout, ReceiverFault } from './exchange.ts'
 
 const UNKNOWN = 'unknown error'
 /** Of Node's HTTP parser, llhttp. */
-const PARSER_FAULT = /^HPE_/
+export const PARSER_FAULT = /^HPE_/
 const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT|HOSTNAME_MISMATCH)/
 
 /**

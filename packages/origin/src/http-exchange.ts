@@ -11,11 +11,19 @@ import {
   ReceiverFault,
   type ResponseHead,
 } from './exchange.ts'
+import { PARSER_FAULT } from './failure.ts'
+import { MAX_HEAD_BYTES } from './lenient-socket.ts'
 import type { OriginLimits } from './service/options.ts'
 
 /** What an exchange is sent with. */
 export interface HttpExchangeContext {
   readonly agent: Agent
+  /** For the server whose answer Node's parser refuses: asked again over this, with the lenient parser. */
+  readonly lenientAgent: () => Agent
+  /** Whether the server is known to be such. */
+  readonly isLenient: boolean
+  /** Told that it is. */
+  readonly onLenient: () => void
   readonly limits: OriginLimits
   /** Told of every body chunk's length. */
   readonly onBytes: (count: number) => void
@@ -25,6 +33,8 @@ export interface HttpExchangeContext {
 
 /** The same client name everywhere, so that an origin's operator can tell who asks. */
 const USER_AGENT = 'shoal'
+/** Source: RFC 9110 §5.5, with obs-text. */
+const HEADER_VALUE = /^[\t\x20-\x7e\x80-\xff]*$/
 
 /** One request on its way, and its answer; settles once, whatever comes after. */
 export class HttpExchange {
@@ -46,6 +56,7 @@ export class HttpExchange {
   /** Whether the receiver has yet to say that it took a chunk. */
   #isTaking = false
   #hasEnded = false
+  #isLenient: boolean
 
   constructor(exchange: Exchange, receiver: Receiver, context: HttpExchangeContext) {
     this.#exchange = exchange
@@ -57,6 +68,7 @@ export class HttpExchange {
     if (exchange.totalTimeoutMs !== undefined) {
       this.#deadline = setTimeout(() => this.#fail(new ExchangeTimeout('deadline passed')), exchange.totalTimeoutMs)
     }
+    this.#isLenient = context.isLenient
     this.#request = this.#send()
   }
 
@@ -64,7 +76,9 @@ export class HttpExchange {
     const { url, method, headers } = this.#exchange
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest
     const request = send({
-      agent: this.#context.agent,
+      agent: this.#isLenient ? this.#context.lenientAgent() : this.#context.agent,
+      insecureHTTPParser: this.#isLenient,
+      maxHeaderSize: MAX_HEAD_BYTES,
       hostname: unbracketed(url.hostname),
       port: url.port,
       path: url.pathname + url.search,
@@ -163,19 +177,21 @@ export class HttpExchange {
     this.#limitStep(this.#context.limits.progressTimeoutMs, () => new ExchangeStall('the body does not go on'))
   }
 
-  /** A kept connection may be closed by its server just as it is used again: that is no failure of the origin's. */
   #failedToSend(request: ClientRequest, error: Error): void {
-    if (
-      this.#isSettled ||
-      this.#response !== undefined ||
-      !request.reusedSocket ||
-      systemErrorCode(error) !== 'ECONNRESET'
-    ) {
+    const isUnanswered = !this.#isSettled && this.#response === undefined
+    const isRefused = isParserFault(error) && !this.#isLenient
+    // A kept connection may be closed by its server just as it is used again: that is no failure of the origin's.
+    const isStale = request.reusedSocket && systemErrorCode(error) === 'ECONNRESET'
+    if (!isUnanswered || (!isRefused && !isStale)) {
       this.#fail(error)
-    } else {
-      this.#endStep()
-      this.#request = this.#send()
+      return
     }
+    if (isRefused) {
+      this.#isLenient = true
+      this.#context.onLenient()
+    }
+    this.#endStep()
+    this.#request = this.#send()
   }
 
   /** Gives the step that begins now its time, in place of the one before it. */
@@ -220,8 +236,15 @@ export class HttpExchange {
 /** Headers that came once as they are, others as a list of all their values. */
 function headersOf(response: IncomingMessage): ResponseHead['headers'] {
   const headers: Record<string, string | string[]> = {}
-  for (const [name, values = []] of Object.entries(response.headersDistinct)) {
-    headers[name] = values.length === 1 ? (values[0] as string) : values
+  for (const [name, all = []] of Object.entries(response.headersDistinct)) {
+    // The lenient parser takes control characters, with which no header can be handed on.
+    const values = all.filter((value) => HEADER_VALUE.test(value))
+    if (values.length > 0) headers[name] = values.length === 1 ? (values[0] as string) : values
   }
   return headers
+}
+
+/** Whether it was Node's HTTP parser, llhttp, that refused. */
+function isParserFault(error: unknown): boolean {
+  return error instanceof Error && PARSER_FAULT.test(String((error as NodeJS.ErrnoException).code))
 }

@@ -1,11 +1,14 @@
 import type { lookup as systemLookup } from 'node:dns'
-import type { Agent } from 'node:http'
 import type { SharedBucket } from '@shoal/core'
 import { ConnectionPools } from './connection-pools.ts'
 import type { Endpoint } from './endpoint.ts'
 import type { Exchange, Receiver } from './exchange.ts'
 import { HttpExchange } from './http-exchange.ts'
+import { LruMap } from './lru.ts'
 import type { OriginLimits } from './service/options.ts'
+
+const MAX_LENIENT = 64
+const LENIENT_MS = 600_000
 
 /** What a Transport may be given: by tests, to count, and to keep to a limit. */
 export interface TransportDependencies {
@@ -26,6 +29,8 @@ export class Transport {
   readonly #pools: ConnectionPools
   readonly #onBytes: (count: number) => void
   readonly #limit: SharedBucket | undefined
+  /** Hosts whose answers Node's parser refused lately, and until when they are not tried with it again. */
+  readonly #lenientUntilMs = new LruMap<number>(MAX_LENIENT)
   #isClosed = false
 
   constructor(limits: OriginLimits, dependencies: TransportDependencies = {}) {
@@ -44,9 +49,16 @@ export class Transport {
   send(endpoint: Endpoint, exchange: Exchange, receiver: Receiver): Promise<void> {
     if (this.#isClosed) return Promise.reject(new Error('the origin client is closed'))
     if (exchange.signal.aborted) return Promise.reject(exchange.signal.reason)
-    const agent: Agent = this.#pools.agentFor(endpoint, exchange.url)
-    const limit = exchange.totalTimeoutMs === undefined ? this.#limit : undefined
-    return new HttpExchange(exchange, receiver, { agent, limits: this.#limits, onBytes: this.#onBytes, limit }).done
+    const { url, totalTimeoutMs } = exchange
+    return new HttpExchange(exchange, receiver, {
+      agent: this.#pools.agentFor(endpoint, url),
+      lenientAgent: () => this.#pools.agentFor(endpoint, url, true),
+      isLenient: performance.now() < (this.#lenientUntilMs.get(url.host) ?? 0),
+      onLenient: () => this.#lenientUntilMs.set(url.host, performance.now() + LENIENT_MS),
+      limits: this.#limits,
+      onBytes: this.#onBytes,
+      limit: totalTimeoutMs === undefined ? this.#limit : undefined,
+    }).done
   }
 
   /** Breaks off what is under way and closes all connections. */

@@ -52,10 +52,8 @@ describe.each(HEADS)('a HEAD answered with %s', (_what, head) => {
     const server = await odd(head)
     const client = clientOf(server)
     expect(await client.headBlob(blob(server.host))).toEqual({ size: BLOB.size })
-    expect(server.requests.map(({ method, headers }) => [method, headers.range])).toEqual([
-      ['HEAD', undefined],
-      ['GET', 'bytes=0-0'],
-    ])
+    const gets = server.requests.filter(({ method }) => method === 'GET')
+    expect(gets.map(({ headers }) => headers.range)).toEqual(['bytes=0-0'])
     expect(client.waits).toEqual([])
   })
 
