@@ -9,7 +9,7 @@ export async function runService(definition: ServiceDefinition, sources: ConfigS
   const { level } = (values.log ?? {}) as { level?: LogLevel }
   const log = createLogger(definition.name, level)
   const stopped = untilToldToStop()
-  const service: Service = await definition.create(values, log)
+  const service: Service = await definition.create(values, log, sources.environment)
   await service.start()
   log.info({ addresses: service.addresses(), pid: process.pid }, 'started')
   log.info({ reason: await stopped }, 'stopping')

@@ -126,6 +126,7 @@ export class OriginClient {
       ...(lookup === undefined ? {} : { lookup }),
       ...(metrics === undefined ? {} : { onBytes: metrics.onBytes }),
       ...(limit === undefined ? {} : { limit }),
+      ...(options.proxies === undefined ? {} : { proxies: options.proxies }),
     })
     this.#tokens = new Tokens(this.#transport, options.limits, now)
     this.#requester = new Requester({

@@ -10,6 +10,14 @@ import { LenientHttpAgent, LenientHttpsAgent } from './lenient-agent.ts'
 /** An idle connection is kept for this long, or for as long as its server says that it keeps it. */
 const KEEP_ALIVE_MS = 30_000
 
+/** How a request gets to its host. */
+export interface Way {
+  /** For answers that Node's parser refuses: a connection for each request. */
+  readonly isLenient?: boolean
+  /** The proxy to go through, which then looks the host up. */
+  readonly proxy?: URL | undefined
+}
+
 /** Pools of connections, one for each set of rules on what a connection may lead to and whom it trusts. */
 export class ConnectionPools {
   readonly #connections: number
@@ -30,13 +38,12 @@ export class ConnectionPools {
   /**
    * Every host is looked up with the guard against names that lead into the private network, but for those that are
    * listed with the origin.
-   * @param isLenient for answers that Node's parser refuses: a connection for each request
    */
-  agentFor(endpoint: Endpoint, url: URL, isLenient = false): HttpAgent {
+  agentFor(endpoint: Endpoint, url: URL, { isLenient = false, proxy }: Way = {}): HttpAgent {
     const isOwnHost = url.hostname === endpoint.base.hostname
     const isGuarded = !mayBePrivate(endpoint, url)
     const isInsecure = endpoint.insecureTls && isOwnHost
-    const key = `${url.protocol} ${isLenient} ${isGuarded} ${isInsecure} ${endpoint.ca === undefined ? '' : endpoint.registry}`
+    const key = `${url.protocol} ${isLenient} ${isGuarded} ${isInsecure} ${endpoint.ca === undefined ? '' : endpoint.registry} ${proxy?.href}`
     const known = this.#agents.get(key)
     if (known !== undefined) return known
     const options: AgentOptions = {
@@ -47,6 +54,7 @@ export class ConnectionPools {
       maxFreeSockets: this.#connections,
       scheduling: 'lifo',
       lookup: isGuarded ? guardedLookup(this.#lookup) : (this.#lookup as LookupFunction),
+      ...(proxy === undefined ? {} : { proxyEnv: { HTTP_PROXY: proxy.href, HTTPS_PROXY: proxy.href } }),
       ...(isInsecure ? { rejectUnauthorized: false } : {}),
       ...(endpoint.ca === undefined ? {} : { ca: [...getCACertificates('default'), endpoint.ca] }),
     }

@@ -1,6 +1,7 @@
 import { CoreError, isRegistryHost } from '@shoal/core'
 import { isIpHost, isLoopbackHost, isPrivateHost } from './address.ts'
 import { OriginError } from './errors.ts'
+import { proxyUrl } from './proxies.ts'
 import type { OriginClientOptions, OriginSettings } from './service/options.ts'
 
 /** A registry that may be asked: where it is and what it may be sent. */
@@ -17,6 +18,8 @@ export interface Endpoint {
   readonly tokenHosts: ReadonlySet<string>
   /** Hosts that it may lead to although their addresses are private, with or without port; see mayBePrivate. */
   readonly privateHosts: ReadonlySet<string>
+  /** The proxy for all that is done on its behalf, or none; undefined: as the node's rules say. */
+  readonly proxy?: URL | 'direct'
   /**
    * The `ns` parameter, by which a cache of several registries knows which one is meant: containerd sends it too, and
    * others ignore it. Undefined when the registry itself is asked.
@@ -101,8 +104,22 @@ function listedEndpoint(registry: string, settings: OriginSettings): Endpoint {
       ? {}
       : { basic: `Basic ${Buffer.from(`${username}:${password}`, 'utf8').toString('base64')}` }),
     ...(settings.ca === undefined ? {} : { ca: settings.ca }),
+    ...(settings.proxy === undefined ? {} : { proxy: ownProxy(settings.proxy, settings.proxyCredentials) }),
     ...(base.host === registry || base.href === `${DOCKER_HUB}/` ? {} : { namespace: registry }),
   }
+}
+
+function ownProxy(text: string, credentials: string | undefined): URL | 'direct' {
+  if (text === 'direct') return text
+  const url = proxyUrl(text, 'its proxy')
+  if (url.username !== '' || url.password !== '') {
+    throw new Error('its proxy must not hold credentials: use proxyCredentialsFile')
+  }
+  const colon = credentials?.indexOf(':') ?? -1
+  if (credentials !== undefined && colon < 1) throw new Error('its proxyCredentialsFile must hold user:password')
+  url.username = encodeURIComponent(credentials?.slice(0, colon) ?? '')
+  url.password = encodeURIComponent(credentials?.slice(colon + 1) ?? '')
+  return url
 }
 
 function lowerCase(hosts: readonly string[] = []): string[] {

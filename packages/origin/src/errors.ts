@@ -123,6 +123,11 @@ export function statusError(
       { data },
     )
   }
+  if (status === 407) {
+    return originError('UNAVAILABLE', subject, 'the proxy on the way wants credentials (407): give them in its URL', {
+      data: { ...data, isRetryable: false },
+    })
+  }
   if (status >= 500) {
     return originError('UNAVAILABLE', subject, `the origin answers ${status}: check that it is healthy`, { data })
   }

@@ -9,12 +9,12 @@ const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_C
 
 /**
  * The OriginError for what a Transport rejected with; what the receiver threw, as it is.
- * @param phase `request` before the first byte of a wanted body, `body` after it: then nothing may be asked twice
+ * @param context `proxy`: the host that the request went through, if it did; `phase`: `request` before the first byte of a wanted body, `body` after it: then nothing may be asked twice
  */
 export function exchangeFailure(
   error: unknown,
   subject: Subject,
-  context: { phase: 'request' | 'body'; signal: AbortSignal; isClosed: boolean },
+  context: { phase: 'request' | 'body'; signal: AbortSignal; isClosed: boolean; proxy?: string | undefined },
 ): unknown {
   if (error instanceof ReceiverFault) return error.cause
   if (context.signal.aborted || context.isClosed) return abortedError(subject, error)
@@ -38,13 +38,33 @@ export function exchangeFailure(
       { cause: error, data: { isRetryable: false } },
     )
   }
+  const through = context.proxy === undefined ? '' : ` through the proxy ${context.proxy}`
+  if (code === 'ERR_PROXY_TUNNEL') return tunnelFailure(error, subject, through)
   const isRetryable = context.phase === 'request'
   const what = isRetryable ? 'the origin can not be reached' : 'the origin broke the connection off'
   return originError(
     'UNAVAILABLE',
     subject,
-    `${what} (${systemErrorCode(error) ?? code}): check its address and the network`,
+    `${what}${through} (${systemErrorCode(error) ?? code}): check its address and the network`,
     { cause: error, data: { isRetryable } },
+  )
+}
+
+/** What a proxy said that did not lead to the origin. */
+function tunnelFailure(error: unknown, subject: Subject, through: string): OriginError {
+  const { statusCode } = error as { readonly statusCode?: number }
+  const isFinal = statusCode !== undefined && statusCode < 500
+  const advice =
+    statusCode === 407 || statusCode === 401
+      ? 'it wants credentials: give them in the URL of HTTPS_PROXY, or as proxyCredentialsFile'
+      : 'check that it allows this host and port, or list the host in NO_PROXY'
+  return originError(
+    'UNAVAILABLE',
+    subject,
+    `the origin can not be reached${through} (${statusCode ?? 'no answer'}): ${advice}`,
+    {
+      data: isFinal ? { isRetryable: false } : {},
+    },
   )
 }
 

@@ -49,7 +49,8 @@ export async function follow(
       await transport.send(endpoint, totalTimeoutMs === undefined ? exchange : { ...exchange, totalTimeoutMs }, sorter)
     } catch (error) {
       const phase = sorter.hasPassedData ? 'body' : 'request'
-      throw exchangeFailure(error, subject, { phase, signal, isClosed: transport.isClosed })
+      const proxy = transport.proxyFor(endpoint, url)?.host
+      throw exchangeFailure(error, subject, { phase, signal, isClosed: transport.isClosed, proxy })
     }
     const { head } = sorter
     if (head === undefined) throw originError('PROTOCOL', subject, 'the origin sent no answer')

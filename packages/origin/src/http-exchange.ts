@@ -18,6 +18,8 @@ import type { OriginLimits } from './service/options.ts'
 /** What an exchange is sent with. */
 export interface HttpExchangeContext {
   readonly agent: Agent
+  /** Whether the connection is a tunnel through a proxy, which is begun before anything is told of it. */
+  readonly isTunnel: boolean
   /** For the server whose answer Node's parser refuses: asked again over this, with the lenient parser. */
   readonly lenientAgent: () => Agent
   /** Whether the server is known to be such. */
@@ -79,6 +81,8 @@ export class HttpExchange {
       agent: this.#isLenient ? this.#context.lenientAgent() : this.#context.agent,
       insecureHTTPParser: this.#isLenient,
       maxHeaderSize: MAX_HEAD_BYTES,
+      // To the proxy, and from there to the host; each has a deadline of its own where nothing is between.
+      ...(this.#context.isTunnel ? { timeout: 2 * this.#context.limits.connectTimeoutMs } : {}),
       hostname: unbracketed(url.hostname),
       port: url.port,
       path: url.pathname + url.search,

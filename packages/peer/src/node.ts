@@ -10,7 +10,7 @@ import {
 } from '@shoal/core/service'
 import { OriginClient, rateHoldMemory } from '@shoal/origin'
 import type { OriginClientOptions } from '@shoal/origin/service'
-import { createOriginMetrics, readOriginSettings } from '@shoal/origin/service'
+import { createOriginMetrics, proxyRules, readOriginSettings } from '@shoal/origin/service'
 import { type Hello, NodeRole } from '@shoal/proto'
 import packageJson from '../package.json' with { type: 'json' }
 import { createCoordinatorMetrics } from './coordinator/metrics.ts'
@@ -52,7 +52,12 @@ const MOST_TAGS = 20_000
 export type Role = 'peer' | 'seed'
 
 /** Makes a node: its data folder is prepared and its identity loaded; nothing listens before `start`. */
-export async function createNode(role: Role, options: NodeOptions, log: Logger): Promise<Service> {
+export async function createNode(
+  role: Role,
+  options: NodeOptions,
+  log: Logger,
+  environment: Readonly<Record<string, string | undefined>> = {},
+): Promise<Service> {
   checkStoreOptions(options.store)
   checkLimits(options.limits)
   schedulerAddresses(options.schedulers)
@@ -65,6 +70,7 @@ export async function createNode(role: Role, options: NodeOptions, log: Logger):
     allowUnlisted: options.allowUnlistedOrigins,
     limits: options.originLimits,
     holds: rateHoldMemory(),
+    proxies: proxyRules(environment),
   }
   const lane = { ...options.lane, host: await availableHost(options.lane.host) }
   const libp2p = { ...options.libp2p, host: await availableHost(options.libp2p.host) }

@@ -8,5 +8,5 @@ const schema = nodeOptions(7410, './data/peer')
 export const peerService: ServiceDefinition<typeof schema> = {
   name: 'peer',
   schema,
-  create: (options, log) => createNode('peer', options, log),
+  create: (options, log, environment) => createNode('peer', options, log, environment),
 }

@@ -50,7 +50,11 @@ import { openStorage } from './storage/open-storage.ts'
 import { UploadStore } from './storage/uploads.ts'
 
 /** The registry, wired: storage below, routes above it, one server for clients and one for operators. */
-export async function createRegistryService(options: RegistryOptions, log: Logger): Promise<Service> {
+export async function createRegistryService(
+  options: RegistryOptions,
+  log: Logger,
+  environment: Readonly<Record<string, string | undefined>> = {},
+): Promise<Service> {
   const registry = createMetricsRegistry()
   const metrics = createRegistryMetrics(registry)
   const tracing = options.tracing && new (await import('./tracing/tracing.ts')).Tracing(options.tracing)
@@ -112,6 +116,7 @@ export async function createRegistryService(options: RegistryOptions, log: Logge
   const proxy = upstreams.isEmpty
     ? undefined
     : await PullThrough.create(options.proxy, {
+        environment,
         upstreams,
         driver,
         blobs,

@@ -10,9 +10,9 @@ import { type EventsOptions, seedOptions } from './options.ts'
 export const seedService: ServiceDefinition<typeof seedOptions> = {
   name: 'seed',
   schema: seedOptions,
-  create: async (options, log) => {
+  create: async (options, log, environment) => {
     const { events, mirror } = options
-    if (!events.enabled) return createNode('seed', options, log)
+    if (!events.enabled) return createNode('seed', options, log, environment)
     if (!isRegistryHost(events.registry)) {
       throw new CoreError(
         'CONFIG_INVALID',
@@ -20,7 +20,7 @@ export const seedService: ServiceDefinition<typeof seedOptions> = {
       )
     }
     const secret = await readSecret(events)
-    const node = await createNode('seed', options, log)
+    const node = await createNode('seed', options, log, environment)
     const mirrorUrl = () => loopback(mirror.host, node.addresses().mirror ?? '')
     const intake = new EventIntake({ ...events, secret }, { mirrorUrl, log: log.child({ room: 'events' }) })
     return withIntake(node, intake, events.host)

@@ -13,5 +13,10 @@ export interface ServiceDefinition<S extends TObject = TObject> {
   readonly name: string
   /** Options with their defaults. */
   readonly schema: S
-  create(options: Static<S>, log: Logger): Promise<Service> | Service
+  /** @param environment the process's variables, for what has its usual place there, such as proxies; left out: none */
+  create(
+    options: Static<S>,
+    log: Logger,
+    environment?: Readonly<Record<string, string | undefined>>,
+  ): Promise<Service> | Service
 }

@@ -1,4 +1,5 @@
 import { type Static, Type } from 'typebox'
+import type { ProxyRules } from '../proxies.ts'
 
 const MINUTE_MS = 60_000
 
@@ -26,6 +27,17 @@ export const originEntryOptions = Type.Object(
         maxItems: 32,
         description: 'further hosts that may be sent the credentials to get a token; their addresses may be private',
       }),
+    ),
+    proxy: Type.Optional(
+      Type.String({
+        minLength: 1,
+        maxLength: 2048,
+        description:
+          'http:// or https:// URL of the proxy to it, its token servers and where it redirects to, or `direct`; default: as HTTPS_PROXY, HTTP_PROXY and NO_PROXY say',
+      }),
+    ),
+    proxyCredentialsFile: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 4096, description: 'file that holds user:password for proxy' }),
     ),
     redirectHosts: Type.Optional(
       Type.Array(Type.String({ minLength: 1, maxLength: 261 }), {
@@ -73,6 +85,10 @@ export interface OriginSettings {
   readonly ca?: string
   readonly insecureTls?: boolean
   readonly tokenHosts?: readonly string[]
+  /** URL of a proxy, or `direct`. */
+  readonly proxy?: string
+  /** `user:password` for it. */
+  readonly proxyCredentials?: string
   /** Hosts, with or without port, that redirects may lead to although their addresses are private. */
   readonly redirectHosts?: readonly string[]
 }
@@ -84,6 +100,8 @@ export interface OriginClientOptions {
   /** Whether registries that `origins` does not list may be asked, over https by their DNS name. */
   readonly allowUnlisted: boolean
   readonly limits: OriginLimits
+  /** Proxies for what has none of its own; left out: none. */
+  readonly proxies?: ProxyRules
   /** By which clients that share it keep to what registries limit; see rateHoldMemory. Left out: memory of its own. */
   readonly holds?: SharedArrayBuffer
   /** The config key that `origins` comes from, for messages; default `origins`. */

@@ -11,7 +11,7 @@ export async function readOriginSettings(
   configKey = 'origins',
 ): Promise<Record<string, OriginSettings>> {
   const settings: Record<string, OriginSettings> = {}
-  for (const [registry, { passwordFile, caFile, ...rest }] of Object.entries(entries)) {
+  for (const [registry, { passwordFile, caFile, proxyCredentialsFile, ...rest }] of Object.entries(entries)) {
     if ((passwordFile === undefined) !== (rest.username === undefined)) {
       throw new CoreError(
         'CONFIG_INVALID',
@@ -21,14 +21,22 @@ export async function readOriginSettings(
     const password =
       passwordFile === undefined ? undefined : await readText(`${configKey}.${registry}.passwordFile`, passwordFile)
     const ca = caFile === undefined ? undefined : await readText(`${configKey}.${registry}.caFile`, caFile)
+    const proxyKey = `${configKey}.${registry}.proxyCredentialsFile`
+    const proxyCredentials =
+      proxyCredentialsFile === undefined ? undefined : await readText(proxyKey, proxyCredentialsFile)
     settings[registry] = {
       ...rest,
-      // Editors and `echo` end a file with a newline; no password means it.
-      ...(password === undefined ? {} : { password: password.replace(/\r?\n$/, '') }),
+      ...(password === undefined ? {} : { password: withoutNewline(password) }),
       ...(ca === undefined ? {} : { ca }),
+      ...(proxyCredentials === undefined ? {} : { proxyCredentials: withoutNewline(proxyCredentials) }),
     }
   }
   return settings
+}
+
+/** Editors and `echo` end a file with a newline; no secret means it. */
+function withoutNewline(text: string): string {
+  return text.replace(/\r?\n$/, '')
 }
 
 async function readText(key: string, path: string): Promise<string> {

@@ -46,10 +46,10 @@ export function clientFor(
     limits?: Partial<OriginLimits>
   } & Partial<OriginClientDependencies> = {},
 ): OriginClient & { readonly waits: Waits } {
-  const { limits, allowUnlisted = true, holds, ...dependencies } = options
+  const { limits, allowUnlisted = true, holds, proxies, ...dependencies } = options
   const waits: Waits = []
   const client = new OriginClient(
-    { origins, allowUnlisted, limits: { ...LIMITS, ...limits }, ...(holds && { holds }) },
+    { origins, allowUnlisted, limits: { ...LIMITS, ...limits }, ...(holds && { holds }), ...(proxies && { proxies }) },
     {
       log: createLogger('test', 'silent'),
       retry: { random: () => 0.5, sleep: async (ms) => void waits.push(ms) },

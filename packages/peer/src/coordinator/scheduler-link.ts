@@ -20,6 +20,8 @@ const CHANNEL_OPTIONS: ClientOptions = {
   'grpc.use_local_subchannel_pool': 1,
   // Statistics that nobody can ask for, kept with each message.
   'grpc.enable_channelz': 0,
+  // Proxies are for what is outside; gRPC would take the scheduler for that (https_proxy, grpc_proxy).
+  'grpc.enable_http_proxy': 0,
 }
 
 /** What happens on the streams to one scheduler. */

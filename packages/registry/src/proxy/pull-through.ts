@@ -1,6 +1,6 @@
 import type { Logger, Startable } from '@shoal/core'
 import { OriginClient, rateHoldMemory } from '@shoal/origin'
-import { createOriginMetrics, readOriginSettings } from '@shoal/origin/service'
+import { createOriginMetrics, proxyRules, readOriginSettings } from '@shoal/origin/service'
 import type { Registry } from 'prom-client'
 import type { BlobStore } from '../storage/blobs.ts'
 import type { StorageDriver } from '../storage/driver.ts'
@@ -29,6 +29,8 @@ interface ProxyDependencies {
   readonly used: (repository: string, digest: string) => void
   readonly metrics: Registry
   readonly log: Logger
+  /** Where proxies to upstreams are named; see proxyRules. */
+  readonly environment: Readonly<Record<string, string | undefined>>
 }
 
 /** The registry as a cache of others: their content comes when it is asked for, and is kept like the registry's own. */
@@ -45,8 +47,15 @@ export class PullThrough implements Startable {
     const configKey = 'proxy.upstreams'
     const entries = Object.entries(options.upstreams).map(([registry, { prefix: _, ...entry }]) => [registry, entry])
     const origins = await readOriginSettings(Object.fromEntries(entries), configKey)
-    const { metrics, log } = dependencies
-    const client = { origins, allowUnlisted: false, limits: options.limits, configKey, holds: rateHoldMemory() }
+    const { metrics, log, environment } = dependencies
+    const client = {
+      origins,
+      allowUnlisted: false,
+      limits: options.limits,
+      configKey,
+      holds: rateHoldMemory(),
+      proxies: proxyRules(environment),
+    }
     const originMetrics = createOriginMetrics(metrics)
     const create = () => new OriginClient(client, { log, metrics: originMetrics })
     return new PullThrough(options.tagSeconds, { ...dependencies, client: create(), bodies: create() })

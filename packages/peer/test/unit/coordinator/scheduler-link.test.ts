@@ -254,3 +254,23 @@ describe('the link to a scheduler', () => {
     expect(link.stream).toBeUndefined()
   })
 })
+
+it.each(['grpc_proxy', 'https_proxy', 'http_proxy'])('is not dialled through the proxy of %s', async (name) => {
+  vi.stubEnv(name, 'http://127.0.0.1:1')
+  vi.stubEnv('no_proxy', '')
+  const direct = new SchedulerLink(scheduler.address, {
+    hello: () => HELLO,
+    listener,
+    log,
+    now: () => 12_000,
+    random: () => 0,
+  })
+  try {
+    told = []
+    await direct.start()
+    await vi.waitFor(() => expect(told).toContain('connected'), { timeout: 5000 })
+  } finally {
+    vi.unstubAllEnvs()
+    await direct.stop()
+  }
+})
