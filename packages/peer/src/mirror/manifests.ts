@@ -1,5 +1,5 @@
 import { type Logger, mediaTypeOfManifest, tryParseDigest } from '@shoal/core'
-import type { OriginClient } from '@shoal/origin'
+import type { FoundManifest, OriginClient } from '@shoal/origin'
 import type { OriginReader, Rights } from '../rights/rights.ts'
 import type { Tags } from './tags.ts'
 import type { Upstream } from './upstream.ts'
@@ -17,6 +17,9 @@ export interface ManifestCache {
   get(digest: string): Promise<Uint8Array | undefined>
   put(digest: string, bytes: Uint8Array): Promise<void>
 }
+
+/** Whoever may be served without an answer does not wait for an origin that limits our rate. */
+const NO_WAIT = { maxWaitMs: 0 }
 
 /** One client's wish. */
 export interface ManifestRequest {
@@ -66,8 +69,9 @@ export class Manifests {
   }
 
   async #getByTag(request: ManifestRequest): Promise<ServedManifest> {
-    const digest = await this.#resolveTag(request)
-    const kept = digest === undefined ? undefined : await this.#kept(request, digest)
+    const meant = await this.#resolveTag(request)
+    if (typeof meant === 'object') return meant
+    const kept = meant === undefined ? undefined : await this.#kept(request, meant)
     if (kept !== undefined) return kept
     const manifest = await this.#fetch(request)
     this.#tags.saw(request, manifest.digest)
@@ -81,28 +85,30 @@ export class Manifests {
     return mediaType === undefined || bytes === undefined ? undefined : { digest, mediaType, bytes }
   }
 
-  /** What the tag means; undefined when the origin does not say without the manifest itself. */
-  async #resolveTag(request: ManifestRequest): Promise<string | undefined> {
+  /**
+   * What the tag means: a digest, or the manifest itself where the origin told only with that; undefined when it did not
+   * tell at all.
+   */
+  async #resolveTag(request: ManifestRequest): Promise<string | ServedManifest | undefined> {
     const { upstream, reference } = request
     const reader = readerOf(request)
     const recent = this.#tags.recent(request)
     if (recent !== undefined && this.#rights.isGranted(reader)) return recent
+    const last = this.#rights.mayStandIn(reader) ? this.#tags.last(request) : undefined
     try {
-      const { digest } = await this.#origin.headManifest(callOf(request))
+      const head = await this.#origin.headManifest({ ...callOf(request), ...(last === undefined ? {} : NO_WAIT) })
       this.#rights.granted(reader)
-      if (digest !== undefined) this.#tags.saw(request, digest)
-      return digest
+      if (head.digest !== undefined) this.#tags.saw(request, head.digest)
+      return head.manifest === undefined ? head.digest : await this.#keep(request, head.manifest)
     } catch (error) {
       this.#rights.failed(reader, error)
-      const last = this.#rights.standsIn(reader, error) ? this.#tags.last(request) : undefined
-      if (last === undefined) throw error
+      if (last === undefined || !this.#rights.standsIn(reader, error)) throw error
       this.#log.warn({ ...upstream, tag: reference, digest: last }, 'origin away; serving the last known tag')
       return last
     }
   }
 
   async #fetch(request: ManifestRequest): Promise<ServedManifest> {
-    const { upstream } = request
     const reader = readerOf(request)
     const reply = await this.#origin.getManifest(callOf(request)).catch((error: unknown) => {
       const { reference } = request
@@ -110,9 +116,12 @@ export class Manifests {
       throw error
     })
     if (reply.status === 304) throw new Error('the origin answered 304 to an unconditional request')
-    const { bytes, digest } = reply
-    const mediaType = reply.mediaType ?? mediaTypeOfManifest(bytes)
     this.#rights.granted(reader)
+    return this.#keep(request, reply)
+  }
+
+  async #keep({ upstream }: ManifestRequest, found: FoundManifest): Promise<ServedManifest> {
+    const { bytes, digest, mediaType = mediaTypeOfManifest(bytes) } = found
     this.#rights.contents.sawManifest(upstream, digest, { size: bytes.byteLength, mediaType })
     await this.#cache.put(digest, bytes)
     return { digest, mediaType, bytes }
@@ -125,7 +134,7 @@ export class Manifests {
     const known = contents.find(reader, digest)
     if (known !== undefined && contents.isFresh(known) && this.#rights.isGranted(reader)) return
     try {
-      await this.#origin.headManifest(callOf(request))
+      await this.#origin.headManifest({ ...callOf(request), ...(this.#rights.mayStandIn(reader) ? NO_WAIT : {}) })
       this.#rights.granted(reader)
       contents.sawManifest(reader, digest, { size: bytes.byteLength, mediaType })
     } catch (error) {

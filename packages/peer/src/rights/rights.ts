@@ -40,11 +40,11 @@ export class Rights implements Startable {
     const { origin, now = Date.now } = dependencies
     this.#origin = origin
     const contents = new RecentRecords<OriginContent>(
-      { prefix: 'content!', most: MAX_CONTENTS, decode: decodeContent },
+      { prefix: 'origin-content!', most: MAX_CONTENTS, decode: decodeContent },
       dependencies,
     )
     const publicRepositories = new RecentRecords<number>(
-      { prefix: 'public!', most: MAX_PUBLIC_REPOSITORIES, decode: decodeTime },
+      { prefix: 'public-repository!', most: MAX_PUBLIC_REPOSITORIES, decode: decodeTime },
       dependencies,
     )
     this.#records = [contents, publicRepositories]
@@ -105,7 +105,10 @@ export class Rights implements Startable {
   async #ask(reader: OriginReader, digest: string): Promise<number> {
     try {
       const { registry, repository, authorization } = reader
-      const call = { registry, repository, authorization, digest, signal: this.#stopping.signal }
+      // Whoever may be served without an answer does not wait for an origin that limits our rate.
+      const canStandIn = this.contents.find(reader, digest) !== undefined && this.mayStandIn(reader)
+      const maxWaitMs = canStandIn ? 0 : undefined
+      const call = { registry, repository, authorization, digest, maxWaitMs, signal: this.#stopping.signal }
       const { size } = await this.#origin.headBlob(call)
       this.granted(reader)
       this.contents.saw(reader, digest, size)

@@ -85,7 +85,7 @@ describe('a yes of the origin', () => {
     expect(rights.standsIn(where, away)).toBe(true)
     expect(rights.standsIn(alice, away)).toBe(true)
     expect(rights.standsIn({ ...alice, repository: 'private' }, away)).toBe(false)
-    expect([...table.values.keys()]).toEqual(['public!r/a'])
+    expect([...table.values.keys()]).toEqual(['public-repository!r/a'])
   })
 })
 
