@@ -3,7 +3,7 @@
  * memory than one that loads some 1500 modules and strips the types of ours itself (docs/architecture.md), and starts
  * faster. Names are kept, so that the stack of an error can be read without its source map.
  */
-import { mkdir, readdir, rm } from 'node:fs/promises'
+import { mkdir, readdir, rm, utimes, writeFile } from 'node:fs/promises'
 import { builtinModules } from 'node:module'
 import { join } from 'node:path'
 import { writeFileAtomic } from '@shoal/core'
@@ -14,6 +14,7 @@ const WORKER = '/peer/src/workers/worker.ts'
 const WASM = ['@chainsafe/as-chacha20poly1305', '@chainsafe/as-sha256']
 const NATIVES = join(import.meta.dirname, '../peer/src/swarm/noise-natives.ts')
 const dist = join(import.meta.dirname, 'dist')
+const begunAt = new Date()
 
 const bundle = await rolldown({
   cwd: import.meta.dirname,
@@ -78,6 +79,10 @@ for (const [name, content] of files) {
 for (const name of await readdir(dist)) {
   if (name.endsWith('.js') && !files.has(name)) await rm(join(dist, name), { force: true })
 }
+// `bin/shoal` builds anew when a source is newer than this. A source that was written during the build counts as newer.
+const built = join(dist, 'built')
+await writeFile(built, '')
+await utimes(built, begunAt, begunAt)
 
 function escapeOf(character: string): string {
   return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`
