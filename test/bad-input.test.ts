@@ -68,7 +68,14 @@ describe('commands that can not do what they are told', () => {
     const file = join(await bed.folder('file'), 'file')
     await writeFile(file, '')
     await expect(shoalCommand(service, '--set', `dataDir=${file}/data`)).rejects.toThrow(
-      new RegExp(`code 1(.|\\n)*shoal: can not write to the data folder ${file}/data \\(ENOTDIR\\)`),
+      new RegExp(`code 1(.|\\n)*shoal: cannot write to the data folder ${file}/data \\(ENOTDIR\\)`),
+    )
+  })
+
+  test.each(['up', 'registry', 'seed', 'peer'])('%s: a data folder under /proc is refused', async (service) => {
+    const where = service === 'up' ? ['--data', '/proc/none/a'] : ['--set', 'dataDir=/proc/none/a']
+    await expect(shoalCommand(service, ...where)).rejects.toThrow(
+      /code 1(.|\n)*shoal: cannot write to the data folder \/proc\/none\/a \(ENOENT\)/,
     )
   })
 

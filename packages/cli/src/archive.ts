@@ -1,6 +1,6 @@
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import type { Readable, Writable } from 'node:stream'
-import { systemErrorCode } from '@shoal/core'
+import { makeFolder, systemErrorCode } from '@shoal/core'
 import {
   type ArchiveProgress,
   exportImages,
@@ -68,7 +68,7 @@ export async function importIntoRegistry(
   const platform = options.platform === undefined ? undefined : parsePlatform(options.platform)
   const { values } = await loadServiceConfig(registryService, options)
   const { dataDir, storage } = values as RegistryOptions
-  if (storage.driver === 'filesystem') await mkdir(dataDir, { recursive: true })
+  if (storage.driver === 'filesystem') await makeFolder(dataDir)
   const driver = await storageOf(values)
   const say = sayer(options.json, stdout)
   const file = options.from === STANDARD ? undefined : await openFile(options.from, 'r')

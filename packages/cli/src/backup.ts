@@ -1,5 +1,6 @@
-import { mkdir, realpath } from 'node:fs/promises'
+import { realpath } from 'node:fs/promises'
 import type { Writable } from 'node:stream'
+import { makeFolder } from '@shoal/core'
 import {
   type BackupProgress,
   backUp,
@@ -31,7 +32,7 @@ export async function backUpRegistry(
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
   const source = await storageOf(values)
-  await mkdir(options.to, { recursive: true })
+  await makeFolder(options.to)
   await refuseSame(values as RegistryOptions, options.to)
   const say = sayer(options.json, output)
   let problems = 0
@@ -58,7 +59,7 @@ export async function restoreRegistry(
 ): Promise<void> {
   const { values } = await loadServiceConfig(registryService, options)
   const { dataDir, storage } = values as RegistryOptions
-  if (storage.driver === 'filesystem') await mkdir(dataDir, { recursive: true })
+  if (storage.driver === 'filesystem') await makeFolder(dataDir)
   const target = await storageOf(values)
   await refuseSame(values as RegistryOptions, options.from)
   const say = sayer(options.json, output)

@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, rename, rm, writeFile } from 'node:fs/promises'
+import { mkdir, open, rename, rm, stat, writeFile } from 'node:fs/promises'
 import { dirname, join, resolve } from 'node:path'
 import { CoreError, systemErrorCode } from './errors.ts'
 
@@ -8,17 +8,48 @@ export async function prepareDataFolder(path: string): Promise<string> {
   const folder = resolve(path)
   const probe = join(folder, `.probe-${randomUUID()}`)
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolder(folder)
     await writeFile(probe, '')
     await rm(probe)
   } catch (cause) {
     throw new CoreError(
       'DATA_FOLDER_UNUSABLE',
-      `can not write to the data folder ${folder} (${systemErrorCode(cause) ?? 'unknown error'}): make it a folder that this user may write to, or choose another one`,
+      `cannot write to the data folder ${folder} (${systemErrorCode(cause) ?? 'unknown error'}): make it a folder that this user may write to, or choose another one`,
       { cause },
     )
   }
   return folder
+}
+
+/**
+ * Makes a folder and its parents; one that is there is left as it is. Unlike `mkdir` of Node with `recursive`, it ends
+ * where the file system says of a folder in an existing one that it does not exist, as `/proc` and autofs do. Throws what
+ * the system says.
+ */
+export async function makeFolder(path: string): Promise<void> {
+  const folder = resolve(path)
+  const parent = dirname(folder)
+  if (await isFolder(folder)) return
+  if (parent !== folder) {
+    await makeFolder(parent).catch((error: unknown) => {
+      // Something else stands there: what is below it then cannot be made, and the system says so.
+      if (systemErrorCode(error) !== 'EEXIST') throw error
+    })
+  }
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    // Somebody else may have made it meanwhile.
+    if (!(await isFolder(folder))) throw error
+  }
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory()
+  } catch {
+    return false
+  }
 }
 
 /** Forces a folder's entries to disk, so that a rename inside it survives a power cut. */

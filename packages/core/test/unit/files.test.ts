@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from 'node:fs/promises'
+import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { prepareDataFolder, writeFileAtomic } from '../../src/index.ts'
+import { makeFolder, prepareDataFolder, writeFileAtomic } from '../../src/index.ts'
 import { loadOrCreateIdentity } from '../../src/service/index.ts'
 
 let folder: string
@@ -17,11 +17,26 @@ describe('data folder', () => {
     expect(await readdir(made)).toEqual([])
   })
 
-  it('says what to do when it can not be written', async () => {
+  it('says what to do when it cannot be written', async () => {
     await writeFile(join(folder, 'file'), '')
-    await expect(prepareDataFolder(join(folder, 'file/b'))).rejects.toThrow(
-      /can not write to the data folder .*ENOTDIR/,
+    await expect(prepareDataFolder(join(folder, 'file/b'))).rejects.toThrow(/cannot write to the data folder .*ENOTDIR/)
+  })
+
+  it.each(['/proc/none/a', '/proc/self/fd/a'])('is refused, and not tried for ever, at %s', async (path) => {
+    await expect(prepareDataFolder(path)).rejects.toThrow(
+      /cannot write to the data folder .*ENOENT.*choose another one/,
     )
+  })
+
+  it('is not made in place of a file, or of a link that leads nowhere', async () => {
+    await writeFile(join(folder, 'file'), '')
+    await symlink(join(folder, 'none'), join(folder, 'link'))
+    for (const name of ['file', 'link']) await expect(makeFolder(join(folder, name))).rejects.toThrow('EEXIST')
+  })
+
+  it('is made by several at once', async () => {
+    await Promise.all(Array.from({ length: 20 }, () => makeFolder(join(folder, 'a/b/c'))))
+    expect(await readdir(join(folder, 'a/b/c'))).toEqual([])
   })
 
   it('writes a file whole or not at all', async () => {
