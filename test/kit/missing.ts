@@ -1,34 +1,46 @@
 import { accessSync, constants, readFileSync } from 'node:fs'
-import { delimiter, join } from 'node:path'
+import { delimiter, isAbsolute, join } from 'node:path'
 import { whyNotShaped } from '@shoal/bench'
 import { describe, test } from 'vitest'
+import { CONTAINERD2_PROGRAMS, containerd2 } from './runtimes/containerd2.ts'
 
 interface Requirement {
   readonly commands: readonly string[]
-  /** Debian packages that hold the commands. */
-  readonly packages: string
+  /** What brings them. */
+  readonly get: string
   readonly alsoMissing?: () => string | undefined
 }
 
+const debian = (packages: string) => `apt-get install --no-install-recommends ${packages}`
+
 const REQUIREMENTS = {
-  containerd: { commands: ['containerd', 'ctr', 'runc'], packages: 'containerd runc' },
-  docker: { commands: ['dockerd', 'docker', 'containerd', 'runc'], packages: 'docker.io containerd runc' },
-  podman: { commands: ['podman', 'conmon', 'runc'], packages: 'podman conmon runc' },
-  skopeo: { commands: ['skopeo'], packages: 'skopeo' },
-  buildah: { commands: ['buildah'], packages: 'buildah' },
-  'docker-registry': { commands: ['docker-registry'], packages: 'docker-registry' },
-  namespaces: { commands: ['ip', 'tc', 'unshare'], packages: 'iproute2 util-linux', alsoMissing: noNamespaces },
-  busybox: { commands: ['busybox'], packages: 'busybox-static', alsoMissing: dynamicBusybox },
+  containerd: { commands: ['containerd', 'ctr', 'runc'], get: debian('containerd runc') },
+  containerd2: { commands: [...CONTAINERD2_PROGRAMS.map(containerd2), 'runc'], get: 'npm run test:install' },
+  docker: { commands: ['dockerd', 'docker', 'containerd', 'runc'], get: debian('docker.io containerd runc') },
+  podman: { commands: ['podman', 'conmon', 'runc'], get: debian('podman conmon runc') },
+  skopeo: { commands: ['skopeo'], get: debian('skopeo') },
+  buildah: { commands: ['buildah'], get: debian('buildah') },
+  'docker-registry': { commands: ['docker-registry'], get: debian('docker-registry') },
+  namespaces: { commands: ['ip', 'tc', 'unshare'], get: debian('iproute2 util-linux'), alsoMissing: noNamespaces },
+  busybox: { commands: ['busybox'], get: debian('busybox-static'), alsoMissing: dynamicBusybox },
 } satisfies Record<string, Requirement>
 
-const NEED_ROOT: ReadonlySet<string> = new Set(['containerd', 'docker', 'podman', 'buildah', 'namespaces'])
+const NEED_ROOT: ReadonlySet<string> = new Set([
+  'containerd',
+  'containerd2',
+  'docker',
+  'podman',
+  'buildah',
+  'namespaces',
+])
 
 /** A program that tests drive. */
 export type Runtime = keyof typeof REQUIREMENTS
 
-/** Path of a command on PATH or in the system folders, where the daemons of a user without sbin are. */
+/** Path of a command on PATH or in the system folders, where the daemons of a user without sbin are; or a path itself. */
 export function findCommand(name: string): string | undefined {
-  for (const folder of [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']) {
+  const folders = isAbsolute(name) ? [''] : [...(process.env.PATH ?? '').split(delimiter), '/usr/sbin', '/sbin']
+  for (const folder of folders) {
     const path = join(folder, name)
     try {
       accessSync(path, constants.X_OK)
@@ -48,10 +60,10 @@ export function whyMissing(runtimes: readonly Runtime[]): string | undefined {
     reasons.push('not root: container runtimes and namespaces need it, run the tests as root')
   }
   for (const name of runtimes) {
-    const { commands, packages, alsoMissing }: Requirement = REQUIREMENTS[name]
+    const { commands, get, alsoMissing }: Requirement = REQUIREMENTS[name]
     const absent = commands.filter((command) => findCommand(command) === undefined)
     const what = absent.length > 0 ? `no ${absent.join(', ')}` : alsoMissing?.()
-    if (what !== undefined) reasons.push(`${what}: apt-get install --no-install-recommends ${packages}`)
+    if (what !== undefined) reasons.push(`${what}: ${get}`)
   }
   return reasons.length === 0 ? undefined : reasons.join('; ')
 }

@@ -31,7 +31,13 @@ Pull it through a peer:
   shoal       npm run shoal -- pull ${REGISTRY_NAME}/app:1 --node ${peer.adminUrl}
 
   containerd  ctr images pull --hosts-dir ${certsD} ${REGISTRY_NAME}/app:1
-              for CRI: config_path = "${certsD}" under [plugins."io.containerd.grpc.v1.cri".registry]
+              for CRI, in /etc/containerd/config.toml:
+                where it says version = 2 (containerd 1.x, and some 2.x)
+                  [plugins."io.containerd.grpc.v1.cri".registry]
+                    config_path = "${certsD}"
+                where it says version = 3 or 4 (containerd 2.x)
+                  [plugins."io.containerd.cri.v1.images".registry]
+                    config_path = "${certsD}"
               ${certsD}/${REGISTRY_NAME}/hosts.toml holds:
 ${hostsToml(peer.mirrorUrl)
   .trimEnd()
