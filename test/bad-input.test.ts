@@ -31,12 +31,25 @@ describe('commands that can not do what they are told', () => {
     [['peer', '--set', 'schedulers=a'], /code 1(.|\n)*schedulers: "a" is not host:port; write for example/],
     [['peer', '--set', 'schedulers=A:1,a:1'], /code 1(.|\n)*schedulers: a:1 is named twice/],
     [['up', '--nodes', '99'], /code 2(.|\n)*write a whole number from 1 to 9/],
-    [['up', '--nodes', '9', '--seeds', '1'], /code 1(.|\n)*together can be at most 9/],
+    [
+      ['up', '--nodes', '9', '--seeds', '1'],
+      /code 1(.|\n)*peer-8 needs the port 7490, and so does seed-0: start fewer/,
+    ],
+    [['up', '--registry-port', '70000'], /code 2(.|\n)*write a whole number from 1 to 65535/],
     [['pull', 'BAD'], /code 1(.|\n)*"BAD" is not an image reference/],
     [['pull', 'a', '--node', 'http://127.0.0.1:1'], /code 1(.|\n)*no node answers at http:\/\/127\.0\.0\.1:1/],
     [['nonsense'], /code 2(.|\n)*unknown command 'nonsense'/],
   ])('shoal %j', async (args, message) => {
     await expect(shoalCommand(...args)).rejects.toThrow(message)
+  })
+
+  test.each([
+    ['SHOAL_MIROR_PORT', ['peer'], /did you mean SHOAL_MIRROR_PORT\?/],
+    ['SHOAL_MIROR_PORT', ['up'], /did you mean SHOAL_MIRROR_PORT\?/],
+    ['SHOAL_PORT', ['up'], /SHOAL_PORT would put a part of the network where (.|\n)*--registry-port/],
+  ])('the variable %s for %j', async (name, args, message) => {
+    const env = { [name]: '5050' }
+    await expect(run(process.execPath, [SHOAL_PROGRAM, ...args], { env, timeoutMs: 30_000 })).rejects.toThrow(message)
   })
 
   test.each(['registry', 'scheduler', 'seed', 'peer'])('%s: a port in use is named', async (service) => {
@@ -79,13 +92,23 @@ describe('commands that can not do what they are told', () => {
     )
   })
 
-  test('up: a part that can not start is named, and nothing is left running', async () => {
+  test('up: a port in use is named before anything starts', async () => {
     const taken = createServer().listen(7411, '127.0.0.1')
     await once(taken, 'listening')
-    await expect(shoalCommand('up', '--data', await bed.folder('data'), '--nodes', '1')).rejects.toThrow(
-      /code 1(.|\n)*peer-0 could not start: the lane can not listen on 127\.0\.0\.1:7411: the port is in use/,
+    const data = join(await bed.folder('data'), 'new')
+    await expect(shoalCommand('up', '--data', data, '--nodes', '1')).rejects.toThrow(
+      /code 1(.|\n)*the port 7411 on 127\.0\.0\.1, which peer-0 needs, is in use: (.|\n)*--peer-port/,
     )
     taken.close()
+    await expect(readdir(data)).rejects.toThrow('ENOENT')
+  })
+
+  test('up: a part that cannot start is named, and nothing is left running', async () => {
+    const args = ['up', '--data', await bed.folder('data'), '--nodes', '1']
+    const env = { SHOAL_LANE_UPLOAD_SLOTS: '0' }
+    await expect(run(process.execPath, [SHOAL_PROGRAM, ...args], { env, timeoutMs: 60_000 })).rejects.toThrow(
+      /code 1(.|\n)*(seed|peer)-0 could not start: SHOAL_LANE_UPLOAD_SLOTS: lane\.uploadSlots must be >= 1/,
+    )
     for (const port of [5000, 7400, 7410, 7490]) {
       const server = createServer().listen(port, '127.0.0.1')
       await once(server, 'listening')

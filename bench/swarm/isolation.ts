@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
 import { once } from 'node:events'
 
-const INSIDE = 'SHOAL_BENCH_ISOLATED'
+const INSIDE = 'BENCH_ISOLATED'
 
 /** Whether this process is the one that `runIsolated` started. */
 export const isIsolated = process.env[INSIDE] !== undefined

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { isIsolated, runIsolated } from './isolation.ts'
 
-const FOLDER = 'SHOAL_BENCH_FOLDER'
+const FOLDER = 'BENCH_FOLDER'
 const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 /**

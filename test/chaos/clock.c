@@ -1,6 +1,6 @@
 /*
  * A wall clock that can be stepped for one process: loaded by LD_PRELOAD, it adds to what the kernel says the seconds
- * that stand in the file SHOAL_CHAOS_CLOCK, an int64 of the machine's byte order, which may change at any time. What does
+ * that stand in the file CHAOS_CLOCK, an int64 of the machine's byte order, which may change at any time. What does
  * not step back (CLOCK_MONOTONIC) is left alone.
  */
 #define _GNU_SOURCE
@@ -19,7 +19,7 @@ static int (*kernel_clock)(clockid_t, struct timespec *);
 
 __attribute__((constructor)) static void begin(void) {
   kernel_clock = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
-  const char *path = getenv("SHOAL_CHAOS_CLOCK");
+  const char *path = getenv("CHAOS_CLOCK");
   const int fd = path == NULL ? -1 : open(path, O_RDONLY | O_CLOEXEC);
   if (fd < 0) return;
   void *mapped = mmap(NULL, sizeof(int64_t), PROT_READ, MAP_SHARED, fd, 0);

@@ -32,7 +32,7 @@ export class Clocks {
   launcher(place: Place): readonly string[] {
     const file = this.#file(place)
     if (!existsSync(file)) writeFileSync(file, secondsOf(0))
-    return ['env', `LD_PRELOAD=${this.#library}`, `SHOAL_CHAOS_CLOCK=${file}`]
+    return ['env', `LD_PRELOAD=${this.#library}`, `CHAOS_CLOCK=${file}`]
   }
 
   /** Sets the clock of a service that is not started yet to so many seconds ahead of the machine's, negative: behind. */

@@ -1,7 +1,10 @@
 import {
   environmentLayers,
+  environmentVariables,
   type LoadedConfig,
+  ownVariables,
   readConfigFile,
+  refuseUnknownVariables,
   resolveConfig,
   type ServiceDefinition,
   settingLayer,
@@ -48,11 +51,29 @@ export interface ConfigSources {
   readonly environment: Readonly<Record<string, string | undefined>>
 }
 
+/**
+ * Throws CoreError `CONFIG_INVALID` when a `SHOAL_…` variable sets an option of no service. Those of other services are
+ * let be, as several may share an environment; their code is loaded only to tell.
+ */
+async function refuseUnknown(schema: ServiceDefinition['schema'], environment: ConfigSources['environment']) {
+  const own = environmentVariables(schema)
+  const others = ownVariables(environment).filter((name) => !own.has(name))
+  if (others.length > 0)
+    refuseUnknownVariables(others, new Set([...(await variablesByService()).values()].flatMap((v) => [...v])))
+}
+
+/** The variables that set options, by the name of the service. Loads the code of all services. */
+export async function variablesByService(): Promise<ReadonlyMap<string, ReadonlySet<string>>> {
+  const all = SERVICES.map(async ({ name, load }) => [name, environmentVariables((await load()).schema)] as const)
+  return new Map(await Promise.all(all))
+}
+
 /** A service's options: defaults, under the file, under `SHOAL_…` variables, under `--set`. Throws CoreError. */
 export async function loadServiceConfig(
   { schema }: ServiceDefinition,
   sources: ConfigSources,
 ): Promise<LoadedConfig<Record<string, unknown>>> {
+  await refuseUnknown(schema, sources.environment)
   const layers = [
     ...(sources.config === undefined ? [] : [await readConfigFile(sources.config)]),
     ...environmentLayers(schema, sources.environment),

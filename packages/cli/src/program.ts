@@ -3,7 +3,9 @@ import { Argument, Command, InvalidArgumentError } from 'commander'
 import packageJson from '../package.json' with { type: 'json' }
 import { referenceTable } from './config-reference.ts'
 import { describeConfig, loadServiceConfig, SERVICES } from './configure.ts'
+import { invocation } from './invocation.ts'
 import { runService } from './run-service.ts'
+import { DEFAULT_PORTS, type Ports } from './up/layout.ts'
 
 /** What the commands may touch of the process. */
 export interface ProgramContext {
@@ -14,7 +16,7 @@ export interface ProgramContext {
   readonly stderr: Writable
 }
 
-interface UpFlags {
+interface UpFlags extends Ports {
   readonly nodes: number
   readonly seeds: number
   readonly schedulers: number
@@ -41,7 +43,7 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     .exitOverride()
     .enablePositionalOptions()
     .configureOutput({ writeOut: (text) => stdout.write(text), writeErr: (text) => stderr.write(text) })
-    .showHelpAfterError('(see shoal --help)')
+    .showHelpAfterError(`(see ${invocation(file, environment)} --help)`)
 
   program
     .command('up')
@@ -49,6 +51,10 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     .option('--nodes <n>', 'how many peers', wholeNumber(1, 9), 3)
     .option('--seeds <n>', 'how many seeds', wholeNumber(0, 8), 1)
     .option('--schedulers <n>', 'how many schedulers, which share the blobs', wholeNumber(1, 5), 1)
+    .option('--registry-port <n>', 'of the registry; its metrics have the next one', port, DEFAULT_PORTS.registryPort)
+    .option('--scheduler-port <n>', 'of the first scheduler; up in twos', port, DEFAULT_PORTS.schedulerPort)
+    .option('--peer-port <n>', 'of the first peer; up in tens', port, DEFAULT_PORTS.peerPort)
+    .option('--seed-port <n>', 'of the first seed; down in tens', port, DEFAULT_PORTS.seedPort)
     .option('--data <dir>', 'folder for all data, configs and logs', './data')
     .option('--json', 'print one line of JSON with all addresses once ready', false)
     .option('--log-level <level>', 'what the services write into their log files', 'info')
@@ -190,6 +196,8 @@ function withConfig(command: Command): Command {
     .option('--config <file>', 'YAML file with options')
     .option('--set <key=value>', 'one option, e.g. --set log.level=debug; may be repeated', collect, [])
 }
+
+const port = wholeNumber(1, 65535)
 
 function collect(value: string, before: readonly string[]): string[] {
   return [...before, value]

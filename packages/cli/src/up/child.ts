@@ -72,11 +72,6 @@ export class Child {
     return this.#end !== undefined
   }
 
-  /** The command that starts this process by hand. */
-  get command(): string {
-    return `npm run shoal -- ${this.member.service} --config ${this.configFile}`
-  }
-
   /** Resolves when `path` of its admin server answers what `isReady` accepts; throws CliError when it ends first. */
   async untilReady(path: string, isReady: (body: unknown) => boolean, signal: AbortSignal): Promise<void> {
     const deadline = Date.now() + READY_DEADLINE_MS

@@ -1,12 +1,21 @@
 import { join } from 'node:path'
 
-const REGISTRY_PORT = 5000
-const SCHEDULER_PORT = 7400
-const FIRST_PEER_PORT = 7410
-const FIRST_SEED_PORT = 7490
-const HOST = '127.0.0.1'
-/** Peers go up from 7410 in tens, seeds down from 7490. */
-export const MAX_NODES = (FIRST_SEED_PORT - FIRST_PEER_PORT) / 10 + 1
+/** The address of all doors of `shoal up`. */
+export const HOST = '127.0.0.1'
+
+/** The first port of each service, from which the others are counted. */
+export interface Ports {
+  /** Its metrics have the next one. */
+  readonly registryPort: number
+  /** Schedulers go up from here in twos. */
+  readonly schedulerPort: number
+  /** Seeds go down from here in tens. */
+  readonly seedPort: number
+  /** Peers go up from here in tens. */
+  readonly peerPort: number
+}
+
+export const DEFAULT_PORTS: Ports = { registryPort: 5000, schedulerPort: 7400, seedPort: 7490, peerPort: 7410 }
 
 /** One process of the network on this machine. */
 export interface Member {
@@ -26,20 +35,18 @@ export interface NodeDoors {
   readonly adminUrl: string
 }
 
-/** The registry as image references name it. */
-export const REGISTRY_NAME = `${HOST}:${REGISTRY_PORT}`
-export const REGISTRY_URL = `http://${REGISTRY_NAME}`
-
 /** How many processes there are of each kind, besides the registry. */
 export interface Counts {
-  /** At most 5: they go up from 7400 in twos. */
   readonly schedulers: number
   readonly seeds: number
   readonly nodes: number
 }
 
 /** The network's processes, in the order in which they start. */
-export function layOut(folder: string, counts: Counts, logLevel: string): Member[] {
+export function layOut(folder: string, counts: Counts & Ports, logLevel: string): Member[] {
+  const { registryPort, schedulerPort, seedPort, peerPort } = counts
+  const registry = `${HOST}:${registryPort}`
+  const url = `http://${registry}`
   const log = { level: logLevel }
   const data = (name: string) => join(folder, name)
   const admin = (port: number) => ({ adminUrl: `http://${HOST}:${port}` })
@@ -47,12 +54,12 @@ export function layOut(folder: string, counts: Counts, logLevel: string): Member
     {
       name: 'registry',
       service: 'registry',
-      options: { port: REGISTRY_PORT, metrics: { port: REGISTRY_PORT + 1 }, dataDir: data('registry'), log },
-      ...admin(REGISTRY_PORT + 1),
+      options: { port: registryPort, metrics: { port: registryPort + 1 }, dataDir: data('registry'), log },
+      ...admin(registryPort + 1),
     },
   ]
   const schedulers = Array.from({ length: counts.schedulers }, (_, i) => {
-    const port = SCHEDULER_PORT + 2 * i
+    const port = schedulerPort + 2 * i
     return { name: i === 0 ? 'scheduler' : `scheduler-${i}`, port, grpc: `${HOST}:${port}` }
   })
   for (const { name, port } of schedulers) {
@@ -66,17 +73,17 @@ export function layOut(folder: string, counts: Counts, logLevel: string): Member
       name: `${service}-${index}`,
       dataDir: data(`${service}-${index}`),
       schedulers: schedulers.map(({ grpc }) => grpc),
-      mirror: { port, defaultRegistry: REGISTRY_NAME },
+      mirror: { port, defaultRegistry: registry },
       lane: { host: HOST, port: port + 1 },
       libp2p: { host: HOST, port: port + 2 },
       admin: { port: port + 3 },
-      origins: { [REGISTRY_NAME]: { url: REGISTRY_URL }, [`localhost:${REGISTRY_PORT}`]: { url: REGISTRY_URL } },
+      origins: { [registry]: { url }, [`localhost:${registryPort}`]: { url } },
       log,
     },
     ...admin(port + 3),
   })
-  for (let i = 0; i < counts.seeds; i++) members.push(node('seed', i, FIRST_SEED_PORT - 10 * i))
-  for (let i = 0; i < counts.nodes; i++) members.push(node('peer', i, FIRST_PEER_PORT + 10 * i))
+  for (let i = 0; i < counts.seeds; i++) members.push(node('seed', i, seedPort - 10 * i))
+  for (let i = 0; i < counts.nodes; i++) members.push(node('peer', i, peerPort + 10 * i))
   return members
 }
 

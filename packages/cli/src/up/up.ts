@@ -1,16 +1,18 @@
 import { mkdir } from 'node:fs/promises'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import type { Writable } from 'node:stream'
 import { prepareDataFolder, writeFileAtomic } from '@shoal/core'
 import { stringify } from 'yaml'
-import { CliError } from '../errors.ts'
+import { invocation, shellQuote } from '../invocation.ts'
 import { untilToldToStop } from '../signals.ts'
 import { Child } from './child.ts'
+import { type Environments, environmentsOf } from './environment.ts'
 import { instructions, writeCertsD } from './instructions.ts'
-import { type Counts, doorsOf, grpcOf, layOut, MAX_NODES, type Member, REGISTRY_URL } from './layout.ts'
+import { type Counts, doorsOf, grpcOf, HOST, layOut, type Member, type Ports } from './layout.ts'
+import { checkPorts } from './ports.ts'
 
 /** Flags of `shoal up`. */
-export interface UpOptions extends Counts {
+export interface UpOptions extends Counts, Ports {
   /** The file of the program that runs the parts, and their environment. */
   readonly program: string
   readonly environment: Readonly<Record<string, string | undefined>>
@@ -24,21 +26,23 @@ export interface UpOptions extends Counts {
  * started again: what the others do without it is theirs to show. Throws CliError when a part does not start.
  */
 export async function up(options: UpOptions, output: { stdout: Writable; stderr: Writable }): Promise<void> {
-  if (options.nodes + options.seeds > MAX_NODES) {
-    throw new CliError('USAGE', `--nodes and --seeds together can be at most ${MAX_NODES} on one machine`)
-  }
   const stopping = new AbortController()
   const stopped = untilToldToStop().then((signal) => stopping.abort(signal))
-  const folder = await prepareDataFolder(options.data)
+  const folder = resolve(options.data)
+  const members = layOut(folder, options, options.logLevel)
+  const environments = await environmentsOf(members, options.environment)
+  await checkPorts(members)
+  await prepareDataFolder(folder)
   const { schedulers, seeds, nodes } = options
   output.stderr.write(`starting a registry, ${schedulers} scheduler(s), ${seeds} seed(s) and ${nodes} peer(s) …\n`)
-  const children = await spawnAll(folder, options)
+  const children = await spawnAll(folder, members, { program: options.program, environments })
   try {
     await untilAllReady(children, stopping.signal)
     if (!stopping.signal.aborted) {
-      const summary = await describe(folder, children)
+      const shoal = invocation(options.program, options.environment)
+      const summary = await describe(folder, children, { shoal, registry: `${HOST}:${options.registryPort}` })
       output.stdout.write(options.json ? `${JSON.stringify(summary.json)}\n` : summary.text)
-      watch(children, stopping.signal, output.stderr)
+      watch(children, shoal, stopping.signal, output.stderr)
     }
     await Promise.race([stopped, Promise.all(children.map((child) => child.ended))])
   } finally {
@@ -50,18 +54,19 @@ export async function up(options: UpOptions, output: { stdout: Writable; stderr:
   }
 }
 
-async function spawnAll(folder: string, options: UpOptions): Promise<Child[]> {
+async function spawnAll(
+  folder: string,
+  members: readonly Member[],
+  how: { readonly program: string; readonly environments: Environments },
+): Promise<Child[]> {
   await mkdir(join(folder, 'config'), { recursive: true })
   await mkdir(join(folder, 'log'), { recursive: true })
-  const members = layOut(folder, options, options.logLevel)
-  const files = members.map(({ name }) => join(folder, 'config', `${name}.yaml`))
-  for (const [i, member] of members.entries()) {
-    await writeFileAtomic(files[i] as string, stringify(member.options))
-  }
-  return members.map((member, i) => {
+  const fileOf = ({ name }: Member) => join(folder, 'config', `${name}.yaml`)
+  for (const member of members) await writeFileAtomic(fileOf(member), stringify(member.options))
+  return members.map((member) => {
     const logFile = join(folder, 'log', `${member.name}.log`)
-    const { program, environment } = options
-    return new Child(member, { program, environment, configFile: files[i] as string, logFile })
+    const environment = how.environments[member.service]
+    return new Child(member, { program: how.program, environment, configFile: fileOf(member), logFile })
   })
 }
 
@@ -86,7 +91,11 @@ function isConnected(node: unknown): boolean {
   return schedulers?.every((scheduler) => scheduler.isConnected === true) === true
 }
 
-async function describe(folder: string, children: readonly Child[]) {
+async function describe(
+  folder: string,
+  children: readonly Child[],
+  { shoal, registry: name }: { readonly shoal: string; readonly registry: string },
+) {
   const those = (service: Member['service']) => children.filter(({ member }) => member.service === service)
   const process_ = ({ pid, configFile: config, logFile: log }: Child) => ({ pid, config, log })
   const scheduler = (child: Child) => ({
@@ -97,7 +106,7 @@ async function describe(folder: string, children: readonly Child[]) {
   })
   const node = (child: Child) => ({ name: child.member.name, ...doorsOf(child.member), ...process_(child) })
   const [registry] = those('registry').map((child) => ({
-    url: REGISTRY_URL,
+    url: `http://${name}`,
     metricsUrl: child.member.adminUrl,
     ...process_(child),
   }))
@@ -108,7 +117,7 @@ async function describe(folder: string, children: readonly Child[]) {
     seeds: those('seed').map(node),
     peers: those('peer').map(node),
   }
-  const certsDs = await Promise.all(json.peers.map((peer) => writeCertsD(folder, peer.name, peer.mirrorUrl)))
+  const certsDs = await Promise.all(json.peers.map((peer) => writeCertsD(folder, peer.name, name, peer.mirrorUrl)))
   const nodes = [...json.seeds, ...json.peers]
   const rows = [
     `registry     ${registry?.url}   metrics ${registry?.metricsUrl}/metrics`,
@@ -118,18 +127,19 @@ async function describe(folder: string, children: readonly Child[]) {
     ),
   ]
   const [peer] = json.peers
-  const how = peer === undefined ? '' : instructions(peer, certsDs[0] ?? '')
+  const how = peer === undefined ? '' : instructions({ registry: name, peer, certsD: certsDs[0] ?? '', shoal })
   const text = `Shoal is up; data, configs and logs are in ${folder}\n\n${rows.join('\n')}\n${how}\nCtrl-C stops it.\n`
   return { json, text }
 }
 
 /** Says when a part ends by itself, and how to start it again. */
-function watch(children: readonly Child[], signal: AbortSignal, stderr: Writable): void {
+function watch(children: readonly Child[], shoal: string, signal: AbortSignal, stderr: Writable): void {
   for (const child of children) {
     void child.ended.then(({ code, signal: by }) => {
       if (signal.aborted) return
       const how = by === null ? `with code ${code}` : `by ${by}`
-      stderr.write(`${child.member.name} ended ${how}; the network goes on. To start it again: ${child.command}\n`)
+      const command = `${shoal} ${child.member.service} --config ${shellQuote(child.configFile)}`
+      stderr.write(`${child.member.name} ended ${how}; the network goes on. To start it again: ${command}\n`)
     })
   }
 }

@@ -5,7 +5,11 @@ import { describe, expect, it } from 'vitest'
 import { createProgram } from '../../src/program.ts'
 
 /** Runs a command; returns what it printed. */
-async function shoal(...args: string[]): Promise<string> {
+function shoal(...args: string[]): Promise<string> {
+  return shoalWith({ SHOAL_LANE_PORT: '1234' }, ...args)
+}
+
+async function shoalWith(environment: Record<string, string>, ...args: string[]): Promise<string> {
   let printed = ''
   const stdout = new Writable({
     write(chunk, _encoding, done) {
@@ -13,7 +17,6 @@ async function shoal(...args: string[]): Promise<string> {
       done()
     },
   })
-  const environment = { SHOAL_LANE_PORT: '1234' }
   await createProgram({ file: 'shoal', environment, stdout, stderr: stdout }).parseAsync(['node', 'shoal', ...args])
   return printed
 }
@@ -42,6 +45,13 @@ describe('shoal config', () => {
     const docs = await readFile(join(import.meta.dirname, '../../../../docs/configuration.md'), 'utf8')
     const plain = (markdown: string) => markdown.replace(/ {2,}/g, ' ').replace(/-{3,}/g, '---')
     expect(plain(docs)).toContain(plain((await shoal('config', 'reference')).trim()))
+  })
+
+  it('refuses a variable that no service has, and lets be those of another service', async () => {
+    const typo = shoalWith({ SHOAL_MIROR_PORT: '1' }, 'config', 'print', 'peer')
+    await expect(typo).rejects.toThrow('SHOAL_MIROR_PORT: no option has this variable; did you mean SHOAL_MIRROR_PORT?')
+    const shared = await shoalWith({ SHOAL_GC_GRACE_HOURS: '9', SHOAL_ADMIN_PORT: '9' }, 'config', 'print', 'scheduler')
+    expect(shared).toContain('  port: 9 # SHOAL_ADMIN_PORT\n')
   })
 
   it('refuses what it does not know', async () => {

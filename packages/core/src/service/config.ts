@@ -73,24 +73,61 @@ export async function readConfigFile(path: string): Promise<ConfigLayer> {
   return { source: path, values: document.toJS({ maxAliasCount: 0 }) as unknown }
 }
 
+/** What the names of our environment variables begin with. */
+const PREFIX = 'SHOAL_'
+/**
+ * What Kubernetes sets in every pod for a Service of the namespace, here one named `shoal` or `shoal-…`: besides
+ * `SHOAL_PORT=tcp://10.0.0.7:5000` these. Source: kubernetes.io, "Accessing the Service".
+ */
+const SERVICE_LINK = /_(?:SERVICE_HOST|SERVICE_PORT(?:_.+)?|PORT_[0-9]+_(?:TCP|UDP|SCTP)(?:_(?:PROTO|PORT|ADDR))?)$/
+const SERVICE_LINK_URL = /^(?:tcp|udp|sctp):\/\//
+
+type Environment = Readonly<Record<string, string | undefined>>
+
 /**
  * The layers that environment variables make: `SHOAL_LANE_PORT=1` sets `lane.port`. A word of a key is split where
  * its schema has capitals (`laneHost` is `LANE_HOST`). Variables that name no key are left alone.
  */
-export function environmentLayers(
-  schema: TObject,
-  environment: Readonly<Record<string, string | undefined>>,
-): ConfigLayer[] {
+export function environmentLayers(schema: TObject, environment: Environment): ConfigLayer[] {
   const layers: ConfigLayer[] = []
   for (const [path, leaf] of schemaLeaves(schema, [])) {
-    const name = `SHOAL_${path
-      .map((key) => key.replace(/[A-Z]/g, '_$&'))
-      .join('_')
-      .toUpperCase()}`
-    const text = environment[name]
+    const name = environmentVariable(path)
+    const text = isServiceLink(name, environment) ? undefined : environment[name]
     if (text !== undefined) layers.push({ source: name, values: nest(path, scalar(text, leaf)) })
   }
   return layers
+}
+
+/** The variable that sets the option at `path`. */
+export function environmentVariable(path: readonly string[]): string {
+  return `${PREFIX}${path
+    .map((key) => key.replace(/[A-Z]/g, '_$&'))
+    .join('_')
+    .toUpperCase()}`
+}
+
+/** All variables that set an option of `schema`. */
+export function environmentVariables(schema: TObject): ReadonlySet<string> {
+  return new Set(Array.from(schemaLeaves(schema, []), ([path]) => environmentVariable(path)))
+}
+
+/** The variables of an environment that are meant for us: those named `SHOAL_…` that Kubernetes did not set for a Service. */
+export function ownVariables(environment: Environment): string[] {
+  return Object.keys(environment).filter((name) => name.startsWith(PREFIX) && !isServiceLink(name, environment))
+}
+
+/** Throws CoreError `CONFIG_INVALID` that names the nearest of the known variables. */
+export function refuseUnknownVariables(names: Iterable<string>, known: ReadonlySet<string>): void {
+  for (const name of names) {
+    if (known.has(name)) continue
+    const near = nearest(name, [...known])
+    const hint = near === undefined ? 'shoal config reference lists all options' : `did you mean ${near}?`
+    throw invalid(name, `no option has this variable; ${hint}`)
+  }
+}
+
+function isServiceLink(name: string, environment: Environment): boolean {
+  return SERVICE_LINK.test(name) || (name.endsWith('_PORT') && SERVICE_LINK_URL.test(environment[name] ?? ''))
 }
 
 /** The layer of one `--set a.b=value`. Throws CoreError `CONFIG_INVALID`. */

@@ -1,6 +1,15 @@
 import { Type } from 'typebox'
 import { describe, expect, it } from 'vitest'
-import { adminOptions, environmentLayers, logOptions, resolveConfig, settingLayer } from '../../../src/service/index.ts'
+import {
+  adminOptions,
+  environmentLayers,
+  environmentVariables,
+  logOptions,
+  ownVariables,
+  refuseUnknownVariables,
+  resolveConfig,
+  settingLayer,
+} from '../../../src/service/index.ts'
 
 const schema = Type.Object(
   {
@@ -89,6 +98,29 @@ describe('config', () => {
     expect(values.names).toEqual(['x', 'y'])
     expect(values.origins.localhost?.url).toBe('http://localhost:5000')
     expect(sources.get('dataDir')).toBe('SHOAL_DATA_DIR')
+  })
+
+  it('names the nearest variable for one that sets nothing', () => {
+    const known = environmentVariables(schema)
+    const refuse = (name: string) => refuseUnknownVariables(ownVariables({ [name]: '1', PATH: '/bin' }), known)
+    expect(() => refuse('SHOAL_ADMIM_PORT')).toThrow(
+      'SHOAL_ADMIM_PORT: no option has this variable; did you mean SHOAL_ADMIN_PORT?',
+    )
+    expect(() => refuse('SHOAL_ZZZZZZZZZZZZZZZZZZZ')).toThrow('config reference lists all options')
+    for (const name of known) refuse(name)
+  })
+
+  it('leaves alone what Kubernetes sets for a Service of the same name', () => {
+    const links = {
+      SHOAL_ADMIN_PORT: 'tcp://10.0.0.7:7401',
+      SHOAL_ADMIN_PORT_7401_TCP: 'tcp://10.0.0.7:7401',
+      SHOAL_ADMIN_PORT_7401_TCP_PORT: '7401',
+      SHOAL_ADMIN_SERVICE_HOST: '10.0.0.7',
+      SHOAL_ADMIN_SERVICE_PORT_HTTP: '7401',
+      SHOAL_PORT: 'tcp://[fd00::7]:5000',
+    }
+    expect(ownVariables({ ...links, SHOAL_LOG_LEVEL: 'info' })).toEqual(['SHOAL_LOG_LEVEL'])
+    expect(environmentLayers(schema, links)).toEqual([])
   })
 
   it('names the source of a bad environment variable', () => {
