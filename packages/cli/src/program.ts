@@ -4,6 +4,8 @@ import packageJson from '../package.json' with { type: 'json' }
 import { referenceTable } from './config-reference.ts'
 import { describeConfig, loadServiceConfig, SERVICES } from './configure.ts'
 import { invocation } from './invocation.ts'
+import { parseNodeAddress } from './pull/node-address.ts'
+import type { PullOptions } from './pull/pull.ts'
 import { runService } from './run-service.ts'
 import { DEFAULT_PORTS, type Ports } from './up/layout.ts'
 
@@ -74,22 +76,23 @@ export function createProgram({ file, environment, stdout, stderr }: ProgramCont
     .command('pull')
     .description('bring an image to a node and show where its pieces come from')
     .argument('<ref>', 'image reference, e.g. 127.0.0.1:5000/app:1')
-    .option('--node <url>', "the node's admin address", 'http://127.0.0.1:7413')
+    .option('--node <address>', "the node's admin door, host:port or URL", parseNodeAddress, 'http://127.0.0.1:7413')
     .option(
       '--platform <os/arch>',
       'which image of an index',
       `linux/${process.arch === 'x64' ? 'amd64' : process.arch}`,
     )
-    .option('--username <name>', 'account at the registry; the password is read from standard input')
-    .action(async (ref: string, options: { node: string; platform: string; username?: string }) => {
+    .option('--username <name>', 'account at the registry; the password is asked for')
+    .option('--password-stdin', 'read the password from standard input')
+    .action(async (ref: string, options: PullOptions) => {
       const { pullImage } = await import('./pull/pull.ts')
-      await pullImage(ref, options, { stdout, stdin: process.stdin })
+      await pullImage(ref, options, { stdout, stderr, stdin: process.stdin })
     })
 
   program
     .command('scrub')
     .description('have a node check all its blobs against their digests; exits with 1 when some were damaged')
-    .option('--node <url>', "the node's admin address", 'http://127.0.0.1:7413')
+    .option('--node <address>', "the node's admin door, host:port or URL", parseNodeAddress, 'http://127.0.0.1:7413')
     .action(async (options: { node: string }) => {
       const { scrubNode } = await import('./scrub.ts')
       await scrubNode(options, { stdout })

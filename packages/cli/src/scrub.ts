@@ -24,7 +24,7 @@ interface ScrubStatus {
  * `SCRUB_DAMAGED` when some were damaged, `SCRUB_FAILED` when not all could be checked, `NODE_UNREACHABLE`.
  */
 export async function scrubNode(options: { node: string }, { stdout }: { stdout: Writable }): Promise<void> {
-  const url = `${options.node.replace(/\/$/, '')}/api/v1/scrub`
+  const url = `${options.node}/api/v1/scrub`
   if (!(await begin(url))) stdout.write('a scrub is running there already; following it\n')
   const status = await follow(url, stdout)
   const { damaged, adopted, removed, unreadable } = status

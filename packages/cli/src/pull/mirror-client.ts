@@ -69,7 +69,15 @@ async function ask(target: MirrorTarget, path: string, accept: string): Promise<
   }
   if (response.statusCode === 200) return response
   const text = (await response.body.text()).slice(0, 4096)
-  throw new CliError('PULL_FAILED', `${registry}/${repository}: ${messageOf(text) ?? `status ${response.statusCode}`}`)
+  const what = path.startsWith('manifests/')
+    ? nameOf(target, path.slice('manifests/'.length))
+    : `${registry}/${repository}`
+  throw new CliError('PULL_FAILED', `${what}: ${messageOf(text) ?? `status ${response.statusCode}`}`)
+}
+
+/** The image as references have it. */
+function nameOf({ registry, repository }: MirrorTarget, reference: string): string {
+  return `${registry}/${repository}${reference.includes(':') ? '@' : ':'}${reference}`
 }
 
 function messageOf(text: string): string | undefined {

@@ -16,9 +16,9 @@ export interface DownloadStatus {
 export class NodeClient {
   readonly #url: string
 
-  /** @param url e.g. `http://127.0.0.1:7413` */
+  /** @param url as `parseNodeAddress` gives it */
   constructor(url: string) {
-    this.#url = url.replace(/\/$/, '')
+    this.#url = url
   }
 
   /** Where the node's mirror listens. Throws CliError `NODE_UNREACHABLE`. */

@@ -1,5 +1,4 @@
 import type { Readable, Writable } from 'node:stream'
-import { text } from 'node:stream/consumers'
 import { setInterval } from 'node:timers/promises'
 import {
   blobsOf,
@@ -12,6 +11,7 @@ import {
 import { CliError } from '../errors.ts'
 import { fetchManifest, type MirrorTarget, readBlob } from './mirror-client.ts'
 import { type DownloadStatus, NodeClient } from './node-client.ts'
+import { readPassword } from './password.ts'
 import { createProgress, mebibytes, type Progress, sourcesOf } from './progress.ts'
 
 const PARALLEL_BLOBS = 3
@@ -23,27 +23,36 @@ export interface PullOptions {
   /** `os/architecture`. */
   readonly platform: string
   readonly username?: string
+  /** Whether all of standard input is the password; else it is asked for at the terminal. */
+  readonly passwordStdin?: boolean
 }
 
 /** Brings an image to a node through its mirror and checks every digest. Throws CliError. */
 export async function pullImage(
   ref: string,
   options: PullOptions,
-  io: { stdout: Writable & { readonly isTTY?: boolean }; stdin: Readable },
+  io: {
+    stdout: Writable & { readonly isTTY?: boolean }
+    stderr: Writable
+    stdin: Readable & { readonly isTTY?: boolean }
+  },
 ): Promise<void> {
   const reference = parseImageReference(ref)
+  const { username, passwordStdin: isStdin = false } = options
+  if (isStdin && username === undefined) throw new CliError('USAGE', '--password-stdin goes with --username')
   const node = new NodeClient(options.node)
   const target: MirrorTarget = {
     mirrorUrl: await node.mirrorUrl(),
     registry: reference.registry,
     repository: reference.repository,
-    authorization: options.username === undefined ? undefined : await basic(options.username, io.stdin),
+    authorization:
+      username === undefined ? undefined : basic(username, await readPassword(username, { ...io, isStdin })),
   }
   const { manifest, digest } = await findImage(target, manifestReferenceOf(reference), options.platform)
   const blobs = blobsOf(manifest).filter(({ urls }) => urls === undefined)
   const before = new Set((await node.downloads()).filter(({ state }) => state !== 'active').map((d) => d.digest))
-  const progress = createProgress(io.stdout)
-  for (const { digest: blob, size } of blobs) progress.add(blob, size)
+  const beganMs = performance.now()
+  const progress = createProgress(io.stdout, blobs)
   const finished = new AbortController()
   const refreshing = refresh(node, progress, finished.signal)
   const statuses: DownloadStatus[] = []
@@ -54,7 +63,7 @@ export async function pullImage(
         await readBlob(target, blob.digest)
         const status = await statusOf(node, blob, before)
         if (status !== undefined) statuses.push(status)
-        progress.done(blob.digest, blob.size, status)
+        progress.done(blob, status)
       }
     }
     await Promise.all(Array.from({ length: PARALLEL_BLOBS }, pullNext))
@@ -65,7 +74,9 @@ export async function pullImage(
   }
   const total = blobs.reduce((sum, { size }) => sum + size, 0)
   const sources = sourcesOf(sumOf(statuses)) || 'all of it was here already'
-  io.stdout.write(`${ref} ${digest}\n${blobs.length} blobs, ${mebibytes(total)}: ${sources}\n`)
+  const seconds = (performance.now() - beganMs) / 1000
+  const pace = `in ${seconds.toFixed(1)} s (${mebibytes(total / seconds)}/s)`
+  io.stdout.write(`${ref} ${digest}\n${blobs.length} blobs, ${mebibytes(total)} ${pace}: ${sources}\n`)
 }
 
 async function findImage(
@@ -88,7 +99,7 @@ async function findImage(
 async function refresh(node: NodeClient, progress: Progress, signal: AbortSignal): Promise<void> {
   try {
     for await (const _ of setInterval(REFRESH_MS, undefined, { signal })) {
-      for (const status of await node.downloads()) if (status.state === 'active') progress.update(status)
+      progress.update((await node.downloads()).filter(({ state }) => state === 'active'))
     }
   } catch (error) {
     // The bars are a courtesy: the pull itself says when the node is gone.
@@ -117,7 +128,6 @@ function sumOf(statuses: readonly DownloadStatus[]): DownloadStatus['bytes'] {
   return sum
 }
 
-async function basic(username: string, stdin: Readable): Promise<string> {
-  const password = (await text(stdin)).replace(/\r?\n$/, '')
+function basic(username: string, password: string): string {
   return `Basic ${Buffer.from(`${username}:${password}`).toString('base64')}`
 }
