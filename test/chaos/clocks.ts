@@ -11,7 +11,7 @@ const TOLERANCE_MS = 60_000
 /** Node writes the same date into its answers for up to a second. */
 const DATE_HEADER_MS = 1100
 
-/** Wall clocks of their own for all services, which show the machine's time until they are stepped. */
+/** Wall clocks of their own for all services. */
 export class Clocks {
   readonly #folder: string
   readonly #library: string
@@ -28,10 +28,10 @@ export class Clocks {
     return new Clocks(folder, library)
   }
 
-  /** The command that starts another with the clock of its place. */
-  launcher(place: Place): readonly string[] {
+  /** The command that starts another with the clock of its place, which is as far ahead of the machine's at first. */
+  launcher(place: Pick<Place, 'name'>, aheadSeconds = 0): readonly string[] {
     const file = this.#file(place)
-    if (!existsSync(file)) writeFileSync(file, secondsOf(0))
+    if (!existsSync(file)) writeFileSync(file, secondsOf(aheadSeconds))
     return ['env', `LD_PRELOAD=${this.#library}`, `CHAOS_CLOCK=${file}`]
   }
 
@@ -55,7 +55,7 @@ export class Clocks {
     }
   }
 
-  #file(place: Place): string {
+  #file(place: Pick<Place, 'name'>): string {
     return join(this.#folder, `${place.name}.clock`)
   }
 }

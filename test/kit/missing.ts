@@ -16,6 +16,7 @@ const debian = (packages: string) => `apt-get install --no-install-recommends ${
 const REQUIREMENTS = {
   containerd: { commands: ['containerd', 'ctr', 'runc'], get: debian('containerd runc') },
   containerd2: { commands: [...CONTAINERD2_PROGRAMS.map(containerd2), 'runc'], get: 'npm run test:install' },
+  cc: { commands: ['cc'], get: debian('gcc libc6-dev') },
   docker: { commands: ['dockerd', 'docker', 'containerd', 'runc'], get: debian('docker.io containerd runc') },
   podman: { commands: ['podman', 'conmon', 'runc'], get: debian('podman conmon runc') },
   skopeo: { commands: ['skopeo'], get: debian('skopeo') },
