@@ -63,6 +63,11 @@ export function createRegistryMetrics(registry: Registry) {
       help: 'Body bytes of blobs received from clients',
       registers,
     }),
+    damagedBlobs: new Counter({
+      name: 'shoal_registry_damaged_blobs_total',
+      help: 'Stored blobs whose bytes were found to be wrong when a client asked for them',
+      registers,
+    }),
     uploads: new Counter({
       name: 'shoal_registry_uploads_total',
       help: 'Uploads by what became of them: started, committed, cancelled, expired; mounted needs no upload',

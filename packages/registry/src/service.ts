@@ -1,4 +1,4 @@
-import { Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
+import { formatDigest, Lifecycle, type Logger, prepareDataFolder } from '@shoal/core'
 import { AdminServer, createMetricsRegistry, type Service } from '@shoal/core/service'
 import type { Registry } from 'prom-client'
 import { createAuditing } from './audit/auditing.ts'
@@ -24,6 +24,7 @@ import type { RegistryOptions } from './options.ts'
 import { PullThrough } from './proxy/pull-through.ts'
 import { Upstreams } from './proxy/upstreams.ts'
 import { UploadPurge } from './purge.ts'
+import { quarantine } from './quarantine.ts'
 import { Quotas } from './quotas/quotas.ts'
 import { createRedirects } from './redirect/redirects.ts'
 import { createReplicas, type Replicas } from './replicas/replicas.ts'
@@ -40,6 +41,7 @@ import { referrerRoutes } from './routes/referrers.ts'
 import { catalogRoutes, tagRoutes } from './routes/tags.ts'
 import { uploadRoutes, uploadsRoutes } from './routes/uploads.ts'
 import { RegistryServer } from './server.ts'
+import { BlobChecks } from './storage/blob-checks.ts'
 import { BlobStore } from './storage/blobs.ts'
 import { ContentUses } from './storage/content-uses.ts'
 import type { StorageDriver } from './storage/driver.ts'
@@ -67,7 +69,17 @@ export async function createRegistryService(
   const index = createIndex(options.dataDir, { storage, replicas, registry, log })
   const driver = new IndexedDriver(storage, index)
   const quotas = new Quotas(options.quotas, driver, replicas.isAlone)
-  const blobs = new BlobStore(driver, uses, quotas)
+  const readOnly = new ReadOnlyMode(options.readOnly, replicas.readOnly)
+  const checks = new BlobChecks({
+    driver,
+    log,
+    damaged: async (digest) => {
+      metrics.damagedBlobs.inc()
+      const movedTo = readOnly.isOn ? undefined : await quarantine(driver, digest)
+      log.error({ digest: formatDigest(digest), movedTo }, 'a stored blob is damaged; a push of it brings it again')
+    },
+  })
+  const blobs = new BlobStore(driver, uses, quotas, checks)
   const manifests = new ManifestStore(driver, uses)
   const observer = {
     received: (bytes: number) => metrics.uploadBytesReceived.inc(bytes),
@@ -112,7 +124,6 @@ export async function createRegistryService(
   const redirects = await createRedirects(options.redirect, driver, options.storage.prefix)
   const certificate = options.tls && (await Certificate.read(options.tls, { log }))
   const tls = certificate && { certificate, http2: options.tls?.http2 ?? false }
-  const readOnly = new ReadOnlyMode(options.readOnly, replicas.readOnly)
   const proxy = upstreams.isEmpty
     ? undefined
     : await PullThrough.create(options.proxy, {

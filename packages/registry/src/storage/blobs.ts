@@ -1,5 +1,7 @@
 import type { Digest } from '@shoal/core'
 import { Quotas } from '../quotas/quotas.ts'
+import type { BlobChecks } from './blob-checks.ts'
+import { checkedFile } from './checked-file.ts'
 import type { ContentUses } from './content-uses.ts'
 import type { StorageDriver, StoredFile } from './driver.ts'
 import { readLink, writeLink } from './links.ts'
@@ -13,12 +15,22 @@ export class BlobStore {
   readonly #driver: StorageDriver
   readonly #uses: ContentUses
   readonly #quotas: BlobQuotas
+  readonly #checks: BlobChecks | undefined
 
-  /** @param quotas no bounds when left out */
-  constructor(driver: StorageDriver, uses: ContentUses, quotas: BlobQuotas = new Quotas([], driver)) {
+  /**
+   * @param quotas no bounds when left out
+   * @param checks of what is read; what is stored is taken to be right when left out
+   */
+  constructor(
+    driver: StorageDriver,
+    uses: ContentUses,
+    quotas: BlobQuotas = new Quotas([], driver),
+    checks?: BlobChecks,
+  ) {
     this.#driver = driver
     this.#uses = uses
     this.#quotas = quotas
+    this.#checks = checks
   }
 
   /** Bytes of a blob; undefined when the repository does not hold it. To have asked for it is a use. */
@@ -27,10 +39,15 @@ export class BlobStore {
     return (await this.pathOf(repository, digest))?.sizeBytes
   }
 
-  /** A blob for reading; undefined when the repository does not hold it. */
+  /**
+   * A blob for reading; undefined when the repository does not hold it, or what is stored is known to be damaged. Reading
+   * it to its end throws when it is found to be damaged meanwhile.
+   */
   async open(repository: string, digest: Digest): Promise<StoredFile | undefined> {
     const target = await readLink(this.#driver, layerLinkPath(repository, digest))
-    return target === undefined ? undefined : this.#driver.open(blobPath(target))
+    const file = target === undefined ? undefined : await this.#driver.open(blobPath(target))
+    if (target === undefined || file === undefined || this.#checks === undefined) return file
+    return checkedFile(file, target, this.#checks)
   }
 
   /** Where a blob is stored; undefined when the repository does not hold it. */
@@ -59,7 +76,11 @@ export class BlobStore {
       await this.#counted(repository, target, sizeBytes, async () => {
         const stored = await this.#driver.stat(blobPath(target))
         // A blob of another size is what a crash of another registry left: it is replaced.
-        if (stored?.sizeBytes !== sizeBytes) await this.#driver.move(path, blobPath(target))
+        if (stored?.sizeBytes !== sizeBytes) {
+          await this.#driver.move(path, blobPath(target))
+          const moved = this.#checks && (await this.#driver.stat(blobPath(target)))
+          if (moved !== undefined) this.#checks?.noteRight(target, moved)
+        }
         await this.#link(repository, digest, target)
       })
     })

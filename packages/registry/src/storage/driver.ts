@@ -7,11 +7,15 @@ export interface StoredStat {
   readonly sizeBytes: number
   /** Milliseconds since 1970. */
   readonly modifiedAtMs: number
+  /** When anything of a file was last changed, which nobody can set back; undefined where the storage does not say. */
+  readonly changedAtMs?: number | undefined
 }
 
 /** A stored file, opened for reading. Whoever opens it closes it. */
 export interface StoredFile {
   readonly sizeBytes: number
+  /** As `StoredStat` has it, when it was opened. */
+  readonly changedAtMs?: number | undefined
   /**
    * The bytes of `range`, in order. A chunk is valid until the next one is asked for: its buffer is then used again.
    * One iteration at a time. Throws when the file turns out shorter.

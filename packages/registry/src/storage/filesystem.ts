@@ -1,3 +1,4 @@
+import type { Stats } from 'node:fs'
 import { type FileHandle, mkdir, open, readdir, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { type ByteRange, syncFolder, systemErrorCode, writeFileAtomic } from '@shoal/core'
@@ -22,7 +23,8 @@ export class FilesystemDriver implements StorageDriver {
     const found = await absentAsUndefined(stat(join(this.#root, path)))
     if (found === undefined) return undefined
     const isFolder = found.isDirectory()
-    return { isFolder, sizeBytes: isFolder ? 0 : found.size, modifiedAtMs: found.mtimeMs }
+    const { mtimeMs: modifiedAtMs, ctimeMs: changedAtMs } = found
+    return { isFolder, sizeBytes: isFolder ? 0 : found.size, modifiedAtMs, changedAtMs }
   }
 
   async read(path: string, maxBytes: number): Promise<Uint8Array | undefined> {
@@ -48,7 +50,7 @@ export class FilesystemDriver implements StorageDriver {
     const handle = await this.#openFile(path)
     if (handle === undefined) return undefined
     try {
-      return new OpenFile(handle, (await handle.stat()).size, this.#buffers)
+      return new OpenFile(handle, await handle.stat(), this.#buffers)
     } catch (error) {
       await handle.close()
       throw error
@@ -98,12 +100,14 @@ export class FilesystemDriver implements StorageDriver {
 
 class OpenFile implements StoredFile {
   readonly sizeBytes: number
+  readonly changedAtMs: number
   readonly #handle: FileHandle
   readonly #buffers: ReadBuffers
 
-  constructor(handle: FileHandle, sizeBytes: number, buffers: ReadBuffers) {
+  constructor(handle: FileHandle, { size, ctimeMs }: Pick<Stats, 'size' | 'ctimeMs'>, buffers: ReadBuffers) {
     this.#handle = handle
-    this.sizeBytes = sizeBytes
+    this.sizeBytes = size
+    this.changedAtMs = ctimeMs
     this.#buffers = buffers
   }
 
