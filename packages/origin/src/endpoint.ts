@@ -58,7 +58,8 @@ export class Endpoints {
     const listed = this.#listed.get(name)
     if (listed !== undefined) return listed
     const refuse = (why: string) => notAllowed(name.slice(0, 261), why, this.#configKey)
-    if (!isRegistryHost(name)) throw refuse('it is not host or host:port')
+    // `1.2.3.4.5` is a name to the one and a broken address to the other.
+    if (!isRegistryHost(name) || !URL.canParse(defaultUrl(name))) throw refuse('it is not host or host:port')
     if (!this.#allowUnlisted) throw refuse('only listed registries may be asked')
     const base = baseUrl(defaultUrl(name))
     if (isIpHost(base.hostname)) throw refuse('it is an IP address')

@@ -18,7 +18,7 @@ export function isTag(text: string): boolean {
 
 /** Whether `text` is `host[:port]` as an image reference and a mirror's `ns` parameter carry it. */
 export function isRegistryHost(text: string): boolean {
-  return text.length <= 261 && REGISTRY.test(text)
+  return text.length <= 261 && REGISTRY.test(text) && Number(/:([0-9]+)$/.exec(text)?.[1] ?? 1) <= 65_535
 }
 
 /** What a manifest is asked for by: a tag, or a digest. */
@@ -30,9 +30,12 @@ export function tryParseManifestReference(text: string): ManifestReference | und
   return isTag(text) ? { tag: text } : undefined
 }
 
-/** Docker Hub has no repositories of one part: `nginx` there means `library/nginx`. */
+const DOCKER_HUB: ReadonlySet<string> = new Set(['docker.io', 'index.docker.io', 'registry-1.docker.io'])
+
+/** Docker Hub, by any of its names, has no repositories of one part: `nginx` there means `library/nginx`. */
 export function fullRepositoryName(registry: string, repository: string): string {
-  return registry === 'docker.io' && !repository.includes('/') ? `library/${repository}` : repository
+  const isShort = DOCKER_HUB.has(registry.toLowerCase()) && !repository.includes('/')
+  return isShort ? `library/${repository}` : repository
 }
 
 /** An image reference in its parts, with Docker's defaults filled in. */

@@ -79,6 +79,9 @@ describe('which registry is where', () => {
     'user@host',
     'host/path',
     'evil.example#',
+    'host:99999',
+    '1.2.3.4.5',
+    '[:::]',
   ])('refuses %s unless it is listed', (registry) => {
     expect(codeOf(() => resolve(registry))).toBe('NOT_ALLOWED')
   })

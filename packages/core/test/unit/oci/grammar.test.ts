@@ -22,7 +22,9 @@ const name = fc.stringMatching(
 )
 const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/)
 const digest = fc.stringMatching(/^(sha256:[0-9a-f]{64}|sha512:[0-9a-f]{128})$/)
-const host = fc.stringMatching(/^([a-zA-Z0-9]{1,8}(-[a-zA-Z0-9]{1,4}){0,2}\.){0,3}[a-zA-Z0-9]{1,8}(:[0-9]{1,5})?$/)
+const host = fc.stringMatching(
+  /^([a-zA-Z0-9]{1,8}(-[a-zA-Z0-9]{1,4}){0,2}\.){0,3}[a-zA-Z0-9]{1,8}(:[0-9]{1,4}|:[1-5][0-9]{4})?$/,
+)
 
 /** Texts that are right, nearly right (a character changed, added or left out), or of the characters that decide. */
 function near(right: fc.Arbitrary<string>, characters: string): fc.Arbitrary<string> {

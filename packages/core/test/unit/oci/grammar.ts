@@ -55,7 +55,12 @@ export function isHostByGrammar(text: string): boolean {
   const end = text.startsWith('[') ? text.indexOf(']') + 1 : text.includes(':') ? text.indexOf(':') : text.length
   const [host, port] = [text.slice(0, end), text.slice(end)]
   const isPort =
-    port === '' || (port.startsWith(':') && port.length >= 2 && port.length <= 6 && isAll(port.slice(1), DIGITS))
+    port === '' ||
+    (port.startsWith(':') &&
+      port.length >= 2 &&
+      port.length <= 6 &&
+      isAll(port.slice(1), DIGITS) &&
+      +port.slice(1) < 65536)
   if (!isPort) return false
   if (host.startsWith('[')) {
     const address = host.slice(1, -1)
