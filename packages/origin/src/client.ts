@@ -18,6 +18,7 @@ import { outcomeOf, type Subject } from './errors.ts'
 import { headerOf } from './follow.ts'
 import { isDoubtful } from './head-doubt.ts'
 import { KnownRedirects } from './known-redirects.ts'
+import { nextQuery, withoutNs } from './list.ts'
 import { headOf, type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
 import type { ChunkTaker } from './range-receiver.ts'
 import { RateHolds, rateHoldMemory } from './rate-holds.ts'
@@ -66,25 +67,23 @@ export interface BlobRangeCall extends BlobCall {
   readonly size: number
 }
 
-export interface ReferrersCall extends BlobCall {
-  /** `artifactType`, and what the registry's `Link` says for its next page. */
-  readonly query?: URLSearchParams
+/** A page of a list. */
+interface PageCall {
+  /** What is asked of the list, such as `n=100&last=x`, or `next` of the page before: sent as it is, without `ns`. */
+  readonly query?: string
 }
 
-export interface TagsCall extends OriginCall {
-  /** Most tags wanted on a page. */
-  readonly n?: number | undefined
-  /** The page starts after this tag. */
-  readonly last?: string | undefined
-}
+export interface ReferrersCall extends BlobCall, PageCall {}
+
+export interface TagsCall extends OriginCall, PageCall {}
 
 /** A list as the origin gave it. */
 export interface ListReply {
   /** JSON, at most 4 MiB, not looked into. */
   readonly bytes: Buffer
   readonly mediaType?: string
-  /** `Link` header, verbatim. */
-  readonly link?: string
+  /** The query that asks for the next page; undefined: this is the last one. */
+  readonly next?: string
   /** `OCI-Filters-Applied` header, verbatim. */
   readonly filtersApplied?: string
 }
@@ -101,6 +100,7 @@ export interface OriginClientDependencies {
   readonly limit?: SharedBucket
 }
 
+const LIST_ACCEPT = 'application/json, */*'
 const OK: ReadonlySet<number> = new Set([200])
 const OK_OR_UNCHANGED: ReadonlySet<number> = new Set([200, 304])
 
@@ -194,13 +194,13 @@ export class OriginClient {
   getReferrers(call: ReferrersCall): Promise<ListReply> {
     return this.#measured('referrers', () => {
       parseDigest(call.digest)
-      return this.#list(call, `referrers/${call.digest}`, Object.fromEntries(call.query ?? []))
+      return this.#list(call, `referrers/${call.digest}`)
     })
   }
 
   /** A page of a repository's tags. Source: OCI distribution-spec 1.1, "Listing Tags". */
   listTags(call: TagsCall): Promise<ListReply> {
-    return this.#measured('tags', () => this.#list(call, 'tags/list', { n: call.n?.toString(), last: call.last }))
+    return this.#measured('tags', () => this.#list(call, 'tags/list'))
   }
 
   /** Breaks off what is under way, with `ABORTED`, and closes all connections. */
@@ -226,18 +226,17 @@ export class OriginClient {
     return { request: { ...request, accepts: OK_OR_UNCHANGED }, subject: request.subject }
   }
 
-  async #list(call: OriginCall, path: string, query: Record<string, string | undefined>): Promise<ListReply> {
-    const given = Object.entries(query).filter((entry): entry is [string, string] => entry[1] !== undefined)
-    const search = given.length === 0 ? '' : `?${new URLSearchParams(given)}`
-    const request = this.#small(call, 'GET', path + search, { accept: 'application/json, */*' })
+  async #list(call: OriginCall & PageCall, path: string): Promise<ListReply> {
+    const query = withoutNs(call.query ?? '')
+    const request = this.#small(call, 'GET', query === '' ? path : `${path}?${query}`, { accept: LIST_ACCEPT })
     const body = new BoundedBody(request.subject, MAX_MANIFEST_BYTES)
     const head = await this.#requester.perform(request, body)
-    const link = headerOf(head, 'link')
+    const next = nextQuery(head, request.endpoint.base)
     const filtersApplied = headerOf(head, 'oci-filters-applied')
     return {
       bytes: body.bytes(),
       ...mediaTypeOf(head),
-      ...(link === undefined ? {} : { link }),
+      ...(next === undefined ? {} : { next }),
       ...(filtersApplied === undefined ? {} : { filtersApplied }),
     }
   }

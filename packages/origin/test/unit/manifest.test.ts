@@ -3,8 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { digestOf, MANIFEST_ACCEPT, MAX_MANIFEST_BYTES } from '@shoal/core'
 import { resolveConfig } from '@shoal/core/service'
+import fc from 'fast-check'
 import { Type } from 'typebox'
 import { describe, expect, it, onTestFinished } from 'vitest'
+import { nextQuery } from '../../src/list.ts'
 import { originLimitsOptions, originsOptions } from '../../src/service/options.ts'
 import { readOriginSettings } from '../../src/service/settings.ts'
 import { clientFor, clientOf, NEVER, serve } from './fixtures.ts'
@@ -106,19 +108,46 @@ describe('lists', () => {
     const expected = {
       bytes: Buffer.from('{"tags":[]}'),
       mediaType: 'application/json',
-      link: headers.link,
+      next: 'last=x',
       filtersApplied: 'artifactType',
     }
     const { registry, repository, signal } = call(server.host)
-    expect(await client.listTags({ registry, repository, signal, n: 5, last: 'a&b' })).toEqual(expected)
-    const query = new URLSearchParams({ artifactType: 'a/b+c', last: 'x' })
+    expect(await client.listTags({ registry, repository, signal, query: 'n=5&last=a%26b' })).toEqual(expected)
+    const query = 'artifactType=a%2Fb+c&ns=docker.io&last=x'
     expect(await client.getReferrers({ registry, repository, signal, digest: DIGEST, query })).toEqual(expected)
     expect(await client.listTags({ registry, repository, signal })).toEqual(expected)
     expect(server.requests.map(({ url }) => url)).toEqual([
       '/base/v2/a/b/tags/list?n=5&last=a%26b',
-      `/base/v2/a/b/referrers/${DIGEST}?artifactType=a%2Fb%2Bc&last=x`,
+      `/base/v2/a/b/referrers/${DIGEST}?artifactType=a%2Fb+c&last=x`,
       '/base/v2/a/b/tags/list',
     ])
+  })
+})
+
+describe('the next page of a list', () => {
+  const asked = new URL('https://r.example/base')
+  it.each([
+    ['</v2/a/tags/list?n=2&last=x>; rel="next"', 'n=2&last=x'],
+    ['<?next_page=a%2Fb==~_-.>; rel=next', 'next_page=a%2Fb==~_-.'],
+    ['<https://elsewhere.example/v2/a/tags/list?token=x>; rel="next"', 'token=x'],
+    ['<https://r.example/other?cursor=1>', 'cursor=1'],
+    ['</v2/a/tags/list?ns=docker.io&last=x&ns=b>; rel="next"', 'last=x'],
+    ['</p?x=1>; rel="prev", </n?x=2>; title="a, b"; rel="next"', 'x=2'],
+    ['</p?x=1>; rel="prev"', undefined],
+    ['</n>; rel="next"', undefined],
+    ['</n?a b>; rel="next"', 'a%20b'],
+    ['</n?a"\n>; rel="next"', 'a%22'],
+    ['http://x', undefined],
+    [`</n?${'x'.repeat(5000)}>; rel="next"`, undefined],
+    [undefined, undefined],
+  ])('is told by %s: %s', (link, expected) => {
+    expect(nextQuery({ status: 200, headers: { link } }, asked)).toBe(expected)
+  })
+
+  it('is told by any header', () => {
+    fc.assert(
+      fc.property(fc.string(), (link) => void nextQuery({ status: 200, headers: { link: `<${link}>` } }, asked)),
+    )
   })
 })
 

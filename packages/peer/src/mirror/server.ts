@@ -6,12 +6,13 @@ import type { Downloads } from '../download/downloads.ts'
 import type { Rights } from '../rights/rights.ts'
 import { Blobs } from './blobs.ts'
 import { failure, failureOf, type Subject } from './failure.ts'
+import { serveList } from './lists.ts'
 import { type ManifestCache, Manifests, type ServedManifest } from './manifests.ts'
 import type { MirrorMetrics } from './metrics.ts'
 import { type MirrorTarget, parseMirrorPath } from './path.ts'
 import { clientGone, hasNoBody, sendFailure, sendHead } from './reply.ts'
 import type { Tags } from './tags.ts'
-import { findUpstream, type Upstream } from './upstream.ts'
+import { findUpstream, namespaceIn, type Upstream } from './upstream.ts'
 
 /** Where the mirror listens and how long it waits; see options.ts. */
 export interface MirrorOptions {
@@ -100,6 +101,8 @@ export class Mirror implements Startable {
 
   async #handle(request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
     reply.header('docker-distribution-api-version', 'registry/2.0')
+    // What origins send is relayed as what they say it is, and is never for a browser to guess at.
+    reply.header('x-content-type-options', 'nosniff')
     const target = parseMirrorPath(pathOf(request))
     try {
       return await this.#answer(target, request, reply)
@@ -116,15 +119,13 @@ export class Mirror implements Startable {
     if (target.kind === 'unknown') {
       return sendFailure(reply, { ...failure('UNSUPPORTED', 'the OCI pull API has nothing at this path'), status: 404 })
     }
-    const { ns } = request.query as { ns?: unknown }
-    const upstream = findUpstream(target.repository, typeof ns === 'string' ? ns : undefined, this.#options)
-    if (upstream === undefined) {
-      return sendFailure(
-        reply,
-        failure('NAME_INVALID', `ns=${String(ns).slice(0, 100)} is not a registry: write host or host:port`),
-      )
+    const ns = namespaceIn(request.query)
+    const upstream = ns === 'several' ? undefined : findUpstream(target.repository, ns, this.#options)
+    if (ns === 'several' || upstream === undefined) {
+      const why = ns === 'several' ? 'is given several times' : `=${String(ns).slice(0, 100)} is not a registry`
+      return sendFailure(reply, failure('NAME_INVALID', `ns ${why}: write it once, as host or host:port`))
     }
-    if (typeof ns === 'string') reply.header('oci-namespace', ns)
+    if (ns !== undefined) reply.header('oci-namespace', ns)
     const { authorization } = request.headers
     if (authorization !== undefined && authorization.length > MAX_AUTHORIZATION) {
       return sendFailure(
@@ -135,7 +136,7 @@ export class Mirror implements Startable {
     if (target.kind === 'blob')
       return this.#blobs.serve({ upstream, digest: target.digest, authorization }, request, reply)
     if (target.kind === 'manifest') return this.#manifest(upstream, target.reference, request, reply)
-    return this.#list(target, upstream, request, reply)
+    return serveList(this.#dependencies.origin, { target, upstream, ns }, request, reply)
   }
 
   async #manifest(
@@ -176,36 +177,6 @@ export class Mirror implements Startable {
     const here = blobs.filter(({ size, urls }) => size > 0 && urls === undefined)
     this.#dependencies.downloads.announce(here.map(({ digest }) => ({ digest, source })))
   }
-
-  async #list(
-    target: Extract<MirrorTarget, { kind: 'tags' | 'referrers' }>,
-    upstream: Upstream,
-    request: FastifyRequest,
-    reply: FastifyReply,
-  ): Promise<FastifyReply> {
-    const { origin } = this.#dependencies
-    const query = request.query as Record<string, unknown>
-    const text = (key: string) => (typeof query[key] === 'string' ? query[key] : undefined)
-    const call = { ...upstream, authorization: request.headers.authorization, signal: clientGone(reply) }
-    const n = text('n') === undefined ? undefined : Number(text('n'))
-    if (n !== undefined && (!Number.isSafeInteger(n) || n < 0)) {
-      return sendFailure(reply, failure('PAGINATION_NUMBER_INVALID', 'n must be a whole number'))
-    }
-    const list =
-      target.kind === 'tags'
-        ? await origin.listTags({ ...call, n, last: text('last') })
-        : await origin.getReferrers({ ...call, digest: target.digest, query: pageOf(request) })
-    if (list.link !== undefined) reply.header('link', list.link)
-    if (list.filtersApplied !== undefined) reply.header('oci-filters-applied', list.filtersApplied)
-    return reply.type(list.mediaType ?? 'application/json').send(list.bytes)
-  }
-}
-
-/** What a client asks of a list, but for the registry that it means: registries have words of their own for pages. */
-function pageOf(request: FastifyRequest): URLSearchParams {
-  const query = new URLSearchParams(request.url.split('?').slice(1).join('?'))
-  query.delete('ns')
-  return query
 }
 
 function pathOf(request: FastifyRequest): string {

@@ -1,9 +1,18 @@
-import { isRegistryHost } from '@shoal/core'
+import { fullRepositoryName, isRegistryHost } from '@shoal/core'
 
 /** Which registry and repository a request means. */
 export interface Upstream {
   readonly registry: string
   readonly repository: string
+}
+
+/**
+ * The registry that a query names in `ns`; undefined: it names none. Who appends it to links of ours gives it twice.
+ */
+export function namespaceIn(query: unknown): string | 'several' | undefined {
+  const { ns } = query as { readonly ns?: string | readonly string[] }
+  const [first, ...others] = [ns ?? []].flat()
+  return others.every((other) => other === first) ? first : 'several'
 }
 
 /**
@@ -16,11 +25,11 @@ export function findUpstream(
   ns: string | undefined,
   options: { defaultRegistry: string; listed: ReadonlySet<string> },
 ): Upstream | undefined {
-  if (ns !== undefined) return isRegistryHost(ns) ? { registry: ns, repository } : undefined
+  if (ns !== undefined)
+    return isRegistryHost(ns) ? { registry: ns, repository: fullRepositoryName(ns, repository) } : undefined
   const slash = repository.indexOf('/')
   const first = repository.slice(0, Math.max(0, slash))
   const isRegistry = first !== '' && (options.listed.has(first) || /[.:]/.test(first)) && isRegistryHost(first)
-  return isRegistry
-    ? { registry: first, repository: repository.slice(slash + 1) }
-    : { registry: options.defaultRegistry, repository }
+  const registry = isRegistry ? first : options.defaultRegistry
+  return { registry, repository: fullRepositoryName(registry, isRegistry ? repository.slice(slash + 1) : repository) }
 }

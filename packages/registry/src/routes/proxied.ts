@@ -84,14 +84,14 @@ export function proxiedRoutes(own: RouteTable, { upstreams, manifests, lists }: 
     return reply.send({ name: repository, tags })
   })
 
-  const referrers = listed(own.referrers.GET, async ({ query, reply }, { repository, digest }, upstream) => {
-    const asked = new URLSearchParams(query)
-    asked.delete('ns')
+  const referrers = listed(own.referrers.GET, async (exchange, { repository, digest }, upstream) => {
+    const { query, reply } = exchange
+    const asked = exchange.request.url.split('?').slice(1).join('?')
     const { manifests, next } = await lists.referrers(upstream, formatDigest(digest), asked)
-    if (asked.has('artifactType')) reply.header('oci-filters-applied', 'artifactType')
+    if (query.has('artifactType')) reply.header('oci-filters-applied', 'artifactType')
     // Registries have words of their own for pages, which are the client's to give back.
     const path = `/v2/${repository}/referrers/${formatDigest(digest)}`
-    if (next !== undefined) reply.header('link', nextPageLink(path, Object.fromEntries(next)))
+    if (next !== undefined) reply.header('link', `<${path}?${next}>; rel="next"`)
     return sendIndex(reply, manifests)
   })
 

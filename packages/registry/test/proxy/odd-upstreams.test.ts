@@ -101,4 +101,41 @@ describe('a cache of an upstream', () => {
     }
     expect(seen.slice(before)).toHaveLength(1)
   })
+
+  it('whose pages are known by tokens of its own gives all of them', async () => {
+    const tags = Array.from({ length: 25 }, (_, i) => `t${String(i).padStart(2, '0')}`)
+    const shuffled = [...tags.slice(13), ...tags.slice(0, 13)]
+    const { url } = await cacheOf((request, response) => {
+      const { pathname, searchParams } = new URL(request.url ?? '', 'http://x')
+      const at = Number(searchParams.get('next_page') ?? 0)
+      const link = `<https://internal.test${pathname}?next_page=${at + 10}>; rel="next"`
+      if (at + 10 < 25) response.setHeader('link', link)
+      const page = shuffled.slice(at, at + 10)
+      response.end(JSON.stringify({ tags: page, manifests: page.map((digest) => ({ digest })) }))
+    })
+    const pagesOf = async (path: string): Promise<Record<string, unknown>[]> => {
+      const { bytes, headers } = await ask(path)
+      const next = /^<([^>]+)>; rel="next"$/.exec(headers.get('link') ?? '')?.[1]
+      expect(next ?? `/v2/${NAME}/`).toMatch(new RegExp(`^/v2/${NAME}/`))
+      const rest = next === undefined ? [] : await pagesOf(new URL(next, url).href)
+      return [JSON.parse(bytes.toString()) as Record<string, unknown>, ...rest]
+    }
+    expect(await pagesOf(`${url}/tags/list`)).toEqual([{ name: NAME, tags }])
+    const pages = await pagesOf(`${url}/tags/list?n=7`)
+    expect(pages.map((page) => page.tags)).toEqual([0, 7, 14, 21].map((at) => tags.slice(at, at + 7)))
+    const referrers = await pagesOf(`${url}/referrers/${digestOf(MANIFEST)}`)
+    expect(referrers.flatMap((page) => (page.manifests as { digest: string }[]).map(({ digest }) => digest))).toEqual(
+      shuffled,
+    )
+  })
+
+  it.each(['{"manifests":null}', '{"schemaVersion":2}', '{"manifests":[null]}'])(
+    'whose list of referrers is %s gives an empty one',
+    async (list) => {
+      const { url } = await cacheOf((_request, response) => response.end(list))
+      const answer = await ask(`${url}/referrers/${digestOf(MANIFEST)}?artifactType=x`)
+      expect(answer.status).toBe(200)
+      expect(JSON.parse(answer.bytes.toString())).toMatchObject({ manifests: [] })
+    },
+  )
 })
