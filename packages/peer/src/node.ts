@@ -18,6 +18,7 @@ import { schedulerAddresses } from './coordinator/options.ts'
 import { Schedulers } from './coordinator/schedulers.ts'
 import { Downloads } from './download/downloads.ts'
 import { createDownloadMetrics } from './download/metrics.ts'
+import { Rejections } from './download/rejections.ts'
 import { createLaneMetrics } from './lane/metrics.ts'
 import { createLimitsMetrics } from './limits/metrics.ts'
 import { NodeLimits } from './limits/node-limits.ts'
@@ -35,7 +36,10 @@ import { RuntimeContent } from './runtime-content/runtime-content.ts'
 import { ManifestStore } from './store/manifests.ts'
 import { createStoreMetrics } from './store/metrics.ts'
 import { checkStoreOptions } from './store/options.ts'
+
 import { RecentRecords } from './store/recent-records.ts'
+import { RollingScrub } from './store/rolling-scrub.ts'
+
 import { addStoreRoutes } from './store/routes.ts'
 import { Scrubber } from './store/scrubber.ts'
 import { ServedBlobs } from './store/served-blobs.ts'
@@ -92,8 +96,10 @@ class Node implements Service {
   readonly #blobs: NodeBlobs
   readonly #servedBlobs: ServedBlobs
   readonly #scrubber: Scrubber
+  readonly #rollingScrub: RollingScrub
   readonly #swarm: Swarm
   readonly #downloads: Downloads
+  readonly #rejections: Rejections
   readonly #schedulers: Schedulers
   readonly #mirror: Mirror
   readonly #admin: AdminServer
@@ -127,6 +133,7 @@ class Node implements Service {
         openStream: (peerId, signal) =>
           this.#swarm.openPieceStream(peerId, this.#schedulers.multiaddrsOf(peerId), signal),
         ending: (digest, piece) => this.#downloads.ending(digest, piece),
+        rejected: (digest, piece, peerId) => this.#rejections.add(digest, piece, peerId),
         lookup: (digest) => {
           const blob = this.#blobs.find(digest)
           if (blob === undefined) return undefined
@@ -186,6 +193,11 @@ class Node implements Service {
       metrics: storeMetrics,
       log: storeLog,
     })
+    this.#rollingScrub = new RollingScrub(options.store.scrubDays, {
+      blobs: () => this.#store.complete(),
+      check: (blob, signal) => this.#store.check(blob, signal),
+      random: Math.random,
+    })
     this.#swarm = new Swarm(options.libp2p, {
       identity,
       // The two name each other; the engine is made below.
@@ -244,6 +256,11 @@ class Node implements Service {
       },
       bootstrap: (multiaddrs) => this.#swarm.bootstrap(multiaddrs),
     })
+    this.#rejections = new Rejections({
+      recheck: (digest, piece, signal) => this.#downloads.recheck(digest, piece, signal),
+      log: log.child({ room: 'download' }),
+      now,
+    })
     this.#mirror = new Mirror(
       { ...options.mirror, listed: new Set(Object.keys(options.origins)) },
       {
@@ -278,10 +295,12 @@ class Node implements Service {
       this.#rights,
       this.#servedBlobs,
       this.#scrubber,
+      this.#rollingScrub,
       { start: async () => {}, stop: () => origin.close() },
       this.#swarm,
       { start: async () => this.#provideHeld(), stop: async () => {} },
       this.#downloads,
+      this.#rejections,
       this.#runtimeContent,
       this.#schedulers,
       this.#mirror,

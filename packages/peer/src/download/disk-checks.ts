@@ -1,3 +1,4 @@
+import { statSync } from 'node:fs'
 import { HaveSet } from '@shoal/core'
 import type { StoredBlob } from '../store/blob.ts'
 import type { PieceHasher } from '../store/recovery.ts'
@@ -8,23 +9,28 @@ import { DownloadError } from './errors.ts'
 const RUN_BYTES = 4 * 1024 * 1024
 /** What was right so long ago is looked at again. */
 const HOLDS_FOR_MS = 60 * 60_000
+/** The same of blobs that one run covers: to hash them costs next to nothing. */
+const SMALL_HOLDS_FOR_MS = 10_000
 const SHA256_BYTES = 32
 
 /** What is known of a blob's bytes on disk. */
 interface Known {
   readonly sinceMs: number
+  /** The file as it was then. */
+  readonly identity: string | undefined
   readonly right: HaveSet
 }
 
 /**
  * Whether whole blobs are on disk as they were when they were verified: disks forget, also while a node is down. Each
  * piece is hashed again, in a worker thread, before a client reads it, unless this process has seen it right within
- * the hour.
+ * the hour (a small blob: within ten seconds) and the file has not been written since.
  */
 export class DiskChecks {
   readonly #store: Pick<PieceStore, 'pieceMap'>
   readonly #hasher: Pick<PieceHasher, 'hashPieces'>
   readonly #now: () => number
+  readonly #identityOf: (file: string) => string | undefined
   readonly #known = new WeakMap<StoredBlob, Known>()
 
   constructor(dependencies: {
@@ -32,15 +38,18 @@ export class DiskChecks {
     hasher: Pick<PieceHasher, 'hashPieces'>
     /** Milliseconds of a clock that does not step back. */
     now: () => number
+    /** What changes when a file is written or replaced; undefined: it is not there. Left out: what the system says. */
+    identityOf?: (file: string) => string | undefined
   }) {
     this.#store = dependencies.store
     this.#hasher = dependencies.hasher
     this.#now = dependencies.now
+    this.#identityOf = dependencies.identityOf ?? fileIdentity
   }
 
   /** The whole blob was compared with its digest just now. */
   verified(blob: StoredBlob): void {
-    const { right } = this.#renew(blob)
+    const { right } = this.#renew(blob, this.#identityOf(blob.file))
     for (let piece = 0; piece < right.count; piece++) right.add(piece)
   }
 
@@ -73,14 +82,28 @@ export class DiskChecks {
     }
   }
 
-  #knownOf(blob: StoredBlob): Known {
-    const known = this.#known.get(blob)
-    return known !== undefined && this.#now() - known.sinceMs < HOLDS_FOR_MS ? known : this.#renew(blob)
+  /** Nothing that was seen of the blob counts any more: what is read of it is hashed again. */
+  forget(blob: StoredBlob): void {
+    this.#known.delete(blob)
   }
 
-  #renew(blob: StoredBlob): Known {
-    const known = { sinceMs: this.#now(), right: new HaveSet(blob.layout.count) }
+  #knownOf(blob: StoredBlob): Known {
+    const known = this.#known.get(blob)
+    const identity = this.#identityOf(blob.file)
+    const holdsForMs = blob.size <= RUN_BYTES ? SMALL_HOLDS_FOR_MS : HOLDS_FOR_MS
+    const holds = known !== undefined && known.identity === identity && this.#now() - known.sinceMs < holdsForMs
+    return holds ? known : this.#renew(blob, identity)
+  }
+
+  #renew(blob: StoredBlob, identity: string | undefined): Known {
+    const known = { sinceMs: this.#now(), identity, right: new HaveSet(blob.layout.count) }
     this.#known.set(blob, known)
     return known
   }
+}
+
+/** Asked of the system on the spot, as it takes some microseconds. */
+function fileIdentity(file: string): string | undefined {
+  const entry = statSync(file, { throwIfNoEntry: false })
+  return entry && `${entry.ino} ${entry.size} ${entry.mtimeMs} ${entry.ctimeMs}`
 }

@@ -85,6 +85,28 @@ export class DiskReaders {
   }
 
   /**
+   * Looks at a piece of a whole blob again, as somebody found it wrong, and gives the blob up when it is. Resolves to
+   * whether it is right, or is not there.
+   */
+  async recheck(digest: string, piece: number, signal: AbortSignal): Promise<boolean> {
+    const { checks, store } = this.#dependencies
+    const blob = store.find(digest)
+    if (blob?.isComplete !== true || piece >= blob.layout.count) return true
+    const unpin = store.pin(digest)
+    try {
+      checks.forget(blob)
+      await this.check(blob, piece, signal)
+      return true
+    } catch (error) {
+      signal.throwIfAborted()
+      if (store.find(digest) === blob) throw error
+      return false
+    } finally {
+      unpin()
+    }
+  }
+
+  /**
    * Resolves when a piece of a whole blob is on disk as it was; gives the blob up and rejects with DownloadError
    * `STORE_FAILED` when it is damaged.
    */

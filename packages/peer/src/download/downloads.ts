@@ -298,6 +298,11 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     if (outcome === 'refused') this.#chosen.choose(digest, { peerId: asker, size }, this.#dependencies.now())
   }
 
+  /** Looks at a piece of a whole blob on the disk again; see DiskReaders. */
+  recheck(digest: string, piece: number, signal: AbortSignal): Promise<boolean> {
+    return this.#disk.recheck(digest, piece, signal)
+  }
+
   bootstrap(multiaddrs: readonly string[]): void {
     this.#bootstrap(multiaddrs)
   }

@@ -4,7 +4,15 @@ import type { LinkListener, Links } from './client-link.ts'
 import { clockDifferenceMs } from './clock-difference.ts'
 import { LaneError } from './errors.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
-import { encodeFrame, type Frame, type HelloFrame, LANE_VERSION, ownHello, type ResponseFrame } from './frames.ts'
+import {
+  encodeFrame,
+  FEATURES,
+  type Frame,
+  type HelloFrame,
+  LANE_VERSION,
+  ownHello,
+  type ResponseFrame,
+} from './frames.ts'
 import type { LinkShare } from './link-share.ts'
 import { LinkTurn } from './link-turn.ts'
 import type { LaneParent, PieceFetch } from './piece-fetch.ts'
@@ -73,6 +81,7 @@ export class ClientConnection implements FrameSink, LinkListener {
   #isSuspect = false
   #isSilent = false
   #isLate = false
+  #hearsRejections = false
   readonly #turn: LinkTurn
   /** Since when the first of those in flight has been that. */
   #headSinceMs = 0
@@ -170,11 +179,18 @@ export class ClientConnection implements FrameSink, LinkListener {
     if (head.fetch.received === head.fetch.request.length) {
       this.#inFlight.shift()
       this.#headSinceMs = performance.now()
+      if (head.fetch.isWrong && this.#hearsRejections) this.#reject(head)
       this.#send()
       this.#watch()
     } else if (head.fetch.isSettled && !wasSettled) {
       this.#closeIfUnwanted()
     }
+  }
+
+  /** Tells the parent, which may not know yet that its disk fails. */
+  #reject({ id, fetch }: InFlight): void {
+    const { digest, piece, offset, length } = fetch.request
+    this.#socket.write(encodeFrame({ type: 'rejected', id, digest, piece, offset, length }))
   }
 
   read(bytes: Buffer): boolean {
@@ -235,6 +251,7 @@ export class ClientConnection implements FrameSink, LinkListener {
       throw new LaneError('protocol', `it speaks lane ${lowestVersion} to ${highestVersion}, not ${LANE_VERSION}`)
     }
     this.#state = 'ready'
+    this.#hearsRejections = (hello.features & FEATURES.hearsRejections) !== 0
     this.#isLate = false
     clearTimeout(this.#lateTimer)
     this.#listener.ready(this)

@@ -8,6 +8,7 @@ import { LaneError } from './errors.ts'
  *   hello     magic u32 | lowest version u16 | highest version u16 | features u32 | time u64 | (more, skipped by who
  *             knows less; a node that knows less ends its hello before the time)
  *   request   id u32 | piece u32 | offset u64 | length u32 | algorithm u8 | digest 64 bytes, zeros after a shorter one
+ *   rejected  as a request: of a piece that came and was wrong; to a server that hears it (feature 1)
  *   response  id u32 | status u8 | length u32, then `length` bytes of the piece
  *
  * The client says hello first, with the versions and features it can do; the server's hello has the one version they
@@ -17,13 +18,19 @@ import { LaneError } from './errors.ts'
 /** The version this code speaks. */
 export const LANE_VERSION = 1
 
+/** What a node can do beyond its version. */
+export const FEATURES = {
+  /** A server takes word of pieces that came and were wrong. */
+  hearsRejections: 1,
+} as const
+
 /** What this node says first, now. */
 export function ownHello(): HelloFrame {
   return {
     type: 'hello',
     lowestVersion: LANE_VERSION,
     highestVersion: LANE_VERSION,
-    features: 0,
+    features: FEATURES.hearsRejections,
     timeMs: Math.max(0, Date.now()),
   }
 }
@@ -43,7 +50,7 @@ const HELLO_FIELDS = 20
 const REQUEST_FIELDS = 85
 const RESPONSE_FIELDS = 9
 const DIGEST_BYTES = 64
-const TYPE = { hello: 1, request: 2, response: 3 } as const
+const TYPE = { hello: 1, request: 2, response: 3, rejected: 4 } as const
 const ALGORITHMS: readonly { readonly algorithm: DigestAlgorithm; readonly byte: number; readonly bytes: number }[] = [
   { algorithm: 'sha256', byte: 1, bytes: 32 },
   { algorithm: 'sha512', byte: 2, bytes: 64 },
@@ -58,14 +65,14 @@ export interface HelloFrame {
   /** 1 to 65535. */
   readonly lowestVersion: number
   readonly highestVersion: number
-  /** Bits; none is defined in version 1, and unknown ones are ignored. */
+  /** Bits: FEATURES; unknown ones are ignored. */
   readonly features: number
   /** What the sender's clock says, milliseconds since 1970; undefined: it does not say. */
   readonly timeMs?: number | undefined
 }
 
-export interface RequestFrame {
-  readonly type: 'request'
+/** Which piece is meant. */
+interface PieceFields {
   /** Chosen by the client, unique among its requests in flight on the connection. */
   readonly id: number
   /** OCI digest of the blob. */
@@ -77,6 +84,15 @@ export interface RequestFrame {
   readonly length: number
 }
 
+export interface RequestFrame extends PieceFields {
+  readonly type: 'request'
+}
+
+/** The client threw away a piece that it got, because its sha256 was wrong. */
+export interface RejectedFrame extends PieceFields {
+  readonly type: 'rejected'
+}
+
 export interface ResponseFrame {
   readonly type: 'response'
   readonly id: number
@@ -85,12 +101,12 @@ export interface ResponseFrame {
   readonly length: number
 }
 
-export type Frame = HelloFrame | RequestFrame | ResponseFrame
+export type Frame = HelloFrame | RequestFrame | RejectedFrame | ResponseFrame
 
 /** The frame as bytes. */
 export function encodeFrame(frame: Frame): Buffer {
   if (frame.type === 'hello') return encodeHello(frame)
-  if (frame.type === 'request') return encodeRequest(frame)
+  if (frame.type === 'request' || frame.type === 'rejected') return encodeRequest(frame)
   const bytes = Buffer.alloc(RESPONSE_BYTES)
   writeResponse(bytes, frame)
   return bytes
@@ -111,7 +127,7 @@ export function fieldBytesOf(header: Uint8Array): number {
   const fits =
     type === TYPE.hello
       ? fieldBytes >= LEAST_HELLO_FIELDS && fieldBytes <= MAX_FIELD_BYTES
-      : (type === TYPE.request && fieldBytes === REQUEST_FIELDS) ||
+      : ((type === TYPE.request || type === TYPE.rejected) && fieldBytes === REQUEST_FIELDS) ||
         (type === TYPE.response && fieldBytes === RESPONSE_FIELDS)
   if (!fits || header[1] !== 0) throw broken(`a frame of type ${type} with ${fieldBytes} bytes`)
   return fieldBytes
@@ -123,7 +139,8 @@ export function fieldBytesOf(header: Uint8Array): number {
  */
 export function decodeFrame(bytes: Buffer): Frame {
   if (bytes[0] === TYPE.hello) return decodeHello(bytes)
-  return bytes[0] === TYPE.request ? decodeRequest(bytes) : decodeResponse(bytes)
+  if (bytes[0] === TYPE.request) return { type: 'request', ...decodePiece(bytes) }
+  return bytes[0] === TYPE.rejected ? { type: 'rejected', ...decodePiece(bytes) } : decodeResponse(bytes)
 }
 
 function encodeHello(frame: HelloFrame): Buffer {
@@ -153,10 +170,10 @@ function decodeHello(bytes: Buffer): HelloFrame {
   return timeMs <= MAX_TIME_MS ? { ...hello, timeMs } : hello
 }
 
-function encodeRequest(frame: RequestFrame): Buffer {
+function encodeRequest(frame: RequestFrame | RejectedFrame): Buffer {
   const digest = parseDigest(frame.digest)
   const bytes = Buffer.alloc(HEADER_BYTES + REQUEST_FIELDS)
-  writeHeader(bytes, TYPE.request, REQUEST_FIELDS)
+  writeHeader(bytes, TYPE[frame.type], REQUEST_FIELDS)
   bytes.writeUInt32BE(frame.id, 4)
   bytes.writeUInt32BE(frame.piece, 8)
   bytes.writeBigUInt64BE(BigInt(frame.offset), 12)
@@ -166,7 +183,7 @@ function encodeRequest(frame: RequestFrame): Buffer {
   return bytes
 }
 
-function decodeRequest(bytes: Buffer): RequestFrame {
+function decodePiece(bytes: Buffer): PieceFields {
   const known = ALGORITHMS.find((candidate) => candidate.byte === bytes[24])
   if (known === undefined) throw broken(`a request with digest algorithm ${bytes[24]}`)
   const end = 25 + known.bytes
@@ -178,7 +195,6 @@ function decodeRequest(bytes: Buffer): RequestFrame {
   if (!Number.isSafeInteger(offset)) throw broken('a request past any blob')
   if (length === 0 || length > MAX_PIECE_BYTES) throw broken(`a request for ${length} bytes`)
   return {
-    type: 'request',
     id: bytes.readUInt32BE(4),
     digest: `${known.algorithm}:${bytes.toString('hex', 25, end)}`,
     piece: bytes.readUInt32BE(8),

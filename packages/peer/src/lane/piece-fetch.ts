@@ -70,6 +70,7 @@ export class PieceFetch {
   #staged = 0
   #written = 0
   #isSettled = false
+  #isWrong = false
 
   /**
    * Opens the file. Throws LaneError `local`.
@@ -92,6 +93,11 @@ export class PieceFetch {
 
   get isSettled(): boolean {
     return this.#isSettled
+  }
+
+  /** Whether all of it came, and it was not what was asked for. */
+  get isWrong(): boolean {
+    return this.#isWrong
   }
 
   /** The next bytes; the last ones complete the piece. Those that come after it failed are dropped. */
@@ -139,6 +145,7 @@ export class PieceFetch {
     const { request } = this
     if (!this.#hash.digest().equals(request.sha256)) {
       const from = request.parent.peerId
+      this.#isWrong = true
       this.fail(
         new LaneError('corrupt', `piece ${request.piece} of ${request.digest} came from ${from} with wrong bytes`),
       )

@@ -10,6 +10,7 @@ import {
   LANE_VERSION,
   ownHello,
   RESPONSE_BYTES,
+  type RejectedFrame,
   type RequestFrame,
   type ResponseStatus,
   writeResponse,
@@ -31,6 +32,8 @@ export interface ServerContext {
   readonly handshakeTimeoutMs: number
   readonly writeTimeoutMs: number
   readonly readFailed: (digest: string, error: unknown) => void
+  /** Told when a peer says that a piece was wrong when it came. Left out: nobody asks. */
+  readonly rejected?: (digest: string, piece: number, peerId: string) => void
   /** Told when the clock of a peer is far ahead of ours; negative: behind. Left out: nobody asks. */
   readonly clockDiffers?: (peerId: string, aheadMs: number) => void
   /** Free buffers of CHUNK_BYTES and a response's frame, for reading pieces. */
@@ -72,6 +75,8 @@ export class ServerConnection implements FrameSink {
   readonly #parser = new FrameParser(this)
   readonly #queue: Queued[] = []
   #isServing = false
+  /** Pieces that were sent whole, and that the peer has not rejected. */
+  #rejectable = 0
   #peerId: string | undefined
   /** Since when the socket has not taken what was written last; undefined: it has. */
   #unwrittenSinceMs: number | undefined
@@ -131,6 +136,7 @@ export class ServerConnection implements FrameSink {
   frame(frame: Frame): void {
     if (frame.type === 'hello' && !this.#isServing) this.#greet(frame)
     else if (frame.type === 'request' && this.#isServing) this.#enqueue(frame)
+    else if (frame.type === 'rejected' && this.#isServing) this.#rejected(frame)
     else throw new LaneError('protocol', `the peer sent a ${frame.type} where none belongs`)
   }
 
@@ -149,6 +155,13 @@ export class ServerConnection implements FrameSink {
     } else {
       this.#expireIn(this.#context.idleCloseMs)
     }
+  }
+
+  /** Said of a piece that was sent on this connection; one that says more rejections than it got pieces breaks off. */
+  #rejected({ digest, piece }: RejectedFrame): void {
+    if (this.#rejectable === 0) throw new LaneError('protocol', 'the peer rejects pieces that it did not get')
+    this.#rejectable--
+    if (this.#peerId !== undefined) this.#context.rejected?.(digest, piece, this.#peerId)
   }
 
   #enqueue(request: RequestFrame): void {
@@ -265,6 +278,7 @@ export class ServerConnection implements FrameSink {
     } else if (this.#left > 0) {
       this.#nextChunk()
     } else {
+      this.#rejectable++
       this.#endCurrent('ok')
       this.#next()
     }

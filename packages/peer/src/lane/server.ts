@@ -31,6 +31,8 @@ export interface LaneServerDependencies {
   readonly firstConnected?: () => void
   /** Told when a held piece can not be read from disk. */
   readonly readFailed: (digest: string, error: unknown) => void
+  /** Told when a peer says that a piece was wrong when it came. Left out: nobody asks. */
+  readonly rejected?: (digest: string, piece: number, peerId: string) => void
   /** Told when the clock of a peer is far ahead of ours; negative: behind. Left out: nobody asks. */
   readonly clockDiffers?: (peerId: string, aheadMs: number) => void
 }

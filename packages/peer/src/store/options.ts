@@ -34,6 +34,12 @@ export const storeOptions = Type.Object(
       default: 256 * MIB,
       description: 'most bytes of manifests kept, a tenth of quotaBytes at the most, which they count in',
     }),
+    scrubDays: Type.Number({
+      minimum: 0,
+      maximum: 365,
+      default: 14,
+      description: 'days in which the bytes of each whole blob are checked once, in the background; 0: never',
+    }),
     containerdContent: Type.String({
       default: '',
       maxLength: 4096,

@@ -44,6 +44,7 @@ type Counts = { -readonly [Key in keyof ScrubCounts]: number }
 /** `right`: the bytes are those of the digest; `wrong`: they are not, or are gone; `unreadable`: this can not be said. */
 type Verdict = 'right' | 'wrong' | 'unreadable'
 
+const DAMAGED = 'a blob on disk is damaged; discarded, it will be fetched again'
 /** A disk that can not give the bytes back (EIO) has lost them. */
 const LOST: ReadonlySet<unknown> = new Set(['ENOENT', 'EIO', 'EISDIR'])
 
@@ -80,6 +81,35 @@ export async function scrub(
   return counts
 }
 
+/**
+ * Checks one whole blob, at a pace that holds up nobody, and drops it when it is damaged. Throws what hashing throws when
+ * `signal` aborts.
+ */
+export async function scrubOne(
+  target: Omit<ScrubTarget, 'blobs' | 'named' | 'isKnown' | 'adopt' | 'dropUnknown'>,
+  blob: StoredBlob,
+  signal: AbortSignal,
+): Promise<Verdict> {
+  if (!target.isHeld(blob)) return 'unreadable'
+  const unpin = target.pin(blob.digest)
+  try {
+    const entry = await stat(blob.file).catch(() => undefined)
+    const verdict =
+      entry?.size !== blob.size
+        ? 'wrong'
+        : await judge(target, blob.digest, signal, async (algorithm) => {
+            return (await target.hasher.hashUnhurried(blob.file, blob.size, algorithm, signal)).hex
+          })
+    target.metrics.scrubbed.inc({ result: verdict === 'wrong' ? 'damaged' : verdict })
+    if (verdict !== 'wrong') return verdict
+    target.log.error({ digest: blob.digest }, DAMAGED)
+    await target.dropDamaged(blob)
+    return verdict
+  } finally {
+    unpin()
+  }
+}
+
 async function scrubBlob(target: ScrubTarget, blob: StoredBlob, counts: Counts, signal: AbortSignal): Promise<void> {
   const unpin = target.pin(blob.digest)
   try {
@@ -96,7 +126,7 @@ async function scrubBlob(target: ScrubTarget, blob: StoredBlob, counts: Counts, 
     } else {
       counts.damaged++
       target.metrics.scrubbed.inc({ result: 'damaged' })
-      target.log.error({ digest: blob.digest }, 'a blob on disk is damaged; discarded, it will be fetched again')
+      target.log.error({ digest: blob.digest }, DAMAGED)
       await target.dropDamaged(blob)
     }
   } finally {
@@ -133,7 +163,7 @@ async function scrubUnknown(target: ScrubTarget, file: NamedFile, counts: Counts
 }
 
 async function judge(
-  { log }: ScrubTarget,
+  { log }: Pick<ScrubTarget, 'log'>,
   digest: string,
   signal: AbortSignal,
   hash: (algorithm: DigestAlgorithm) => Promise<string>,

@@ -12,7 +12,7 @@ import { recordPiece, removeRecords } from './piece-records.ts'
 import { Pins, type Unpin } from './pins.ts'
 import { type PieceHasher, recoverBlobs } from './recovery.ts'
 import { Room } from './room.ts'
-import { type ScrubCounts, scrub } from './scrub.ts'
+import { type ScrubCounts, scrub, scrubOne } from './scrub.ts'
 import { Turns } from './turns.ts'
 
 const TEND_MS = 10_000
@@ -296,21 +296,32 @@ export class BlobStore implements Startable {
   scrub(signal: AbortSignal, report: (counts: ScrubCounts) => void): Promise<ScrubCounts> {
     return scrub(
       {
+        ...this.#checking,
         blobs: () => [...this.complete()],
-        pin: (digest) => this.pin(digest),
-        isHeld: (blob) => this.#blobs.get(blob.digest) === blob,
         isKnown: (digest) => this.#blobs.has(digest),
         named: () => this.#files.named(),
-        hasher: this.#hasher,
-        dropDamaged: (blob) => this.#dropDamaged(blob),
         adopt: (file, size, pieceMap, usedAtMs) => this.#adopt(file, size, pieceMap, usedAtMs),
         dropUnknown: (file) => this.#dropUnknown(file),
-        metrics: this.#metrics,
-        log: this.#log,
       },
       signal,
       report,
     )
+  }
+
+  /** Checks one whole blob, unhurried, and discards it when it is damaged. Throws as `scrub` does. */
+  async check(blob: StoredBlob, signal: AbortSignal): Promise<void> {
+    await scrubOne(this.#checking, blob, signal)
+  }
+
+  get #checking() {
+    return {
+      pin: (digest: string) => this.pin(digest),
+      isHeld: (blob: StoredBlob) => this.#blobs.get(blob.digest) === blob,
+      hasher: this.#hasher,
+      dropDamaged: (blob: StoredBlob) => this.#dropDamaged(blob),
+      metrics: this.#metrics,
+      log: this.#log,
+    }
   }
 
   /** Opens the index; on a full disk, unfinished blobs go for it, then whole ones. */

@@ -73,6 +73,8 @@ export type ToMain =
     }
   /** The clock of a node that said hello is ahead of ours by so much; negative: behind. */
   | { readonly type: 'clockDiffers'; readonly peerId: string; readonly aheadMs: number }
+  /** A peer says that a piece was wrong when it came from this node. */
+  | { readonly type: 'rejected'; readonly digest: string; readonly piece: number; readonly peerId: string }
   | { readonly type: 'readFailed'; readonly digest: string; readonly reason: string }
   /** A piece that is being fetched has nearly come. */
   | { readonly type: 'ending'; readonly digest: string; readonly piece: number }

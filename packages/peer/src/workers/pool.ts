@@ -49,6 +49,8 @@ export interface WorkerPoolDependencies {
   readonly ending?: (digest: string, piece: number) => void
   /** Opens a libp2p stream to a peer, for pieces of a parent whose lane is not reached; left out: there is none. */
   readonly openStream?: (peerId: string, signal: AbortSignal) => Promise<Stream>
+  /** A peer says that a piece was wrong when it came from this node; left out: nobody asks. */
+  readonly rejected?: (digest: string, piece: number, peerId: string) => void
   /** The node's rate limits; left out: none. */
   readonly limits?: NodeLimits
 }
@@ -310,6 +312,7 @@ export class WorkerPool implements Startable {
       ending: (digest, piece) => ending?.(digest, piece),
       openStream: (peerId, port) => void this.#openStream(peerId, port),
       found: (parent, finding, why) => this.#found(parent, finding, why),
+      rejected: (digest, piece, peerId) => this.#deps.rejected?.(digest, piece, peerId),
       clockDiffers: (peerId, aheadMs) => this.#clocks.found(peerId, aheadMs, performance.now()),
     })
     const threads = new Threads({ count, busyShare }, settings, lines)

@@ -25,6 +25,8 @@ export interface WorkerLinesOptions {
   readonly openStream: (peerId: string, port: MessagePort) => void
   /** A thread found something out about the way to a parent. */
   readonly found: (parent: LaneParent, finding: Finding, why: LaneErrorCode | undefined) => void
+  /** A peer says that a piece was wrong when it came from this node. */
+  readonly rejected: (digest: string, piece: number, peerId: string) => void
   /** The clock of a node is ahead of ours by so much; negative: behind. */
   readonly clockDiffers: (peerId: string, aheadMs: number) => void
   /** A piece that a thread fetches has nearly come. */
@@ -163,6 +165,9 @@ export class WorkerLines implements ThreadsListener {
         break
       case 'found':
         this.#options.found(message.parent, message.finding, message.why)
+        break
+      case 'rejected':
+        this.#options.rejected(message.digest, message.piece, message.peerId)
         break
       case 'clockDiffers':
         this.#options.clockDiffers(message.peerId, message.aheadMs)

@@ -104,6 +104,7 @@ async function listen(port: number, thread: number): Promise<void> {
     slots,
     turns: new UploadTurns(limits.upload, slots, settings.shares),
     clockDiffers,
+    rejected: (digest, piece, peerId) => main.tell({ type: 'rejected', digest, piece, peerId }),
     firstConnected: () => main.tell({ type: 'busy' }),
     readFailed: (digest, error) => main.tell({ type: 'readFailed', digest, reason: errorChain(error) }),
   })

@@ -67,6 +67,7 @@ export async function startServer(options: ServerOptions = {}) {
   const limits = options.limits ?? new NodeLimits()
   const failures: string[] = []
   const clocks: [string, number][] = []
+  const rejections: [string, number][] = []
   const lookUps: string[] = []
   const blobs = new HeldBlobs(async (digest) => {
     lookUps.push(digest)
@@ -82,6 +83,7 @@ export async function startServer(options: ServerOptions = {}) {
       turns: new UploadTurns(limits.own.upload, threadSlots, createSharesMemory()),
       readFailed: (_digest, error) => failures.push(String(error)),
       clockDiffers: (peerId, aheadMs) => clocks.push([peerId, aheadMs]),
+      rejected: (digest, piece) => rejections.push([digest, piece]),
     },
   )
   const port = await server.listen(0)
@@ -99,6 +101,7 @@ export async function startServer(options: ServerOptions = {}) {
     failures,
     lookUps,
     clocks,
+    rejections,
   }
 }
 

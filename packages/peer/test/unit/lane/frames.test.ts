@@ -30,7 +30,7 @@ const request = fc
     offset: fc.maxSafeNat(),
     length: fc.integer({ min: 1, max: MAX_PIECE_BYTES }),
   })
-  .map((fields): Frame => ({ type: 'request', ...fields }))
+  .chain((fields) => fc.constantFrom<Frame>({ type: 'request', ...fields }, { type: 'rejected', ...fields }))
 const refusal = fc
   .record({
     id: u32,

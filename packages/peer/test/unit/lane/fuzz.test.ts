@@ -57,7 +57,7 @@ function parse(stream: Buffer, cuts: readonly number[]): void {
 }
 
 function fieldsOf(frame: Frame): readonly (number | string)[] {
-  if (frame.type === 'hello') return [frame.lowestVersion, frame.highestVersion, frame.features]
+  if (frame.type === 'hello') return [frame.lowestVersion, frame.highestVersion, frame.features, frame.timeMs ?? -1]
   if (frame.type === 'response') return [frame.id, frame.status, frame.length]
   return [frame.id, frame.piece, frame.offset, frame.length, frame.digest]
 }

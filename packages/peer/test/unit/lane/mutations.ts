@@ -17,10 +17,14 @@ export function randomNumbers(seed: number): (n: number) => number {
 export function frameSamples(): Buffer[] {
   const digests = [`sha256:${'5a'.repeat(32)}`, `sha512:${'c3'.repeat(64)}`]
   const hello = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 3, features: 7 })
+  const timedHello = encodeFrame({ type: 'hello', lowestVersion: 1, highestVersion: 1, features: 1, timeMs: 1e12 })
   const longHello = Buffer.concat([hello, Buffer.alloc(40, 9)])
   longHello.writeUInt16BE(longHello.length - 4, 2)
   const requests = digests.map((digest, id) =>
     encodeFrame({ type: 'request', id, digest, piece: id, offset: id * 262_144, length: 262_144 }),
+  )
+  const rejections = digests.map((digest, id) =>
+    encodeFrame({ type: 'rejected', id, digest, piece: id, offset: id * 262_144, length: 262_144 }),
   )
   const refusals = (['busy', 'notHeld', 'mismatch', 'failed'] as const).map((status, id) =>
     encodeFrame({ type: 'response', id, status, length: 0 }),
@@ -32,7 +36,16 @@ export function frameSamples(): Buffer[] {
   // Payloads that look like frames.
   const nested = Buffer.concat([hello, ...refusals])
   const tricky = encodeFrame({ type: 'response', id: 9, status: 'ok', length: nested.length })
-  return [hello, longHello, ...requests, ...refusals, ...responses, Buffer.concat([tricky, nested])]
+  return [
+    hello,
+    longHello,
+    timedHello,
+    ...requests,
+    ...rejections,
+    ...refusals,
+    ...responses,
+    Buffer.concat([tricky, nested]),
+  ]
 }
 
 const ABSURD = [0, 1, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff, MAX_PIECE_BYTES, MAX_PIECE_BYTES + 1]

@@ -1,6 +1,6 @@
 /** A frame as the reference parser reads it; where its payload is in the stream, as far as the stream goes. */
 export interface ReferenceFrame {
-  readonly type: 'hello' | 'request' | 'response'
+  readonly type: 'hello' | 'request' | 'response' | 'rejected'
   /** The fields, in the order of frames.ts's description. */
   readonly fields: readonly (number | string)[]
   readonly payloadStart: number
@@ -23,9 +23,9 @@ export function referenceParse(stream: Uint8Array): { frames: ReferenceFrame[]; 
     const fieldBytes = view.getUint16(at + 2)
     if (view.getUint8(at + 1) !== 0) return refused
     if (type === 1 && (fieldBytes < 12 || fieldBytes > 256)) return refused
-    if (type === 2 && fieldBytes !== 85) return refused
+    if ((type === 2 || type === 4) && fieldBytes !== 85) return refused
     if (type === 3 && fieldBytes !== 9) return refused
-    if (type < 1 || type > 3) return refused
+    if (type < 1 || type > 4) return refused
     const fields = at + 4
     const end = fields + fieldBytes
     if (end > stream.byteLength) break
@@ -33,9 +33,11 @@ export function referenceParse(stream: Uint8Array): { frames: ReferenceFrame[]; 
     if (type === 1) {
       const [magic, lowest, highest] = [view.getUint32(fields), view.getUint16(fields + 4), view.getUint16(fields + 6)]
       if (magic !== 0x53484c4e || lowest < 1 || highest < lowest) return refused
-      const values = [lowest, highest, view.getUint32(fields + 8)]
+      const time = fieldBytes >= 20 ? view.getBigUint64(fields + 12) : undefined
+      const isTime = time !== undefined && time <= 8_640_000_000_000_000n
+      const values = [lowest, highest, view.getUint32(fields + 8), isTime ? Number(time) : -1]
       frames.push({ type: 'hello', fields: values, payloadStart: end, payloadEnd: end })
-    } else if (type === 2) {
+    } else if (type === 2 || type === 4) {
       const offset = view.getBigUint64(fields + 8)
       const length = view.getUint32(fields + 16)
       const algorithm = view.getUint8(fields + 20)
@@ -49,7 +51,7 @@ export function referenceParse(stream: Uint8Array): { frames: ReferenceFrame[]; 
         else if (byte !== 0) return refused
       }
       const values = [view.getUint32(fields), view.getUint32(fields + 4), Number(offset), length, digest]
-      frames.push({ type: 'request', fields: values, payloadStart: end, payloadEnd: end })
+      frames.push({ type: type === 2 ? 'request' : 'rejected', fields: values, payloadStart: end, payloadEnd: end })
     } else {
       const status = view.getUint8(fields + 4)
       const length = view.getUint32(fields + 5)

@@ -7,6 +7,9 @@ import { onTestFinished } from 'vitest'
 import type { Downloads } from '../../../src/download/downloads.ts'
 import { createMirrorMetrics } from '../../../src/mirror/metrics.ts'
 import { Mirror, type MirrorOptions } from '../../../src/mirror/server.ts'
+import { Tags } from '../../../src/mirror/tags.ts'
+import { Rights } from '../../../src/rights/rights.ts'
+import { MemoryTable } from '../store/memory-table.ts'
 
 /** A mirror of one registry, `hub.test`, for what takes no download. */
 export async function mirrorOf(listener: RequestListener, options: Partial<MirrorOptions> = {}) {
@@ -32,8 +35,6 @@ export async function mirrorOf(listener: RequestListener, options: Partial<Mirro
       host: '127.0.0.1',
       port: 0,
       defaultRegistry: 'docker.io',
-      tagTtlMs: 0,
-      accessTtlMs: 0,
       firstByteTimeoutMs: 5000,
       listed: new Set(['hub.test']),
       ...options,
@@ -41,12 +42,9 @@ export async function mirrorOf(listener: RequestListener, options: Partial<Mirro
     {
       origin,
       downloads: {} as Downloads,
-      manifests: {
-        get: async () => undefined,
-        put: async () => {},
-        tag: async () => undefined,
-        putTag: async () => {},
-      },
+      manifests: { get: async () => undefined, put: async () => {} },
+      tags: new Tags({ tagTtlMs: 0 }, { records: new Map(), now: Date.now }),
+      rights: new Rights({ ttlMs: 0 }, { origin, table: new MemoryTable(), log }),
       metrics: createMirrorMetrics(new Registry()),
       log,
       now: () => performance.now(),

@@ -15,6 +15,7 @@ export const UNLIMITED: StoreOptions = {
   lowWatermark: 0.8,
   minFreeBytes: 0,
   manifestBytes: 1024 ** 2,
+  scrubDays: 0,
   containerdContent: '',
 }
 
