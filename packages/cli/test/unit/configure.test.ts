@@ -36,8 +36,8 @@ describe('shoal config', () => {
     const headers = ['--set', `${endpoint}.headers.authorization=s3cret`]
     const printed = await shoal('config', 'print', 'registry', ...url, ...headers)
     expect(printed).not.toContain('s3cret')
-    expect(printed).toContain(`      url: (hidden) # --set ${endpoint}.url\n`)
-    expect(printed).toContain(`        authorization: (hidden) # --set ${endpoint}.headers.authorization\n`)
+    expect(printed).toContain(`      url: "***" # --set ${endpoint}.url\n`)
+    expect(printed).toContain(`        authorization: "***" # --set ${endpoint}.headers.authorization\n`)
     expect(printed).toContain('      timeoutMs: 1000 # default\n')
   })
 

@@ -21,6 +21,9 @@ export interface LoadedConfig<T> {
 
 type Record_ = Record<string, unknown>
 
+/** What is shown of a secret. */
+const SECRET = '***'
+
 /**
  * Lays `layers` over the schema's defaults and checks the result. Unknown keys are refused with the nearest known
  * key named. Throws CoreError `CONFIG_INVALID` whose message names the source, the key, what was expected, and what was
@@ -43,7 +46,9 @@ export function resolveConfig<S extends TObject>(schema: S, layers: readonly Con
     const value = Value.Pointer.Get(filled, error.instancePath)
     // A mapping says nothing that its keys do not, and may hold secrets.
     const found =
-      isRecord(value) || isSecret(schema, error.instancePath.slice(1).split('/')) ? undefined : JSON.stringify(value)
+      isRecord(value) || isSecret(schema, error.instancePath.slice(1).split('/'))
+        ? undefined
+        : JSON.stringify(withoutCredentials(value))
     const source = sourceOf(path, sources)
     const isListWanted = error.keyword === 'type' && error.params.type === 'array'
     const hint = isListWanted ? `: write a list, such as ${path}: [${found?.slice(0, 80) ?? '…'}]` : ''
@@ -67,10 +72,27 @@ export async function readConfigFile(path: string): Promise<ConfigLayer> {
       { cause },
     )
   }
-  const document = parseDocument(text, { uniqueKeys: true })
-  const [error] = document.errors
-  if (error !== undefined) throw invalid(path, `it is not YAML: ${error.message.split('\n')[0]}`)
-  return { source: path, values: document.toJS({ maxAliasCount: 0 }) as unknown }
+  return { source: path, values: valuesOf(text, path) }
+}
+
+function valuesOf(text: string, path: string): unknown {
+  try {
+    const document = parseDocument(text, { uniqueKeys: true })
+    const [error] = document.errors
+    // What it quotes of the file may be a secret.
+    const quoted = /: ".*"(?= at line )/
+    if (error !== undefined) {
+      throw invalid(path, `it is not YAML: ${error.message.split('\n')[0]?.replace(quoted, '')}`)
+    }
+    return document.toJS({ maxAliasCount: 0 }) as unknown
+  } catch (cause) {
+    if (cause instanceof CoreError) throw cause
+    const why =
+      cause instanceof ReferenceError
+        ? 'it has aliases (*name), which are not resolved: write out what they stand for'
+        : 'it can not be read: its mappings and lists may be nested too deep'
+    throw new CoreError('CONFIG_INVALID', `${path}: ${why}`, { cause })
+  }
 }
 
 /** What the names of our environment variables begin with. */
@@ -133,7 +155,8 @@ function isServiceLink(name: string, environment: Environment): boolean {
 /** The layer of one `--set a.b=value`. Throws CoreError `CONFIG_INVALID`. */
 export function settingLayer(schema: TObject, setting: string): ConfigLayer {
   const equals = setting.indexOf('=')
-  if (equals < 1) throw invalid(`--set ${setting}`, 'write --set key=value, for example --set log.level=debug')
+  if (equals < 1)
+    throw invalid(`--set ${withoutCredentials(setting)}`, 'write --set key=value, for example --set log.level=debug')
   const path = setting.slice(0, equals).split('.')
   let at: TSchema | undefined = schema
   for (const key of path) at = propertiesOf(at)?.[key] ?? patternOf(at)
@@ -161,15 +184,30 @@ function isSecret(schema: TSchema, path: readonly string[]): boolean {
   return false
 }
 
-/** `values` with `(hidden)` in place of each that the schema says is `writeOnly`: to be shown to people. */
+/**
+ * A value to be shown to people: `***` in place of who logs in and with what password, in URLs and what may be meant as
+ * ones (`redis://user:password@host`, `user:password@host`), wherever they are.
+ */
+function withoutCredentials(value: unknown): unknown {
+  if (typeof value === 'string')
+    return value.replace(CREDENTIALS, (_, scheme: string | undefined) => `${scheme ?? ''}${SECRET}@`)
+  if (Array.isArray(value)) return value.map(withoutCredentials)
+  if (!isRecord(value)) return value
+  return Object.fromEntries(Object.entries(value).map(([key, below]) => [key, withoutCredentials(below)]))
+}
+
+/** Up to the last `@`: passwords that nobody encoded may have any character. */
+const CREDENTIALS = /(:\/\/)[^\s]*@|(?<!\S)[^\s:@/]*:[^\s]*@/g
+
+/** `values` with `***` in place of each that the schema says is `writeOnly`, and of credentials: to be shown to people. */
 export function withoutSecrets(schema: TSchema, values: Readonly<Record_>): Record_ {
   const hide = (value: unknown): unknown =>
-    isRecord(value) ? Object.fromEntries(Object.entries(value).map(([key, below]) => [key, hide(below)])) : '(hidden)'
+    isRecord(value) ? Object.fromEntries(Object.entries(value).map(([key, below]) => [key, hide(below)])) : SECRET
   const show = ([key, value]: [string, unknown]) => {
     const below = propertiesOf(schema)?.[key] ?? patternOf(schema)
-    if (below === undefined) return [key, value]
+    if (below === undefined) return [key, withoutCredentials(value)]
     if ((below as { writeOnly?: boolean }).writeOnly === true) return [key, hide(value)]
-    return [key, isRecord(value) ? withoutSecrets(below, value) : value]
+    return [key, isRecord(value) ? withoutSecrets(below, value) : withoutCredentials(value)]
   }
   return Object.fromEntries(Object.entries(values).map(show))
 }

@@ -1,4 +1,4 @@
-import { Type } from 'typebox'
+import { type TStringOptions, Type } from 'typebox'
 import { LOG_LEVELS } from '../log.ts'
 
 /** A TCP port; 0 lets the system choose one. */
@@ -8,6 +8,12 @@ export const portOption = (defaultPort: number, description: string) =>
 /** An address to listen on: a host name or an IP address. */
 export const hostOption = (defaultHost: string, description: string) =>
   Type.String({ minLength: 1, maxLength: 255, default: defaultHost, description })
+
+/**
+ * A text that is secret, or may hold a secret, such as a URL with credentials in its path or query: `***` stands for it in
+ * `config print` and in errors. Credentials before the host of a URL are hidden in options of every kind.
+ */
+export const secretOption = (options: TStringOptions) => Type.String({ ...options, writeOnly: true })
 
 /** The `log` part that every service's options have. */
 export const logOptions = Type.Object(

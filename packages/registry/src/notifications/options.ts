@@ -1,11 +1,11 @@
+import { secretOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
 
 const endpoint = Type.Object(
   {
-    url: Type.String({
+    url: secretOption({
       minLength: 1,
       maxLength: 2048,
-      writeOnly: true,
       description: 'where events are posted to, http or https',
     }),
     headers: Type.Optional(

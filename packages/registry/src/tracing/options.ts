@@ -1,15 +1,14 @@
+import { secretOption } from '@shoal/core/service'
 import { type Static, Type } from 'typebox'
 
 /** Where traces go; none are made without it. */
 export const tracingOption = Type.Optional(
   Type.Object(
     {
-      endpoint: Type.String({
+      endpoint: secretOption({
         minLength: 1,
         maxLength: 2048,
         pattern: '^https?://',
-        // It may hold credentials.
-        writeOnly: true,
         description: 'URL that takes traces by OTLP over HTTP, such as http://collector:4318/v1/traces',
       }),
       sampleRatio: Type.Number({

@@ -1,3 +1,6 @@
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { Type } from 'typebox'
 import { describe, expect, it } from 'vitest'
 import {
@@ -6,9 +9,11 @@ import {
   environmentVariables,
   logOptions,
   ownVariables,
+  readConfigFile,
   refuseUnknownVariables,
   resolveConfig,
   settingLayer,
+  withoutSecrets,
 } from '../../../src/service/index.ts'
 
 const schema = Type.Object(
@@ -53,6 +58,20 @@ describe('config', () => {
     const { values } = from({ origins: { a: { url: 'x' }, b: { url: 'y', retries: 1 } } })
     expect(values.origins).toEqual({ a: { url: 'x', retries: 3, key: '' }, b: { url: 'y', retries: 1, key: '' } })
   })
+
+  it.each(['redis://user:hidden@host:6379', 'redis://:hid/den@host', 'user:hidden@host', ['http://hidden@host/a']])(
+    'shows nothing of the credentials in %j, in errors or when it is printed',
+    (url) => {
+      expect(() => from({ admin: { port: url } })).toThrow(/\*\*\*@host/)
+      expect(() => from({ admin: { port: url } })).not.toThrow(/hid/)
+      const printed = JSON.stringify(
+        withoutSecrets(schema, { dataDir: url, names: [url], origins: { a: { key: url } } }),
+      )
+      expect(printed).not.toContain('hid')
+      expect(printed).toContain('***@host')
+      expect(() => settingLayer(schema, String(url))).not.toThrow(/hid/)
+    },
+  )
 
   it('shows nothing of what is writeOnly, nor of a mapping that may hold such', () => {
     const messageOf = (origin: object) => {
@@ -128,5 +147,25 @@ describe('config', () => {
     expect(() => resolveConfig(schema, layers)).toThrow(
       /SHOAL_ADMIN_PORT: admin\.port must be integer \(found "many"\)/,
     )
+  })
+})
+
+describe('a config file', () => {
+  const bomb = ['a: &a [x,x,x,x,x,x,x,x,x]', 'b: &b [*a,*a,*a,*a,*a,*a,*a,*a,*a]', 'c: [*b,*b,*b,*b,*b,*b,*b,*b,*b]']
+  it.each([
+    ['aliases, of which few make gigabytes', bomb.join('\n'), /it has aliases .*: write out what they stand for$/],
+    ['an alias that nothing defines', 'a: *hunter2', /it has aliases/],
+    ['lists without end', '['.repeat(100_000), /it can not be read|it is not YAML/],
+    ['text that is no YAML', 'a: b\n"hunter2": c: d\n', /it is not YAML/],
+    ['a stray text', '- a\nhunter2\n', /it is not YAML/],
+  ])('with %s is refused on one line, which quotes nothing of it', async (_what, text, message) => {
+    const folder = await mkdtemp(join(tmpdir(), 'shoal-config-'))
+    const path = join(folder, 'x.yaml')
+    await writeFile(path, text)
+    const refused = await readConfigFile(path).catch((error: unknown) => error as Error & { code: string })
+    await rm(folder, { recursive: true })
+    expect(refused).toMatchObject({ code: 'CONFIG_INVALID', message: expect.stringMatching(message) })
+    expect((refused as Error).message).toMatch(/^\S+x\.yaml: .*$/)
+    expect((refused as Error).message).not.toContain('hunter2')
   })
 })
