@@ -1,6 +1,14 @@
 import { hostname } from 'node:os'
 import { join } from 'node:path'
-import { availableHost, formatHostPort, Lifecycle, type Logger, PIECE_RULE, prepareDataFolder } from '@shoal/core'
+import {
+  availableHost,
+  formatHostPort,
+  keepToOwner,
+  Lifecycle,
+  type Logger,
+  PIECE_RULE,
+  prepareDataFolder,
+} from '@shoal/core'
 import {
   AdminServer,
   createMetricsRegistry,
@@ -68,7 +76,10 @@ export async function createNode(
   checkBootstrap(options.libp2p.bootstrap)
   bootstrapNames(options.libp2p.bootstrapDns)
   const dataDir = await prepareDataFolder(options.dataDir)
-  const identity = await loadOrCreateIdentity(join(dataDir, 'identity.key'))
+  if ((await keepToOwner(dataDir)) === 'failed') {
+    log.warn({ dataDir }, 'other users may look into the data folder, and its rights cannot be changed by this user')
+  }
+  const identity = await loadOrCreateIdentity(join(dataDir, 'identity.key'), log)
   const origins = {
     origins: await readOriginSettings(options.origins),
     allowUnlisted: options.allowUnlistedOrigins,

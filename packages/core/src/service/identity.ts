@@ -3,8 +3,9 @@ import { dirname } from 'node:path'
 import { generateKeyPair, privateKeyFromProtobuf, privateKeyToProtobuf } from '@libp2p/crypto/keys'
 import type { PrivateKey } from '@libp2p/interface'
 import { peerIdFromPrivateKey, peerIdFromString } from '@libp2p/peer-id'
-import { writeFileAtomic } from '../data-folder.ts'
+import { keepToOwner, OWNER_ONLY, writeFileAtomic } from '../data-folder.ts'
 import { CoreError, systemErrorCode } from '../errors.ts'
+import type { Logger } from '../log.ts'
 
 /** Who a node is: an Ed25519 key and the libp2p peer id that follows from it. */
 export interface Identity {
@@ -15,18 +16,24 @@ export interface Identity {
 
 /**
  * The identity kept in the file `path` (the key as libp2p's protobuf, readable by its owner alone); a new one is made
- * and kept when there is none. Throws CoreError `IDENTITY_INVALID` when the file holds something else.
+ * and kept when there is none. When others may read the file, that is ended, and the log says that they could. Throws
+ * CoreError `IDENTITY_INVALID` when the file holds something else.
  */
-export async function loadOrCreateIdentity(path: string): Promise<Identity> {
+export async function loadOrCreateIdentity(path: string, log?: Pick<Logger, 'warn'>): Promise<Identity> {
   let bytes: Uint8Array
   try {
     bytes = await readFile(path)
   } catch (error) {
     if (systemErrorCode(error) !== 'ENOENT') throw error
     const privateKey = await generateKeyPair('Ed25519')
-    await mkdir(dirname(path), { recursive: true })
-    await writeFileAtomic(path, privateKeyToProtobuf(privateKey), 0o600)
+    await mkdir(dirname(path), { recursive: true, mode: OWNER_ONLY.folder })
+    await writeFileAtomic(path, privateKeyToProtobuf(privateKey), OWNER_ONLY.file)
     return identityOf(privateKey)
+  }
+  const kept = await keepToOwner(path)
+  if (kept !== 'was') {
+    const now = kept === 'done' ? 'they cannot any more' : 'they still can: its rights cannot be changed by this user'
+    log?.warn({ path }, `other users could read the key of this node; ${now}. Delete it for a new one if they may have`)
   }
   try {
     return identityOf(privateKeyFromProtobuf(bytes))

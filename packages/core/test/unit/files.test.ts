@@ -1,8 +1,8 @@
-import { mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
-import { makeFolder, prepareDataFolder, writeFileAtomic } from '../../src/index.ts'
+import { keepToOwner, makeFolder, prepareDataFolder, writeFileAtomic } from '../../src/index.ts'
 import { loadOrCreateIdentity } from '../../src/service/index.ts'
 
 let folder: string
@@ -39,6 +39,17 @@ describe('data folder', () => {
     expect(await readdir(join(folder, 'a/b/c'))).toEqual([])
   })
 
+  it('is for its owner alone where it is new, and stays as it is where it was', async () => {
+    const made = await prepareDataFolder(join(folder, 'new'))
+    expect((await stat(made)).mode & 0o777).toBe(0o700)
+    await mkdir(join(folder, 'old'))
+    await chmod(join(folder, 'old'), 0o755)
+    const old = await prepareDataFolder(join(folder, 'old'))
+    expect((await stat(old)).mode & 0o777).toBe(0o755)
+    expect([await keepToOwner(old), await keepToOwner(old)]).toEqual(['done', 'was'])
+    expect((await stat(old)).mode & 0o777).toBe(0o700)
+  })
+
   it('writes a file whole or not at all', async () => {
     await writeFileAtomic(join(folder, 'x'), 'one')
     await writeFileAtomic(join(folder, 'x'), 'two')
@@ -49,6 +60,20 @@ describe('data folder', () => {
 })
 
 describe('identity', () => {
+  it('that others can read is kept to its owner, and the log says so', async () => {
+    const path = join(folder, 'identity.key')
+    const said: string[] = []
+    const log = { warn: (_fields: unknown, text: string) => said.push(text) } as never
+    const { peerId } = await loadOrCreateIdentity(path, log)
+    expect(said).toEqual([])
+    await chmod(path, 0o644)
+    expect((await loadOrCreateIdentity(path, log)).peerId).toBe(peerId)
+    expect((await stat(path)).mode & 0o777).toBe(0o600)
+    expect(said).toEqual([expect.stringContaining('other users could read the key')])
+    await loadOrCreateIdentity(path, log)
+    expect(said).toHaveLength(1)
+  })
+
   it('is made once, readable by its owner alone, and found again', async () => {
     const path = join(folder, 'deep/identity.key')
     const first = await loadOrCreateIdentity(path)

@@ -1,6 +1,6 @@
 import { createHash, type Hash } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'
-import { systemErrorCode } from '@shoal/core'
+import { OWNER_ONLY, systemErrorCode } from '@shoal/core'
 import { LaneError } from './errors.ts'
 
 /** Where a parent's lane is, and who must be there. */
@@ -82,7 +82,7 @@ export class PieceFetch {
     this.#ending = ending
     this.#freeStages = freeStages
     try {
-      this.#fd = openSync(request.file, request.isNewFile ? 'w' : 'r+')
+      this.#fd = openSync(request.file, request.isNewFile ? 'w' : 'r+', OWNER_ONLY.file)
     } catch (cause) {
       throw localError('open', request.file, cause)
     }

@@ -108,7 +108,10 @@ export class Mirror implements Startable {
       return await this.#answer(target, request, reply)
     } catch (error) {
       const answer = failureOf(error, SUBJECTS[target.kind] ?? 'repository')
-      if (answer.status >= 500) this.#dependencies.log.warn({ path: pathOf(request), err: error }, 'a request failed')
+      if (reply.raw.destroyed)
+        this.#dependencies.log.debug({ path: pathOf(request) }, 'a client left before its answer')
+      else if (answer.status >= 500)
+        this.#dependencies.log.warn({ path: pathOf(request), err: error }, 'a request failed')
       return sendFailure(reply, answer)
     }
   }

@@ -1,6 +1,6 @@
 import { lstat, mkdir, open, opendir, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
-import { type DigestAlgorithm, parseDigest, syncFolder, tryParseDigest } from '@shoal/core'
+import { type DigestAlgorithm, keepToOwner, OWNER_ONLY, parseDigest, syncFolder, tryParseDigest } from '@shoal/core'
 import { storeIoError } from './errors.ts'
 import { RECORDS_SUFFIX } from './piece-records.ts'
 
@@ -26,12 +26,15 @@ export class BlobFiles {
     this.#blobs = join(dataDir, 'blobs')
   }
 
-  /** Makes the folders. Throws StoreError. */
+  /** Makes the folders, for this user alone: what is in them may be private. Throws StoreError. */
   async prepare(): Promise<void> {
     for (const folder of [this.#partial, this.#blobs]) {
-      await mkdir(folder, { recursive: true }).catch((cause: unknown) => {
+      try {
+        await mkdir(folder, { recursive: true, mode: OWNER_ONLY.folder })
+        await keepToOwner(folder)
+      } catch (cause) {
         throw storeIoError('make', folder, cause)
-      })
+      }
     }
   }
 
@@ -55,7 +58,7 @@ export class BlobFiles {
   async createPartial(digest: string, size: number): Promise<string> {
     const file = this.partialPath(digest)
     try {
-      const handle = await open(file, 'w')
+      const handle = await open(file, 'w', OWNER_ONLY.file)
       try {
         await handle.truncate(size)
       } finally {
@@ -87,7 +90,7 @@ export class BlobFiles {
 
   async #makeFolder(folder: string): Promise<void> {
     if (this.#madeFolders.has(folder)) return
-    await mkdir(folder, { recursive: true })
+    await mkdir(folder, { recursive: true, mode: OWNER_ONLY.folder })
     this.#madeFolders.add(folder)
   }
 

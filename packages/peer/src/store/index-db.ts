@@ -1,6 +1,6 @@
 import { rm } from 'node:fs/promises'
 import { join } from 'node:path'
-import { errorChain, type Startable } from '@shoal/core'
+import { errorChain, keepToOwner, type Startable } from '@shoal/core'
 import { Level } from 'level'
 import { freeBytesAt } from './disk.ts'
 import { isDiskFull, StoreError, storeIoError } from './errors.ts'
@@ -55,6 +55,9 @@ export class IndexDb implements Startable {
         throw this.#unusable(again)
       })
     }
+    await keepToOwner(this.#folder).catch((cause: unknown) => {
+      throw storeIoError('open the index', this.#folder, cause)
+    })
     this.#isLogTorn = false
   }
 

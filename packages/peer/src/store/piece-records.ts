@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, readSync, write } from 'node:fs'
 import { rm } from 'node:fs/promises'
 import { promisify } from 'node:util'
+import { OWNER_ONLY } from '@shoal/core'
 import { storeIoError } from './errors.ts'
 
 const writeBytes = promisify(write)
@@ -20,7 +21,7 @@ export const RECORDS_SUFFIX = '.pieces'
 export async function recordPiece(file: string, piece: number, sha256: Uint8Array): Promise<void> {
   const records = file + RECORDS_SUFFIX
   try {
-    const fd = openSync(records, constants.O_WRONLY | constants.O_CREAT)
+    const fd = openSync(records, constants.O_WRONLY | constants.O_CREAT, OWNER_ONLY.file)
     try {
       const { bytesWritten } = await writeBytes(fd, sha256, 0, RECORD_BYTES, piece * RECORD_BYTES)
       if (bytesWritten !== RECORD_BYTES) throw Object.assign(new Error('a record was cut off'), { code: 'ENOSPC' })

@@ -1,4 +1,4 @@
-import { type DigestAlgorithm, type Logger, tryParseDigest } from '@shoal/core'
+import { type DigestAlgorithm, keepToOwner, type Logger, tryParseDigest } from '@shoal/core'
 import { StoredBlob } from './blob.ts'
 import { type BlobFiles, sizeOfFile } from './files.ts'
 import type { IndexDb } from './index-db.ts'
@@ -53,6 +53,8 @@ export async function recoverBlobs(dependencies: RecoveryDependencies): Promise<
       lost.push(digest)
     }
   }
+  // An earlier release let all users read them.
+  for (const { file } of blobs.values()) await keepToOwner(file).catch(() => {})
   for (const digest of lost) {
     log.warn({ digest }, 'a blob of the index is not on disk as it was; it will be fetched again')
     await corrected(index.delete(digest), dependencies)

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import { closeSync, openSync, writeSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
-import { PieceLayout } from '@shoal/core'
+import { OWNER_ONLY, PieceLayout } from '@shoal/core'
 import type { OriginClient } from '@shoal/origin'
 import { localError } from '../lane/piece-fetch.ts'
 
@@ -113,7 +113,7 @@ class PieceCutter {
 
 function openFile({ file, isNewFile }: OriginRun): number {
   try {
-    return openSync(file, isNewFile ? 'w' : 'r+')
+    return openSync(file, isNewFile ? 'w' : 'r+', OWNER_ONLY.file)
   } catch (cause) {
     throw localError('open', file, cause)
   }
