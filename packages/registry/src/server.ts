@@ -128,7 +128,11 @@ export class RegistryServer implements Startable {
     const { server } = this.#server
     this.#connections = new Connections(server, tls !== undefined)
     if (tls?.certificate.context.ca !== undefined) this.#tellOfClients(server as unknown as TlsServer)
-    tls?.certificate.onChange((context) => (server as unknown as TlsServer).setSecureContext(context))
+    tls?.certificate.onChange((context, haveRootsChanged) => {
+      ;(server as unknown as TlsServer).setSecureContext(context)
+      // Who was let in by a root that is gone would stay as long as the connection.
+      if (haveRootsChanged) this.#connections.renew()
+    })
     this.#server.removeAllContentTypeParsers()
     // Bodies are read by the handlers, as streams; whatever their type is.
     this.#server.addContentTypeParser('*', (_request, _body, done) => done(null))

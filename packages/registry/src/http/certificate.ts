@@ -9,6 +9,9 @@ const LOOK_EVERY_MS = 10_000
 /** What TLS needs of the certificate's files. */
 export type CertificateContext = Pick<SecureContextOptions, 'cert' | 'key' | 'ca' | 'minVersion'>
 
+/** @param haveRootsChanged whether clients need certificates from other roots than before */
+type CertificateUse = (context: CertificateContext, haveRootsChanged: boolean) => void
+
 /** The certificate of a server, read again when its files change. */
 export class Certificate implements Startable {
   readonly #options: TlsOptions
@@ -17,7 +20,7 @@ export class Certificate implements Startable {
   readonly #loop = new BackgroundLoop((signal) => this.#lookAgainAndAgain(signal))
   #current: CertificateContext
   #seen: string
-  #use: (context: CertificateContext) => void = () => {}
+  #use: CertificateUse = () => {}
 
   private constructor(
     options: TlsOptions,
@@ -41,7 +44,7 @@ export class Certificate implements Startable {
   }
 
   /** Has `use` called with each certificate that takes the place of the one before. */
-  onChange(use: (context: CertificateContext) => void): void {
+  onChange(use: CertificateUse): void {
     this.#use = use
   }
 
@@ -63,9 +66,10 @@ export class Certificate implements Startable {
         const { context, text } = await readFiles(this.#options)
         complaint = ''
         if (text === this.#seen) continue
+        const haveRootsChanged = context.ca !== this.#current.ca
         this.#seen = text
         this.#current = context
-        this.#use(context)
+        this.#use(context, haveRootsChanged)
         this.#log.info('the certificate was changed')
       } catch (error) {
         // The files are changed one after the other: between the two they do not fit.

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import type { Http2ServerRequest, Http2ServerResponse, ServerHttp2Session } from 'node:http2'
 import type { Server, Socket } from 'node:net'
+import { addressOf } from './caller.ts'
 
 /** The connections of an HTTP server, with TLS or without, over HTTP/1.1 or HTTP/2: who is idle can be sent away. */
 export class Connections {
@@ -9,6 +10,10 @@ export class Connections {
   readonly #sessions = new Set<ServerHttp2Session>()
   /** All, those whose TLS handshake goes on too. */
   readonly #sockets = new Set<Socket>()
+  /** Whose TLS handshake goes on, by the other end's address. */
+  readonly #handshakes = new Map<string, Socket>()
+  /** Those that are to end with the request in flight. */
+  readonly #leaving = new WeakSet<Socket>()
   #isClosing = false
 
   /** @param isTls whether the server speaks TLS */
@@ -16,8 +21,13 @@ export class Connections {
     server.on('connection', (socket: Socket) => {
       this.#sockets.add(socket)
       socket.once('close', () => this.#sockets.delete(socket))
+      if (!isTls) return
+      const address = addressOf(socket)
+      this.#handshakes.set(address, socket)
+      socket.once('close', () => this.#shakenHands(address, socket))
     })
     server.on(isTls ? 'secureConnection' : 'connection', (socket: Socket & { readonly alpnProtocol?: string }) => {
+      this.#shakenHands(addressOf(socket))
       if (socket.alpnProtocol === 'h2') return
       this.#inFlight.set(socket, 0)
       socket.once('close', () => this.#inFlight.delete(socket))
@@ -39,15 +49,31 @@ export class Connections {
     response.once('close', () => {
       const left = (this.#inFlight.get(socket) ?? 1) - 1
       if (this.#inFlight.has(socket)) this.#inFlight.set(socket, left)
-      if (this.#isClosing && left === 0) socket.end()
+      if ((this.#isClosing || this.#leaving.has(socket)) && left === 0) socket.end()
     })
   }
 
   /** Closes the idle ones, and the others when their requests are answered. */
   closeGently(): void {
     this.#isClosing = true
+    this.renew()
+  }
+
+  /**
+   * As `closeGently`, for those that are there now: what they showed when they came need not hold any more. Those that are
+   * on their way in are cut.
+   */
+  renew(): void {
     for (const session of this.#sessions) session.close()
-    for (const [socket, inFlight] of this.#inFlight) if (inFlight === 0) socket.destroy()
+    for (const [socket, inFlight] of this.#inFlight) {
+      if (inFlight === 0) socket.destroy()
+      else this.#leaving.add(socket)
+    }
+    for (const socket of this.#handshakes.values()) socket.destroy()
+  }
+
+  #shakenHands(address: string, socket = this.#handshakes.get(address)): void {
+    if (this.#handshakes.get(address) === socket) this.#handshakes.delete(address)
   }
 
   closeAll(): void {

@@ -1,9 +1,10 @@
 import { execFile } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { readdir, readFile, rename, rm } from 'node:fs/promises'
+import { readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { connect as connectHttp2, constants } from 'node:http2'
 import { Agent, request } from 'node:https'
+import { connect } from 'node:net'
 import { join } from 'node:path'
 import { connect as connectTls } from 'node:tls'
 import { promisify } from 'node:util'
@@ -195,6 +196,33 @@ describe('a registry with TLS', () => {
     stream.resume()
     await stopped
     expect(performance.now() - beganMs).toBeLessThan(5000)
+    close()
+  })
+
+  it('lets go of clients whose root is gone, also of those that are connected', { timeout: 40_000 }, async () => {
+    const [ca, own] = [await makeCertificate('door'), await makeCertificate('leaver')]
+    const other = await makeCertificate('stayer')
+    const clientCaFile = join(folder, 'roots.pem')
+    await writeFile(clientCaFile, own + other)
+    const { url } = await start({ ...filesOf('door'), clientCaFile })
+    const key = await readFile(join(folder, 'leaver.key'), 'utf8')
+    const { http1, http2, session, close } = clientsOf(url, ca, { cert: own, key })
+    expect((await http1('GET', '/v2/')).status).toBe(200)
+    expect((await http2('GET', '/v2/')).status).toBe(200)
+    const { host, port } = { host: '127.0.0.1', port: Number(new URL(url).port) }
+    // Of an earlier connection, to be resumed.
+    const tlsOptions = { host, port, ca, cert: own, key, maxVersion: 'TLSv1.2' } as const
+    const earlier = connectTls(tlsOptions)
+    await once(earlier, 'secureConnect')
+    const ticket = earlier.getSession()
+    const stalled = connect(port, host)
+    await once(stalled, 'connect')
+    const gone = [session, earlier, stalled].map((each) => once(each, 'close'))
+    await writeFile(clientCaFile, other)
+    await Promise.all(gone)
+    await expect(http1('GET', '/v2/')).rejects.toThrow()
+    const again = connectTls({ ...tlsOptions, ...(ticket === undefined ? {} : { session: ticket }) })
+    await expect(once(again, 'secureConnect')).rejects.toThrow()
     close()
   })
 
