@@ -2,6 +2,8 @@ import { originError, type Subject } from './errors.ts'
 import type { Receiver, ResponseHead } from './exchange.ts'
 import { headerOf } from './follow.ts'
 
+const MAX_MEDIA_TYPE_LENGTH = 255
+
 /** Collects a small body; throws OriginError `PROTOCOL` when it is larger than allowed, or encoded. */
 export class BoundedBody implements Receiver {
   readonly #subject: Subject
@@ -50,6 +52,23 @@ export function refuseEncoding(head: ResponseHead, subject: Subject): void {
 export function isEncoded(head: ResponseHead): boolean {
   const encoding = head.headers['content-encoding']
   return encoding !== undefined && encoding !== '' && encoding !== 'identity'
+}
+
+/** Throws OriginError `PROTOCOL` for what is no JSON object, as manifests and lists are: often a page to log in. */
+export function refusePage(head: ResponseHead, bytes: Buffer, subject: Subject): void {
+  if (/^\uFEFF?\s*\{/.test(bytes.subarray(0, 1024).toString())) return
+  const isPage = mediaTypeOf(head).mediaType === 'text/html'
+  throw originError(
+    'PROTOCOL',
+    subject,
+    `the origin answers with ${isPage ? 'a web page' : 'something else'} in place of JSON: a page to log in, or a proxy on the way? Check its url`,
+  )
+}
+
+/** A response's media type without parameters. */
+export function mediaTypeOf(head: ResponseHead): { mediaType?: string } {
+  const type = headerOf(head, 'content-type')?.split(';')[0]?.trim().toLowerCase()
+  return type === undefined || type === '' || type.length > MAX_MEDIA_TYPE_LENGTH ? {} : { mediaType: type }
 }
 
 /** `Content-Length` in bytes; undefined when there is none or it is no number. */

@@ -12,14 +12,14 @@ import {
 import { Authorizer } from './authorizer.ts'
 import { type FetchedBlob, fetchBlobRange } from './blob.ts'
 import { blobSize } from './blob-size.ts'
-import { BoundedBody } from './body.ts'
+import { BoundedBody, mediaTypeOf, refusePage } from './body.ts'
 import { Endpoints } from './endpoint.ts'
-import { outcomeOf, type Subject } from './errors.ts'
+import { OriginError, outcomeOf, type Subject, statusError } from './errors.ts'
 import { headerOf } from './follow.ts'
 import { isDoubtful } from './head-doubt.ts'
 import { KnownRedirects } from './known-redirects.ts'
 import { nextQuery, withoutNs } from './list.ts'
-import { headOf, type ManifestHead, type ManifestReply, manifestHead, manifestReply, mediaTypeOf } from './manifest.ts'
+import { headOf, type ManifestHead, type ManifestReply, manifestHead, manifestReply } from './manifest.ts'
 import type { ChunkTaker } from './range-receiver.ts'
 import { RateHolds, rateHoldMemory } from './rate-holds.ts'
 import { type OriginRequest, Requester } from './requester.ts'
@@ -101,6 +101,8 @@ export interface OriginClientDependencies {
 }
 
 const LIST_ACCEPT = 'application/json, */*'
+/** What registries without that list answer besides 404. */
+const NO_REFERRERS: ReadonlySet<number> = new Set([400, 405, 501])
 const OK: ReadonlySet<number> = new Set([200])
 const OK_OR_UNCHANGED: ReadonlySet<number> = new Set([200, 304])
 
@@ -133,6 +135,7 @@ export class OriginClient {
       transport: this.#transport,
       authorizer: new Authorizer(this.#tokens, log),
       redirects: new KnownRedirects(now),
+      endpointAt: (url, from) => this.#endpoints.at(url, from),
       holds: new RateHolds(options.holds ?? rateHoldMemory(), now),
       log,
       retry,
@@ -194,7 +197,11 @@ export class OriginClient {
   getReferrers(call: ReferrersCall): Promise<ListReply> {
     return this.#measured('referrers', () => {
       parseDigest(call.digest)
-      return this.#list(call, `referrers/${call.digest}`)
+      return this.#list(call, `referrers/${call.digest}`).catch((error: unknown) => {
+        // Clients then look for the tag that stands in for the list. Source: distribution-spec 1.1, "Referrers Tag Schema".
+        if (!(error instanceof OriginError) || !NO_REFERRERS.has(error.data.status ?? 0)) throw error
+        throw statusError({ registry: call.registry, repository: call.repository }, 404)
+      })
     })
   }
 
@@ -231,6 +238,7 @@ export class OriginClient {
     const request = this.#small(call, 'GET', query === '' ? path : `${path}?${query}`, { accept: LIST_ACCEPT })
     const body = new BoundedBody(request.subject, MAX_MANIFEST_BYTES)
     const head = await this.#requester.perform(request, body)
+    refusePage(head, body.bytes(), request.subject)
     const next = nextQuery(head, request.endpoint.base)
     const filtersApplied = headerOf(head, 'oci-filters-applied')
     return {

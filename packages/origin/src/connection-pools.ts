@@ -43,7 +43,7 @@ export class ConnectionPools {
     const isOwnHost = url.hostname === endpoint.base.hostname
     const isGuarded = !mayBePrivate(endpoint, url)
     const isInsecure = endpoint.insecureTls && isOwnHost
-    const key = `${url.protocol} ${isLenient} ${isGuarded} ${isInsecure} ${endpoint.ca === undefined ? '' : endpoint.registry} ${proxy?.href}`
+    const key = `${url.protocol} ${isLenient} ${isGuarded} ${isInsecure} ${endpoint.ca ?? ''} ${proxy?.href}`
     const known = this.#agents.get(key)
     if (known !== undefined) return known
     const options: AgentOptions = {

@@ -73,6 +73,15 @@ export class Endpoints {
       privateHosts: new Set(),
     }
   }
+
+  /** The registry at a URL that `from` redirects to: the listed one there, else one that is asked without credentials. */
+  at(url: URL, from: Endpoint): Endpoint {
+    const listed = [...this.#listed.values()].find(({ base }) => base.origin === url.origin)
+    if (listed !== undefined) return listed
+    const { basic: _, namespace: __, ...rules } = from
+    const base = new URL(url.origin)
+    return { ...rules, registry: url.host, base, isListed: false, insecureTls: false, tokenHosts: new Set() }
+  }
 }
 
 /**

@@ -5,6 +5,13 @@ import { ExchangeStall, ExchangeTimeout, ReceiverFault } from './exchange.ts'
 const UNKNOWN = 'unknown error'
 /** Of Node's HTTP parser, llhttp. */
 export const PARSER_FAULT = /^HPE_/
+const DECODING_FAULT = /^(Z_|ERR_BROTLI|ERR__ERROR_FORMAT|ZSTD_|ERR_ZSTD)/
+/** What TLS makes of an answer in plain text. */
+const PLAIN_HTTP: ReadonlySet<string> = new Set([
+  'EPROTO',
+  'ERR_SSL_WRONG_VERSION_NUMBER',
+  'ERR_SSL_PACKET_LENGTH_TOO_LONG',
+])
 const CERTIFICATE_FAULT = /^(CERT_|UNABLE_TO_|DEPTH_ZERO_|SELF_SIGNED_|ERR_TLS_CERT|HOSTNAME_MISMATCH)/
 
 /**
@@ -30,6 +37,12 @@ export function exchangeFailure(
     // Without its cause: a parser's error holds the bytes it choked on, which may be a token.
     return originError('PROTOCOL', subject, 'the origin does not speak proper HTTP')
   }
+  if (DECODING_FAULT.test(code)) {
+    return originError('PROTOCOL', subject, 'the origin, or a proxy before it, sends a damaged compressed body', {
+      cause: error,
+    })
+  }
+  if (PLAIN_HTTP.has(code)) return plainHttpFailure(error, subject, code)
   if (CERTIFICATE_FAULT.test(code)) {
     return originError(
       'UNAVAILABLE',
@@ -48,6 +61,15 @@ export function exchangeFailure(
     `${what}${through} (${systemErrorCode(error) ?? code}): check its address and the network`,
     { cause: error, data: { isRetryable } },
   )
+}
+
+function plainHttpFailure(error: unknown, subject: Subject, code: string): OriginError {
+  const { registry } = subject
+  const isPlain = code !== 'EPROTO' || /wrong version number|packet length too long|http request/i.test(String(error))
+  const message = isPlain
+    ? `the origin speaks plain http, not https: if it is meant, list it under origins (proxy.upstreams in a registry): {"${registry}": {url: "http://${registry}"}}`
+    : `the origin's TLS can not be spoken with (${code}): check its TLS versions and ciphers`
+  return originError('UNAVAILABLE', subject, message, { cause: error, data: { isRetryable: false } })
 }
 
 /** What a proxy said that did not lead to the origin. */

@@ -1,8 +1,10 @@
 import { type Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import { request as httpsRequest } from 'node:https'
 import type { Socket } from 'node:net'
+import type { Readable } from 'node:stream'
 import { Brake, type SharedBucket, secondLook, systemErrorCode } from '@shoal/core'
 import { unbracketed } from './address.ts'
+import { decodedBody } from './decoded-body.ts'
 import {
   type Exchange,
   ExchangeStall,
@@ -49,6 +51,8 @@ export class HttpExchange {
   readonly #brake: Brake | undefined
   #request: ClientRequest
   #response: IncomingMessage | undefined
+  /** Of the answer, decoded. */
+  #body: Readable | undefined
   /** Of the whole exchange. */
   #deadline: NodeJS.Timeout | undefined
   /** Of the step under way: connecting, then the head, then each part of the body. */
@@ -113,14 +117,18 @@ export class HttpExchange {
     response.on('error', (error) => this.#fail(error))
     if (this.#isSettled) return
     this.#awaitBody()
+    const raw = { status: response.statusCode ?? 0, headers: headersOf(response) }
+    const { head, body } = decodedBody(response, this.#exchange.method, raw) ?? { head: raw, body: response }
+    this.#body = body
     try {
-      this.#receiver.onHead({ status: response.statusCode ?? 0, headers: headersOf(response) })
+      this.#receiver.onHead(head)
     } catch (error) {
       this.#fail(new ReceiverFault('the receiver failed', { cause: error }))
       return
     }
-    response.on('data', (chunk: Buffer) => this.#received(chunk))
-    response.on('end', () => this.#ended())
+    if (body !== response) body.on('error', (error) => this.#fail(error))
+    body.on('data', (chunk: Buffer) => this.#received(chunk))
+    body.on('end', () => this.#ended())
   }
 
   #received(chunk: Buffer): void {
@@ -168,13 +176,13 @@ export class HttpExchange {
   /** The origin can not stall while it is we who do not read. */
   #pause(): void {
     this.#endStep()
-    this.#response?.pause()
+    this.#body?.pause()
   }
 
   #readOn(): void {
     if (this.#isTaking || this.#brake?.isOn) return
     this.#awaitBody()
-    this.#response?.resume()
+    this.#body?.resume()
   }
 
   #awaitBody(): void {

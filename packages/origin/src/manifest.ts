@@ -1,5 +1,5 @@
 import { digestOf, MAX_MANIFEST_BYTES, tryParseDigest } from '@shoal/core'
-import { contentLength, isEncoded } from './body.ts'
+import { contentLength, isEncoded, mediaTypeOf, refusePage } from './body.ts'
 import { type OriginError, originError, type Subject } from './errors.ts'
 import type { ResponseHead } from './exchange.ts'
 import { headerOf } from './follow.ts'
@@ -31,7 +31,6 @@ export interface FoundManifest {
 /** A manifest, or word that it has not changed. */
 export type ManifestReply = FoundManifest | { readonly status: 304; readonly etag?: string }
 
-const MAX_MEDIA_TYPE_LENGTH = 255
 const MAX_ETAG_LENGTH = 1024
 
 /** What the answer to a HEAD says; undefined when it can not be one to a manifest's. */
@@ -44,6 +43,8 @@ export function manifestHead(head: ResponseHead, reference: string): ManifestHea
     if (announced.startsWith(`${wanted.algorithm}:`)) return undefined
   }
   const digest = wanted === undefined ? announced : reference
+  // A page to log in says nothing of the manifest.
+  if (mediaTypeOf(head).mediaType === 'text/html') return undefined
   // No manifest is empty; the length of an encoded body says nothing.
   const sizeBytes = isEncoded(head) ? undefined : contentLength(head)
   if (sizeBytes !== undefined && (sizeBytes === 0 || sizeBytes > MAX_MANIFEST_BYTES)) return undefined
@@ -75,14 +76,10 @@ export function manifestReply(head: ResponseHead, bytes: Buffer, reference: stri
     const found = digestOf(bytes, algorithm)
     if (found !== expected) throw mismatch(subject, expected, found)
   }
+  // What has the digest that was asked for is what was meant, whatever it is.
+  if (!isDigest) refusePage(head, bytes, subject)
   const digest = isDigest ? reference : (announced ?? digestOf(bytes))
   return { status: 200, bytes, ...mediaTypeOf(head), digest, ...etag }
-}
-
-/** A response's media type without parameters. */
-export function mediaTypeOf(head: ResponseHead): { mediaType?: string } {
-  const type = headerOf(head, 'content-type')?.split(';')[0]?.trim().toLowerCase()
-  return type === undefined || type === '' || type.length > MAX_MEDIA_TYPE_LENGTH ? {} : { mediaType: type }
 }
 
 function etagOf(head: ResponseHead): { etag?: string } {

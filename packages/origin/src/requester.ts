@@ -35,11 +35,15 @@ export interface RequesterDependencies {
   readonly authorizer: Authorizer
   readonly redirects: KnownRedirects
   readonly holds: RateHolds
+  /** The registry at a URL that `from` redirects to. */
+  readonly endpointAt: (url: URL, from: Endpoint) => Endpoint
   readonly log: Logger
   readonly retry: RetryDependencies
   readonly now: () => number
 }
 
+const NONE: ReadonlySet<number> = new Set()
+const NO_RECEIVER: Receiver = { onHead: () => {}, onData: () => true }
 /** A token that expired, then a fresh one: no request needs more answers to its challenges. */
 const MAX_ANSWERS = 2
 
@@ -80,13 +84,51 @@ export class Requester {
       const response = await this.#follow(request, url, answer?.authorization, receiver)
       const { head } = response
       if (head.status === 401 && !response.isElsewhere && answers < MAX_ANSWERS) {
-        answer = await this.#dependencies.authorizer.answer(context, headerValues(head, 'www-authenticate'), answer)
+        const challenges = headerValues(head, 'www-authenticate')
+        const told = challenges.length > 0 ? challenges : await this.#challengesOfAll(request)
+        answer = await this.#dependencies.authorizer.answer(context, told, answer)
         continue
       }
+      const there = await this.#answerElsewhere(request, response, receiver)
+      if (there !== undefined) return there
       if (!request.accepts.has(head.status)) throw this.#refusal(request, response)
       if (redirectKey !== undefined && response.isElsewhere) this.#dependencies.redirects.set(redirectKey, response.url)
       return head
     }
+  }
+
+  /** Of a registry that challenges at `/v2/` alone, as Docker's clients ask for it there. */
+  async #challengesOfAll(request: OriginRequest): Promise<readonly string[]> {
+    const url = new URL(`${request.endpoint.base.href.replace(/\/$/, '')}/v2/`)
+    const asked: OriginRequest = { ...request, method: 'GET', headers: {}, accepts: NONE }
+    const { head, isElsewhere } = await this.#follow(asked, url, undefined, NO_RECEIVER)
+    return head.status === 401 && !isElsewhere ? headerValues(head, 'www-authenticate') : []
+  }
+
+  /**
+   * The answer of a registry that another one redirects to, and that wants a token: its own account's, where it is listed,
+   * else one for everybody. The credentials for the first registry are none of its business.
+   */
+  async #answerElsewhere(
+    request: OriginRequest,
+    { head, url, isElsewhere }: FollowedResponse,
+    receiver: Receiver,
+  ): Promise<ResponseHead | undefined> {
+    if (head.status !== 401 || !isElsewhere) return undefined
+    const endpoint = this.#dependencies.endpointAt(url, request.endpoint)
+    const subject: Subject = { registry: endpoint.registry, repository: request.subject.repository }
+    const credentials = credentialsFor(endpoint, undefined, subject)
+    const context = { endpoint, credentials, subject, signal: request.signal }
+    const challenges = headerValues(head, 'www-authenticate')
+    const answer = await this.#dependencies.authorizer
+      .answer(context, challenges, undefined)
+      .catch((error: unknown) => {
+        if (error instanceof OriginError && error.code === 'UNAUTHORIZED') return undefined
+        throw error
+      })
+    if (answer === undefined) return undefined
+    const response = await this.#follow({ ...request, endpoint }, url, answer.authorization, receiver)
+    return request.accepts.has(response.head.status) ? response.head : undefined
   }
 
   /** The answer from where the content was last found; undefined when it is not there any more. */
