@@ -1,18 +1,39 @@
 import type { ServerResponse } from 'node:http'
 
+/** Bounds on how slowly a client may read. */
+export interface BodyPatience {
+  /** It may take no byte for so long. */
+  readonly stallMs: number
+  /** And a chunk may take so long as a whole, however it trickles. */
+  readonly chunkMs: number
+}
+
+/** 512 KiB in five minutes are 1.7 KiB/s. */
+const PATIENCE: BodyPatience = { stallMs: 30_000, chunkMs: 300_000 }
+
 /**
  * Writes a part of a response's body; resolves when the system has taken it, so its buffer may be used again. False
- * when the client has left.
+ * when the client has left, or reads too slowly: then the connection is closed. Time that passes between two chunks is
+ * nobody's fault and does not count.
  */
-export function writeBody(response: ServerResponse, chunk: Uint8Array): Promise<boolean> {
+export function writeBody(response: ServerResponse, chunk: Uint8Array, patience = PATIENCE): Promise<boolean> {
   return new Promise((resolve) => {
-    const left = () => resolve(false)
-    if (response.destroyed) return left()
-    // A write that waits in a queue when the connection breaks is never called back.
-    response.once('close', left)
-    response.write(chunk, (error) => {
+    if (response.destroyed) return resolve(false)
+    const cut = () => void response.destroy()
+    const timer = setTimeout(cut, patience.chunkMs)
+    const ended = (isTaken: boolean) => {
+      clearTimeout(timer)
+      response.off('timeout', cut)
       response.off('close', left)
-      resolve(error === null || error === undefined)
-    })
+      if (isTaken) response.setTimeout(0)
+      resolve(isTaken)
+    }
+    // A write that waits in a queue when the connection breaks is never called back.
+    const left = () => ended(false)
+    response.once('close', left)
+    // Node counts a part of the chunk that was taken as a sign of life.
+    response.once('timeout', cut)
+    response.setTimeout(patience.stallMs)
+    response.write(chunk, (error) => ended(error === null || error === undefined))
   })
 }

@@ -8,10 +8,13 @@ import type { OriginReader, Rights } from '../rights/rights.ts'
 import { FirstByte } from './first-byte.ts'
 import type { MirrorMetrics } from './metrics.ts'
 import { clientGone, hasNoBody, sendHead } from './reply.ts'
+import { type SendSlot, SendSlots } from './send-slots.ts'
 import type { Upstream } from './upstream.ts'
 
 /** The media type of every blob: what one is its manifest says. */
 const BLOB_TYPE = 'application/octet-stream'
+/** Answers with a blob's bytes that are under way at once; a runtime asks for a handful. */
+const MOST_SENDS = 128
 
 /** One client's wish. */
 export interface BlobMirrorRequest {
@@ -30,6 +33,7 @@ export class Blobs {
   readonly #now: () => number
   readonly #firstByteTimeoutMs: number
   readonly #firstByte: FirstByte
+  readonly #slots: SendSlots
 
   constructor(
     options: { readonly firstByteTimeoutMs: number },
@@ -49,6 +53,7 @@ export class Blobs {
     this.#metrics = dependencies.metrics
     this.#log = log
     this.#now = now
+    this.#slots = new SendSlots(MOST_SENDS, now)
     this.#firstByteTimeoutMs = options.firstByteTimeoutMs
     this.#firstByte = new FirstByte(options.firstByteTimeoutMs, {
       movedMs: (digest) => this.#downloads.movedMs(digest),
@@ -66,17 +71,19 @@ export class Blobs {
     const content = { digest: wish.digest, sizeBytes, mediaType: BLOB_TYPE, hasRanges: true }
     const answer = answerContent(request, content)
     if (hasNoBody(answer)) return sendHead(reply, answer)
-    const { first, rest } = await this.#firstByte.within(wish, beganMs, signal, async (isWanted) => {
+    const { slot, first, rest } = await this.#firstByte.within(wish, beganMs, signal, async (isWanted) => {
+      const slot = await this.#slots.begin(() => reply.raw.destroy(), isWanted)
+      endWith(reply, slot)
       const reader = await this.#open(wish, sizeBytes, isWanted)
       closeWith(reply, reader)
       isWanted.throwIfAborted()
       const bytes = readParts(reader, answer.body, isWanted)
       // The first byte of the blob is awaited before the head is sent, so that a failure is still an honest answer.
-      return { first: await bytes.next(), rest: bytes }
+      return { slot, first: await bytes.next(), rest: bytes }
     })
     this.#metrics.firstByteSeconds.observe((this.#now() - beganMs) / 1000)
     reply.code(answer.status).headers(answer.headers)
-    await this.#send(reply, wish.digest, first, rest)
+    await this.#send(reply, wish.digest, slot, first, rest)
     return reply
   }
 
@@ -84,6 +91,7 @@ export class Blobs {
   async #send(
     reply: FastifyReply,
     digest: string,
+    slot: SendSlot,
     first: IteratorResult<Uint8Array>,
     rest: AsyncGenerator<Uint8Array>,
   ): Promise<void> {
@@ -92,7 +100,9 @@ export class Blobs {
     response.writeHead(reply.statusCode, reply.getHeaders() as OutgoingHttpHeaders)
     try {
       for (let chunk = first; chunk.done !== true; chunk = await rest.next()) {
+        slot.writing()
         if (!(await writeBody(response, chunk.value))) return
+        slot.written()
         this.#metrics.bytesSent.inc(chunk.value.byteLength)
       }
       response.end()
@@ -154,6 +164,12 @@ export class Blobs {
 
 function readerOf({ upstream, authorization }: BlobMirrorRequest): OriginReader {
   return { ...upstream, authorization }
+}
+
+/** Ends the slot when the answer is over, however it ends. */
+function endWith(reply: FastifyReply, slot: SendSlot): void {
+  if (reply.raw.destroyed) slot.end()
+  else reply.raw.once('close', () => slot.end())
 }
 
 /** Closes the reader when the answer is over, however it ends; a stream that was never read would not. */

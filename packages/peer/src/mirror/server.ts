@@ -36,6 +36,8 @@ export interface MirrorDependencies {
   readonly now: () => number
 }
 
+/** Of this host's runtimes; a further one is closed at once. */
+const MAX_CONNECTIONS = 1024
 const MAX_AUTHORIZATION = 16 * 1024
 const SUBJECTS: Readonly<Partial<Record<MirrorTarget['kind'], Subject>>> = { manifest: 'manifest', blob: 'blob' }
 
@@ -59,6 +61,7 @@ export class Mirror implements Startable {
       exposeHeadRoutes: false,
       routerOptions: { maxParamLength: 1024 },
     })
+    this.#server.server.maxConnections = MAX_CONNECTIONS
     this.#server.addHook('onResponse', async (request, reply) => {
       const kind = parseMirrorPath(pathOf(request)).kind
       metrics.requests.inc({ kind, method: request.method, status: String(reply.statusCode) })
