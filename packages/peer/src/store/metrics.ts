@@ -9,6 +9,8 @@ export interface StoreView {
   readonly partialBlobs: number
   /** With what is promised to them. */
   readonly partialBytes: number
+  /** Of the quota, by what is no blob: manifests. */
+  readonly otherBytes: number
   /** 0: none. */
   readonly quotaBytes: number
   /** Free on the file system. */
@@ -41,8 +43,16 @@ export function createStoreMetrics(registry: Registry, view: () => StoreView) {
     },
   })
   new Gauge({
+    name: 'shoal_store_manifest_bytes',
+    help: 'Bytes of manifests kept',
+    registers,
+    collect() {
+      this.set(view().otherBytes)
+    },
+  })
+  new Gauge({
     name: 'shoal_store_quota_bytes',
-    help: 'Most bytes of blobs that may be kept; 0 is no limit',
+    help: 'Most bytes of blobs and manifests that may be kept; 0 is no limit',
     registers,
     collect() {
       this.set(view().quotaBytes)

@@ -54,6 +54,7 @@ export class BlobStore implements Startable {
   readonly #log: Logger
   readonly #now: () => number
   readonly #freeBytes: () => number
+  readonly #otherBytes: () => number
   readonly #files: BlobFiles
   readonly #pieceMaps: PieceMaps
   readonly #room: Room
@@ -78,6 +79,7 @@ export class BlobStore implements Startable {
     this.#log = log
     this.#now = now
     this.#freeBytes = () => freeBytes(options.dataDir)
+    this.#otherBytes = otherBytes
     this.index = new IndexDb(options.dataDir)
     this.#files = new BlobFiles(options.dataDir)
     this.#pieceMaps = new PieceMaps({
@@ -160,7 +162,7 @@ export class BlobStore implements Startable {
   }
 
   /** Counts and bytes for people; blobs in part count with their whole size, which is kept free for them. */
-  summary(): Omit<StoreView, 'freeBytes'> {
+  summary(): Omit<StoreView, 'freeBytes' | 'otherBytes'> {
     let [completeBlobs, completeBytes, partialBlobs, partialBytes] = [0, 0, 0, 0]
     for (const { isComplete, size } of this.#blobs.values()) {
       if (isComplete) {
@@ -176,7 +178,7 @@ export class BlobStore implements Startable {
 
   /** What metrics show. */
   view(): StoreView {
-    return { ...this.summary(), freeBytes: this.#freeBytes() }
+    return { ...this.summary(), freeBytes: this.#freeBytes(), otherBytes: this.#otherBytes() }
   }
 
   /** Keeps the blob, held or yet to be created, from being evicted until the returned function is called. */
