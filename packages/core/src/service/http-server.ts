@@ -69,10 +69,11 @@ export function createHttpServer(
   const server = tls === undefined ? Fastify({ ...common, http: http1 }) : withTls(common, tls, http1)
   server.addHook('onRequest', async ({ raw }, reply) => {
     reply.header('x-content-type-options', 'nosniff')
-    if (!('stream' in raw)) return
-    const { stream, headers } = raw as unknown as Http2ServerRequest
-    stream.setTimeout(silenceMs, () => stream.close(constants.NGHTTP2_CANCEL))
-    if (bytesOf(headers) <= MAX_HEADER_BYTES) return
+    if ('stream' in raw) {
+      const { stream } = raw as unknown as Http2ServerRequest
+      stream.setTimeout(silenceMs, () => stream.close(constants.NGHTTP2_CANCEL))
+    }
+    if (bytesOf(raw.headers) <= MAX_HEADER_BYTES) return
     return reply.code(431).type('application/json').send(ociErrorBody('UNSUPPORTED', TOO_LARGE))
   })
   return server
