@@ -19,11 +19,14 @@ export interface Credentials {
 
 const MAX_AUTHORIZATION_LENGTH = 12_288
 const AUTHORIZATION = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+ [\x20-\x7e]+$/
+/** No user and no password: what clients send that were asked for credentials and have none. */
+const EMPTY_BASIC = /^basic +Og==$/i
 const BASIC = /^basic +([A-Za-z0-9+/]+={0,2})$/i
 
 /** The client's credentials where it sent some, else the configured ones, else none. Throws OriginError. */
 export function credentialsFor(endpoint: Endpoint, forwarded: string | undefined, subject: Subject): Credentials {
-  const authorization = forwarded ?? endpoint.basic
+  const isEmpty = forwarded !== undefined && EMPTY_BASIC.test(forwarded)
+  const authorization = (isEmpty ? undefined : forwarded) ?? endpoint.basic
   if (authorization === undefined) {
     return { kind: 'none', authorization: undefined, isForwarded: false, hash: 'none' }
   }
@@ -33,7 +36,7 @@ export function credentialsFor(endpoint: Endpoint, forwarded: string | undefined
   return {
     kind: BASIC.test(authorization) ? 'basic' : 'token',
     authorization,
-    isForwarded: forwarded !== undefined,
+    isForwarded: forwarded !== undefined && !isEmpty,
     hash: createHash('sha256').update(authorization).digest('base64url'),
   }
 }

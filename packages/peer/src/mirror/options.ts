@@ -12,6 +12,11 @@ export const mirrorOptions = (defaultPort: number) =>
         maxLength: 261,
         description: 'registry that is meant when a runtime names none',
       }),
+      challenge: Type.Boolean({
+        default: false,
+        description:
+          'whether `/v2/` asks for credentials, which Podman, CRI-O, skopeo, buildah and crane send only then; leave it off for Docker',
+      }),
       tagTtlMs: Type.Integer({
         minimum: 0,
         maximum: 3_600_000,

@@ -19,6 +19,8 @@ export interface MirrorOptions {
   readonly host: string
   readonly port: number
   readonly defaultRegistry: string
+  /** Whether the ping asks for credentials. */
+  readonly challenge: boolean
   readonly firstByteTimeoutMs: number
   /** Registries that the node's `origins` lists. */
   readonly listed: ReadonlySet<string>
@@ -120,7 +122,7 @@ export class Mirror implements Startable {
   }
 
   async #answer(target: MirrorTarget, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> {
-    if (target.kind === 'ping') return reply.send({})
+    if (target.kind === 'ping') return this.#ping(request, reply)
     if (target.kind === 'invalid') return sendFailure(reply, failure(target.code, target.message))
     if (target.kind === 'unknown') {
       return sendFailure(reply, { ...failure('UNSUPPORTED', 'the OCI pull API has nothing at this path'), status: 404 })
@@ -143,6 +145,16 @@ export class Mirror implements Startable {
       return this.#blobs.serve({ upstream, digest: target.digest, authorization }, request, reply)
     if (target.kind === 'manifest') return this.#manifest(upstream, target.reference, request, reply)
     return serveList(this.#dependencies.origin, { target, upstream, ns }, request, reply)
+  }
+
+  /**
+   * Many clients learn from the ping alone whether to send credentials. Which registry it is for it does not say, so
+   * they are asked for as Basic, which the mirror gives on, or trades for a token, where the registry wants them.
+   */
+  #ping(request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    if (!this.#options.challenge || request.headers.authorization !== undefined) return reply.send({})
+    const message = 'send the credentials for the registry that is mirrored, or an empty user and password'
+    return sendFailure(reply, failure('UNAUTHORIZED', message, { 'www-authenticate': 'Basic realm="Shoal mirror"' }))
   }
 
   async #manifest(

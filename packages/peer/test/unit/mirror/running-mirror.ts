@@ -35,6 +35,7 @@ export async function mirrorOf(listener: RequestListener, options: Partial<Mirro
       host: '127.0.0.1',
       port: 0,
       defaultRegistry: 'docker.io',
+      challenge: false,
       firstByteTimeoutMs: 5000,
       listed: new Set(['hub.test']),
       ...options,
