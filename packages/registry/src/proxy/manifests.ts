@@ -1,4 +1,4 @@
-import { type Digest, formatDigest, type ManifestReference, parseDigest, parseManifest } from '@shoal/core'
+import { type Digest, formatDigest, type ManifestReference, parseDigest } from '@shoal/core'
 import { type FoundManifest, isOriginAway, type OriginClient, type OriginError, originError } from '@shoal/origin'
 import { RegistryError } from '../errors.ts'
 import type { ManifestStore } from '../storage/manifests.ts'
@@ -155,12 +155,11 @@ export class ProxiedManifests {
     return reply
   }
 
+  /** Keeps what came for its digest, whatever it is: a client that knows the kind can read it. */
   async #store(repository: string, { digest: text, bytes }: FoundManifest): Promise<Digest> {
     const { manifests, turns, metrics } = this.#dependencies
     this.#throwIfNotKept(repository)
     metrics.pulledBytes.inc({ type: 'manifest' }, bytes.byteLength)
-    // What can not be read could not be served either.
-    parseManifest(bytes)
     const digest = parseDigest(text)
     await turns.take(repository, () => manifests.put(repository, digest, bytes))
     return digest
