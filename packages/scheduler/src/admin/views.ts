@@ -9,8 +9,19 @@ const MOST_NODES_SHOWN = 1000
 
 /** A connected node as the admin API shows it. */
 export function nodeView(coordinator: Coordinator, session: Session) {
-  const { id, name, role, labels, version, laneHost, lanePort, multiaddrs, uploadSlots, downloadSlots } =
-    session.introduction
+  const {
+    id,
+    name,
+    role,
+    labels,
+    version,
+    laneHost,
+    localLaneHost,
+    lanePort,
+    localMultiaddrs,
+    uploadSlots,
+    downloadSlots,
+  } = session.introduction
   const node = coordinator.core.node(session.index)
   const { up, down } = coordinator.traffic.ofNode(session.index)
   return {
@@ -19,8 +30,9 @@ export function nodeView(coordinator: Coordinator, session: Session) {
     role,
     version,
     address: session.address,
-    lane: { host: laneHost, port: lanePort },
-    multiaddrs,
+    lane: { host: laneHost === '' ? localLaneHost : laneHost, port: lanePort },
+    multiaddrs: localMultiaddrs,
+    isReachedFromOutside: laneHost !== '',
     labels,
     zone: node.zone,
     rack: labels.rack ?? '',

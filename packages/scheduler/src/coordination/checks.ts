@@ -4,7 +4,8 @@ import { type Hello, type Join, NodeRole, Priority } from '@shoal/proto'
 import type { JoinInfo } from '../core/events.ts'
 import type { NodeInfo } from '../core/nodes.ts'
 import { SHA256_BYTES } from '../core/swarm.ts'
-import { SchedulerError } from '../errors.ts'
+import { type Reach, reachOf } from './lane-hosts.ts'
+import { violation } from './violation.ts'
 
 const HOST = /^[A-Za-z0-9._:[\]%-]{1,255}$/
 const MULTIADDR = /^\/[\x21-\x7e]{1,511}$/
@@ -13,22 +14,16 @@ const MOST_LABELS = 16
 const MOST_SLOTS = 1024
 
 /** What a node said of itself, checked. */
-export interface NodeIntroduction extends NodeInfo {
+export interface NodeIntroduction extends NodeInfo, Reach {
+  readonly isLocal: boolean
   readonly name: string
-  readonly laneHost: string
   readonly lanePort: number
-  readonly multiaddrs: readonly string[]
   readonly version: string
   /** Whether it understands several assignments in one command. */
   readonly readsBatches: boolean
 }
 
-/** What went wrong, for the node's log; closes its stream with INVALID_ARGUMENT. */
-export function violation(message: string): SchedulerError {
-  return new SchedulerError('PROTOCOL_VIOLATION', message)
-}
-
-/** @param address where the stream comes from, `host:port`: the lane's host when hello names none */
+/** @param address where the stream comes from, `host:port` */
 export function checkHello(hello: Hello, address: string): NodeIntroduction {
   if (!isPeerId(hello.peerId)) throw violation('hello.peer_id is not a libp2p peer id')
   if (hello.pieceRule !== PIECE_RULE) {
@@ -39,8 +34,8 @@ export function checkHello(hello: Hello, address: string): NodeIntroduction {
   checkText('hello.name', hello.name, 255)
   checkText('hello.version', hello.version, 128)
   if (hello.role !== NodeRole.PEER && hello.role !== NodeRole.SEED) throw violation('hello.role is not a role')
-  const laneHost = hello.laneHost === '' ? hostOf(address) : hello.laneHost
-  if (!HOST.test(laneHost)) throw violation('hello.lane_host is not a host name or an address')
+  if (hello.laneHost !== '' && !HOST.test(hello.laneHost))
+    throw violation('hello.lane_host is not a host name or an address')
   checkRange('hello.lane_port', hello.lanePort, 65535)
   checkRange('hello.upload_slots', hello.uploadSlots, MOST_SLOTS)
   checkRange('hello.download_slots', hello.downloadSlots, MOST_SLOTS)
@@ -53,16 +48,17 @@ export function checkHello(hello: Hello, address: string): NodeIntroduction {
     checkText('a key of hello.labels', key, 63)
     checkText('a value of hello.labels', value, 255)
   }
+  const reach = reachOf(hello, address)
   return {
+    ...reach,
+    isConfined: reach.laneHost === '',
     id: hello.peerId,
     role: hello.role === NodeRole.SEED ? 'seed' : 'peer',
     uploadSlots: hello.uploadSlots,
     downloadSlots: hello.downloadSlots,
     labels: Object.fromEntries(labels),
     name: hello.name,
-    laneHost,
     lanePort: hello.lanePort,
-    multiaddrs: hello.multiaddrs,
     version: hello.version,
     readsBatches: hello.readsBatches,
   }
@@ -114,10 +110,4 @@ function checkText(field: string, text: string, mostBytes: number): void {
 
 function checkRange(field: string, value: number, most: number): void {
   if (value < 1 || value > most) throw violation(`${field} must be 1 to ${most}`)
-}
-
-/** The host in `host:port`, `[host]:port`, without the prefix of an IPv4 address on an IPv6 socket. */
-function hostOf(address: string): string {
-  const host = address.slice(0, Math.max(0, address.lastIndexOf(':')))
-  return host.replace(/^\[(.*)\]$/, '$1').replace(/^::ffff:(?=\d+\.)/, '')
 }

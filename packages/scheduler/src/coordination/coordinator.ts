@@ -8,7 +8,7 @@ import type { CoreOptions } from '../core/state.ts'
 import { SchedulerError } from '../errors.ts'
 import type { SchedulerMetrics } from '../metrics.ts'
 import { Traffic } from '../traffic/traffic.ts'
-import { checkHello, violation } from './checks.ts'
+import { checkHello } from './checks.ts'
 import { Directory } from './directory.ts'
 import { applyEvent } from './events.ts'
 import { Intake } from './intake.ts'
@@ -17,8 +17,11 @@ import { OriginBudget } from './origin-budget.ts'
 import { Presence } from './presence.ts'
 import { type Call, closeCall, Session, type SessionEvents } from './session.ts'
 import { Ticker } from './ticker.ts'
+import { violation } from './violation.ts'
 
 const MOST_EVENTS = 10_000
+const UNREACHABLE_NODE =
+  'nodes on other machines cannot fetch from this node, which names only loopback addresses; set its lane.advertiseHost'
 const REVOKED = {
   stalled: 'nothing came from the origin for too long; another node is to fetch',
   slow: 'little came from the origin; what waits for other registries has its turn first',
@@ -183,15 +186,27 @@ export class Coordinator {
     const index = this.core.nodeUp(introduction)
     this.traffic.nodeUp(index, this.core.node(index).zone)
     const session = new Session(call, this.#nextNumber++, index, introduction, this.#sessionEvents)
-    const bootstrap = this.#directory.bootstrap()
+    const bootstrap = this.#directory.bootstrap(introduction.isLocal)
     this.#directory.add(session)
     const uptimeMs = Math.round(this.#presence.ms)
     const abilities = { readsBatches: true, answersPings: true, hearsLeaseProgress: true, pieceRule: PIECE_RULE }
     session.tell({ $case: 'welcome', value: { schedulerId: this.id, bootstrap, uptimeMs, ...abilities } })
     this.#originBudget.greet(session)
-    const { id: peerId, name, role, version } = introduction
-    this.#log.info({ peerId, name, role, version, address: session.address }, 'node connected')
+    const { id: peerId, name, role, version, laneHost } = introduction
+    this.#log.info({ peerId, name, role, version, address: session.address, laneHost }, 'node connected')
+    this.#warnOfConfined(session)
     return session
+  }
+
+  /** Says which nodes no other machine can reach, as soon as there is a node on another machine. */
+  #warnOfConfined(newcomer: Session): void {
+    const others = this.#directory.all.filter((session) => session !== newcomer)
+    const isFirstOutside = !newcomer.introduction.isLocal && others.every(({ introduction }) => introduction.isLocal)
+    const isOneInside = newcomer.introduction.isConfined && others.some(({ introduction }) => !introduction.isLocal)
+    for (const { introduction } of isFirstOutside ? others : isOneInside ? [newcomer] : []) {
+      const { id: peerId, name } = introduction
+      if (introduction.isConfined) this.#log.warn({ peerId, name }, UNREACHABLE_NODE)
+    }
   }
 
   #end(session: Session, error?: SchedulerError): void {

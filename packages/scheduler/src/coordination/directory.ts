@@ -61,8 +61,8 @@ export class Directory {
     return session
   }
 
-  /** Addresses of a few nodes for a newcomer. */
-  bootstrap(): string[] {
-    return bootstrapFor(this.#seeds, this.#all, Math.random)
+  /** Addresses of a few nodes for a newcomer. @param isLocal whether it is on this machine */
+  bootstrap(isLocal: boolean): string[] {
+    return bootstrapFor(this.#seeds, this.#all, isLocal, Math.random)
   }
 }

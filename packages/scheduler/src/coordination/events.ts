@@ -3,9 +3,10 @@ import { piecesOf } from '../core/bounds.ts'
 import type { SchedulingCore } from '../core/core.ts'
 import { GONE, ORIGIN } from '../core/events.ts'
 import { MOST_PIECES } from '../core/limits.ts'
-import { checkDigest, checkHave, checkJoin, checkSha256, checkSize, violation } from './checks.ts'
+import { checkDigest, checkHave, checkJoin, checkSha256, checkSize } from './checks.ts'
 import { leaseFailureOf, pieceFailureOf } from './reasons.ts'
 import type { Session } from './session.ts'
+import { violation } from './violation.ts'
 
 const MOST_PIECES_DONE = 10_000
 

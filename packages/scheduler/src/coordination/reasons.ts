@@ -1,7 +1,7 @@
 import { LeaseFailed_Reason, PieceFailed_Reason } from '@shoal/proto'
 import type { LeaseFailure, SwarmFailure } from '../core/commands.ts'
 import type { PieceFailure } from '../core/state.ts'
-import { violation } from './checks.ts'
+import { violation } from './violation.ts'
 
 const PIECE_FAILURES: ReadonlyMap<number, PieceFailure> = new Map([
   [PieceFailed_Reason.UNREACHABLE, 'unreachable'],

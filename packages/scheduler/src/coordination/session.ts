@@ -43,6 +43,7 @@ export class Session {
   readonly #events: SessionEvents
   readonly #outbox: Outbox
   #asParent: Buffer | undefined
+  #asLocalParent: Buffer | undefined
   #isListed = false
   #isBlocked = false
   /** Responses that went out to the network. */
@@ -79,27 +80,33 @@ export class Session {
   assign(swarm: number, piece: number, parent: Session, digests: Uint8Array): void {
     if (!this.parents.has(parent.index)) {
       this.parents.add(parent.index)
-      this.#outbox.introduce(parent.asParent)
+      this.#outbox.introduce(parent.asParentOf(this))
     }
     this.#outbox.assign(swarm, piece, parent.number, digests)
     this.#list()
   }
 
-  /** The command that introduces this node to others. */
-  get asParent(): Buffer {
-    if (this.#asParent === undefined) {
-      const { id: peerId, laneHost, lanePort, role } = this.introduction
-      const value = {
-        parent: this.number,
-        peerId,
-        laneHost,
-        lanePort,
-        role: role === 'seed' ? NodeRole.SEED : NodeRole.PEER,
-        multiaddrs: dialledAt(this.introduction).slice(0, MOST_MULTIADDRS),
-      }
-      this.#asParent = encoded({ $case: 'parent', value })
+  /** The command that introduces this node to another. */
+  asParentOf({ introduction }: Session): Buffer {
+    if (!introduction.isLocal) {
+      this.#asParent ??= this.#asParentOn(false)
+      return this.#asParent
     }
-    return this.#asParent
+    this.#asLocalParent ??= this.#asParentOn(true)
+    return this.#asLocalParent
+  }
+
+  #asParentOn(isLocal: boolean): Buffer {
+    const { id: peerId, laneHost, localLaneHost, lanePort, role } = this.introduction
+    const value = {
+      parent: this.number,
+      peerId,
+      laneHost: isLocal ? localLaneHost : laneHost,
+      lanePort,
+      role: role === 'seed' ? NodeRole.SEED : NodeRole.PEER,
+      multiaddrs: dialledAt(this.introduction, isLocal).slice(0, MOST_MULTIADDRS),
+    }
+    return encoded({ $case: 'parent', value })
   }
 
   /** Sends one response with what waits, if the node reads; returns whether it did. */

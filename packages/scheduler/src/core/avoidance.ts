@@ -17,7 +17,21 @@ interface Pair {
  */
 export class Avoidance {
   readonly #pairs = new Map<number, Pair>()
+  /** Parents that only children on the scheduler's own machine can reach, and these children. */
+  readonly #confined = new Set<number>()
+  readonly #local = new Set<number>()
   #sweptAt = 0
+
+  /** The node came up. @param isConfined whether only such nodes as are local can fetch from it */
+  place(node: number, isLocal: boolean, isConfined: boolean): void {
+    if (isLocal) this.#local.add(node)
+    if (isConfined) this.#confined.add(node)
+  }
+
+  /** Whether the child never gets anything from the parent. */
+  isOutOfReach(child: number, parent: number): boolean {
+    return this.#confined.size > 0 && this.#confined.has(parent) && !this.#local.has(child)
+  }
 
   /** Leaves the pair alone for a time that does not depend on how often it failed. */
   avoid(child: number, parent: number, now: number, forMs: number): void {
@@ -44,6 +58,7 @@ export class Avoidance {
   }
 
   isAvoided(child: number, parent: number, now: number): boolean {
+    if (this.isOutOfReach(child, parent)) return true
     if (this.#pairs.size === 0) return false
     const pair = this.#pairs.get(child * NODES + parent)
     return pair !== undefined && pair.until > now
@@ -58,6 +73,8 @@ export class Avoidance {
 
   /** The node's index will be another's. */
   forget(node: number): void {
+    this.#confined.delete(node)
+    this.#local.delete(node)
     for (const key of this.#pairs.keys()) {
       if (key % NODES === node || Math.floor(key / NODES) === node) this.#pairs.delete(key)
     }

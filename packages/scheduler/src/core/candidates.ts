@@ -60,7 +60,7 @@ function nextSeed(state: State, swarm: Swarm, source: Source, sources: readonly 
   if (isUnseen(state, source)) return undefined
   let best: Node | undefined
   for (const node of state.nodes.seeds) {
-    if (!mayFetch(swarm, source, node)) continue
+    if (!mayFetch(swarm, source, node) || isHiddenFromAll(state, swarm, source, node)) continue
     if (best === undefined || isBefore(swarm, sources, node, best)) best = node
   }
   return best
@@ -85,6 +85,15 @@ function isUnseen(state: State, { refusals }: Source): boolean {
     if (reason === 'not_found' && state.nodes.find(node)?.info.role === 'seed') return true
   }
   return false
+}
+
+/** Whether none of those that wait could have from the seed what it fetched. */
+function isHiddenFromAll(state: State, swarm: Swarm, { claimants }: Source, { index, info }: Node): boolean {
+  if (info.isConfined !== true) return false
+  for (const peer of claimants) {
+    if (!state.avoidance.isOutOfReach(swarm.peers.node[peer] as number, index)) return false
+  }
+  return true
 }
 
 function mayFetch(swarm: Swarm, source: Source, node: Node): boolean {

@@ -75,6 +75,7 @@ export class SchedulingCore {
     const { banned, swarms } = this.#state
     const node = this.#state.nodes.add(info)
     node.isBanned = (banned.get(info.id) ?? 0) > this.#state.now
+    this.#state.avoidance.place(node.index, info.isLocal === true, info.isConfined === true)
     // A new seed may do what those before it could not.
     if (info.role === 'seed') for (const swarm of swarms.values()) if (swarm.wanting > 0) this.#state.touch(swarm)
     return node.index

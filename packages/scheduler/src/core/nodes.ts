@@ -17,6 +17,10 @@ export interface NodeInfo {
   readonly downloadSlots: number
   /** Placement, such as zone and rack. */
   readonly labels: Readonly<Record<string, string>>
+  /** Whether it is on the scheduler's own machine. */
+  readonly isLocal?: boolean
+  /** Whether only nodes on that machine can fetch from it. */
+  readonly isConfined?: boolean
 }
 
 /** A live node. Its index is reused after it went down. */

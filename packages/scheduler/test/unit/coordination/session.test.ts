@@ -32,9 +32,12 @@ const INTRODUCTION: NodeIntroduction = {
   downloadSlots: 4,
   labels: {},
   name: 'n',
+  isLocal: false,
   laneHost: 'h',
+  localLaneHost: 'h',
   lanePort: 1,
   multiaddrs: [],
+  localMultiaddrs: [],
   version: '0',
   readsBatches: true,
 }
@@ -123,6 +126,27 @@ describe('a session', () => {
     expect(dropped?.code).toBe('SLOW_READER')
     expect(said).toBeGreaterThan(100_000)
     expect(call.written).toHaveLength(1)
+  })
+
+  it('introduces a parent by the addresses that the child can use', () => {
+    const events = { waits: () => {}, unread: () => {} }
+    const introduction = {
+      ...INTRODUCTION,
+      isLocal: true,
+      localLaneHost: '127.0.0.1',
+      multiaddrs: ['/ip4/10.0.0.1/tcp/1'],
+      localMultiaddrs: ['/ip4/127.0.0.1/tcp/1'],
+    }
+    const sessionOf = (number: number, changes: Partial<NodeIntroduction>) =>
+      new Session(new FakeCall() as unknown as Call, number, number, { ...introduction, ...changes }, events)
+    const parent = sessionOf(1, {})
+    const told = (child: Session) => {
+      const [command] = ConnectResponse.decode(parent.asParentOf(child)).commands
+      return command?.command?.$case === 'parent' ? command.command.value : undefined
+    }
+    expect(told(sessionOf(2, {}))).toMatchObject({ laneHost: '127.0.0.1', multiaddrs: ['/ip4/127.0.0.1/tcp/1/p2p/id'] })
+    const outside = { laneHost: 'h', multiaddrs: ['/ip4/10.0.0.1/tcp/1/p2p/id'] }
+    expect(told(sessionOf(3, { isLocal: false }))).toMatchObject(outside)
   })
 
   it('introduces a parent once, and anew when its index is another node’s', () => {

@@ -4,7 +4,7 @@ import type { LeaseCommand, LeaseFailure, TransferList } from '../../../src/core
 import { SchedulingCore } from '../../../src/core/core.ts'
 import { ORIGIN } from '../../../src/core/events.ts'
 import type { Limits } from '../../../src/core/limits.ts'
-import type { Role } from '../../../src/core/nodes.ts'
+import type { NodeInfo, Role } from '../../../src/core/nodes.ts'
 import { Random } from '../../../src/core/random.ts'
 import type { Origin } from '../../../src/core/sources.ts'
 import type { PieceFailure } from '../../../src/core/state.ts'
@@ -119,9 +119,15 @@ export class Cluster {
     )
   }
 
-  up(name: string, role: Role = 'peer', slots = 64, labels: Record<string, string> = {}): Member {
+  up(
+    name: string,
+    role: Role = 'peer',
+    slots = 64,
+    labels: Record<string, string> = {},
+    reach: Pick<NodeInfo, 'isLocal' | 'isConfined'> = {},
+  ): Member {
     this.core.setTime(this.now)
-    const index = this.core.nodeUp({ id: name, role, uploadSlots: slots, downloadSlots: slots, labels })
+    const index = this.core.nodeUp({ id: name, role, uploadSlots: slots, downloadSlots: slots, labels, ...reach })
     if (this.members.get(index)?.isUp === true) throw new Error(`two live nodes have the index ${index}`)
     const member: Member = {
       index,

@@ -189,7 +189,10 @@ export interface Hello {
   role: NodeRole;
   /**
    * Host at which other nodes reach the lane; empty: the address this stream
-   * comes from.
+   * comes from, or where that is a loopback address, for nodes on other machines
+   * that of the first of multiaddrs which they can use. A host that leads
+   * nowhere from other machines ends the stream; a loopback address may be named
+   * on the scheduler's own machine only.
    */
   laneHost: string;
   /** TCP port of the lane, 1 to 65535. */
@@ -434,7 +437,10 @@ export interface Parent {
   parent: number;
   /** libp2p peer id, text form. */
   peerId: string;
-  /** Host or address of its lane. */
+  /**
+   * Host or address of its lane. A loopback address is of a node on the
+   * scheduler's own machine, and told to such nodes only.
+   */
   laneHost: string;
   /** TCP port of its lane. */
   lanePort: number;
