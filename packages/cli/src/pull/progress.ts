@@ -72,12 +72,18 @@ class Whole {
 
 /** A line must fit in 80 columns: `0123456789ab ██████████  62% of 1234.5 MiB  neighbours 62% seed 38% origin 0%`. */
 const BAR_SIZE = 10
+const SIGNALS = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
 
 class BarProgress implements Progress {
   readonly #bars: MultiBar
   readonly #byDigest: ReadonlyMap<string, Bar>
   readonly #whole: Whole
   readonly #wholeBar: Bar
+  /** The terminal gets its cursor back before the signal ends the process, as it does by default. */
+  readonly #onSignal = (signal: NodeJS.Signals): void => {
+    this.close()
+    process.kill(process.pid, signal)
+  }
 
   constructor(stdout: Writable, blobs: readonly Blob[], whole: Whole) {
     this.#whole = whole
@@ -85,7 +91,6 @@ class BarProgress implements Progress {
       format: '{name} {bar} {percentage}% of {size}  {sources}',
       stream: stdout as NodeJS.WritableStream,
       hideCursor: true,
-      gracefulExit: true,
       clearOnComplete: false,
       autopadding: true,
       barsize: BAR_SIZE,
@@ -96,6 +101,7 @@ class BarProgress implements Progress {
     this.#byDigest = new Map(blobs.map((blob) => [blob.digest, barOf(blob)]))
     const wholeFormat = { format: `${'all'.padEnd(NAME_LENGTH)} {bar} {text}` }
     this.#wholeBar = bars.create(Math.max(1, whole.size), 0, { text: '' }, wholeFormat)
+    for (const signal of SIGNALS) process.once(signal, this.#onSignal)
   }
 
   update(statuses: readonly DownloadStatus[]): void {
@@ -115,6 +121,7 @@ class BarProgress implements Progress {
   }
 
   close(): void {
+    for (const signal of SIGNALS) process.off(signal, this.#onSignal)
     this.#bars.stop()
   }
 

@@ -143,7 +143,7 @@ export function refuseUnknownVariables(names: Iterable<string>, known: ReadonlyS
   for (const name of names) {
     if (known.has(name)) continue
     const near = nearest(name, [...known])
-    const hint = near === undefined ? 'shoal config reference lists all options' : `did you mean ${near}?`
+    const hint = near === undefined ? 'docs/configuration.md lists all options' : `did you mean ${near}?`
     throw invalid(name, `no option has this variable; ${hint}`)
   }
 }

@@ -234,9 +234,13 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   }
 
   leased(lease: OriginLease): void {
-    const { digest, size } = lease
-    if (this.#dependencies.store.find(digest)?.isComplete) {
-      this.#dependencies.coordinator.holding(digest, size)
+    const { digest } = lease
+    const held = this.#dependencies.store.find(digest)
+    if (held?.isComplete) {
+      // In the size that it has: somebody may have claimed another one.
+      this.#dependencies.coordinator.holding(digest, held.size)
+      if (held.size === lease.size) return
+      this.#dependencies.coordinator.leaseFailed(digest, LeaseFailed_Reason.SIZE_MISMATCH)
       return
     }
     this.#beginLeased(lease).then(

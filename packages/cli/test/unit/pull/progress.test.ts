@@ -1,3 +1,6 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { join } from 'node:path'
 import { Writable } from 'node:stream'
 import { describe, expect, it } from 'vitest'
 import { clock, Pace } from '../../../src/pull/pace.ts'
@@ -44,6 +47,30 @@ describe('progress on a terminal of 80 columns', () => {
     for (const line of lines) expect(line.length).toBeLessThanOrEqual(80)
   })
 })
+
+// Shows bars, and goes on until it is ended.
+const ENDLESS = `
+import { createProgress } from ${JSON.stringify(join(import.meta.dirname, '../../../src/pull/progress.ts'))}
+setInterval(() => {}, 1000)
+createProgress(Object.assign(process.stdout, { isTTY: true, columns: 80 }), [{ digest: 'sha256:a', size: 1 }])
+process.stderr.write('shown')
+`
+
+it.each(['SIGINT', 'SIGTERM', 'SIGHUP'] as const)(
+  'the first %s ends a pull, and gives the cursor back',
+  async (signal) => {
+    const child = spawn(process.execPath, ['--input-type=module', '--eval', ENDLESS])
+    const ended = once(child, 'close')
+    let shown = ''
+    child.stdout.on('data', (chunk) => {
+      shown += chunk
+    })
+    child.stderr.once('data', () => child.kill(signal))
+    expect(await ended).toEqual([null, signal])
+    expect(shown.lastIndexOf('\x1b[?25h')).toBeGreaterThan(shown.lastIndexOf('\x1b[?25l'))
+    expect(shown).toContain('\x1b[?25l')
+  },
+)
 
 describe('progress elsewhere', () => {
   it('is a line for each blob, and for the whole every five seconds', () => {

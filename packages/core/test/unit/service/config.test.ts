@@ -125,7 +125,7 @@ describe('config', () => {
     expect(() => refuse('SHOAL_ADMIM_PORT')).toThrow(
       'SHOAL_ADMIM_PORT: no option has this variable; did you mean SHOAL_ADMIN_PORT?',
     )
-    expect(() => refuse('SHOAL_ZZZZZZZZZZZZZZZZZZZ')).toThrow('config reference lists all options')
+    expect(() => refuse('SHOAL_ZZZZZZZZZZZZZZZZZZZ')).toThrow('docs/configuration.md lists all options')
     for (const name of known) refuse(name)
   })
 
