@@ -12,6 +12,11 @@ interface Send extends SendSlot {
   readonly cut: () => void
 }
 
+interface Waiter {
+  readonly cut: () => void
+  readonly admit: (slot: SendSlot) => void
+}
+
 /** Who has taken nothing for so long gives way when there are too many. */
 const STALLED_MS = 5000
 const LOOK_MS = 250
@@ -24,7 +29,8 @@ export class SendSlots {
   readonly #most: number
   readonly #now: () => number
   readonly #sends = new Set<Send>()
-  #waiting: (() => void)[] = []
+  /** In the order in which they came. */
+  readonly #waiting: Waiter[] = []
   #timer: NodeJS.Timeout | undefined
 
   /** @param now milliseconds of a clock that does not step back */
@@ -38,8 +44,43 @@ export class SendSlots {
    * @param cut closes the client's connection
    */
   async begin(cut: () => void, signal: AbortSignal): Promise<SendSlot> {
-    while (this.#sends.size >= this.#most && !this.#cutStalled()) await this.#turn(signal)
     signal.throwIfAborted()
+    const { promise, resolve, reject } = Promise.withResolvers<SendSlot>()
+    const waiter: Waiter = { cut, admit: resolve }
+    const leave = () => {
+      const at = this.#waiting.indexOf(waiter)
+      if (at < 0) return
+      this.#waiting.splice(at, 1)
+      reject(signal.reason)
+    }
+    this.#waiting.push(waiter)
+    this.#admit()
+    signal.addEventListener('abort', leave, { once: true })
+    try {
+      return await promise
+    } finally {
+      signal.removeEventListener('abort', leave)
+    }
+  }
+
+  /**
+   * Gives slots to those that wait, in their order. While more wait than can be sent at once, whoever came last goes
+   * first: of a flood that reads nothing, those before it would each hold a slot for as long as they may stall.
+   */
+  #admit(): void {
+    while (this.#waiting.length > 0 && (this.#sends.size < this.#most || this.#cutStalled())) {
+      const next = this.#waiting.length > this.#most ? this.#waiting.pop() : this.#waiting.shift()
+      next?.admit(this.#opened(next.cut))
+    }
+    if (this.#waiting.length > 0) {
+      this.#timer ??= setInterval(() => this.#admit(), LOOK_MS)
+    } else {
+      clearInterval(this.#timer)
+      this.#timer = undefined
+    }
+  }
+
+  #opened(cut: () => void): SendSlot {
     const send: Send = {
       writingMs: undefined,
       cut,
@@ -50,7 +91,7 @@ export class SendSlots {
         send.writingMs = undefined
       },
       end: () => {
-        if (this.#sends.delete(send)) this.#wake()
+        if (this.#sends.delete(send)) this.#admit()
       },
     }
     this.#sends.add(send)
@@ -70,33 +111,5 @@ export class SendSlots {
     this.#sends.delete(stalled)
     stalled.cut()
     return true
-  }
-
-  #turn(signal: AbortSignal): Promise<void> {
-    signal.throwIfAborted()
-    this.#timer ??= setInterval(() => this.#wake(), LOOK_MS)
-    return new Promise((resolve, reject) => {
-      const go = () => {
-        signal.removeEventListener('abort', leave)
-        resolve()
-      }
-      const leave = () => {
-        this.#waiting = this.#waiting.filter((one) => one !== go)
-        reject(signal.reason)
-      }
-      signal.addEventListener('abort', leave, { once: true })
-      this.#waiting.push(go)
-    })
-  }
-
-  /** Has all that wait look again, in their order. */
-  #wake(): void {
-    const waiting = this.#waiting
-    this.#waiting = []
-    if (waiting.length === 0) {
-      clearInterval(this.#timer)
-      this.#timer = undefined
-    }
-    for (const go of waiting) go()
   }
 }

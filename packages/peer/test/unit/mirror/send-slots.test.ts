@@ -65,6 +65,18 @@ describe('answers that are sent at once', () => {
     await next
   })
 
+  it('go to who came last, while more wait than can be sent at once', async () => {
+    const order: string[] = []
+    const first = await begin(order, 'first')
+    await begin(order, 'second')
+    const flood = ['a', 'b', 'c', 'd'].map((name) => begin(order, name))
+    flood.push(begin(order, 'last'))
+    await new Promise((resolve) => setImmediate(resolve))
+    first.end()
+    await flood[4]
+    expect(order).toEqual(['first', 'second', 'last'])
+  })
+
   it('are not waited for by a client that has left', async () => {
     await begin([], 'first')
     const second = await begin([], 'second')
