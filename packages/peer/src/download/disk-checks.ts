@@ -91,7 +91,9 @@ export class DiskChecks {
     const known = this.#known.get(blob)
     const identity = this.#identityOf(blob.file)
     const holdsForMs = blob.size <= RUN_BYTES ? SMALL_HOLDS_FOR_MS : HOLDS_FOR_MS
-    const holds = known !== undefined && known.identity === identity && this.#now() - known.sinceMs < holdsForMs
+    // Who reads a file that is gone has it open, with the bytes that it had.
+    const isAsItWas = identity === undefined || identity === known?.identity
+    const holds = known !== undefined && isAsItWas && this.#now() - known.sinceMs < holdsForMs
     return holds ? known : this.#renew(blob, identity)
   }
 

@@ -70,6 +70,13 @@ describe('checks of what is on disk', () => {
     expect(hashed.length).toBe(before)
   })
 
+  it('keep what was verified when the file is deleted, as who reads it has it open', async () => {
+    checks.verified(blob)
+    identity = undefined
+    expect(await checks.isRight(blob, 3, signal)).toBe(true)
+    expect(hashed).toEqual([])
+  })
+
   it('hash a small blob again after ten seconds', async () => {
     const small = new StoredBlob('sha256:y', 4 * 1024 * 1024, '/file', true, 0)
     checks.verified(small)
