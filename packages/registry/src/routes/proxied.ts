@@ -22,7 +22,11 @@ export async function locate({ upstreams, manifests }: PullThrough, exchange: Ex
   if (!('repository' in route)) return route
   const { request, reply, query } = exchange
   const isPush = !NO_PUSH.has(request.method)
-  const asked = { repository: route.repository, ns: query.get('ns') ?? undefined, host: request.host }
+  const [ns, ...others] = query.getAll('ns')
+  if (others.some((other) => other !== ns)) {
+    throw new RegistryError('NAME_INVALID', 'ns names several registries: write it once')
+  }
+  const asked = { repository: route.repository, ns, host: request.host }
   // A push makes a repository of ours.
   const repository = await upstreams.nameOf(asked, async (name) => isPush || manifests.knows(name))
   const upstream = upstreams.of(repository)

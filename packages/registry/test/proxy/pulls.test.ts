@@ -76,6 +76,10 @@ describe('a pull of an image that is another registry’s', () => {
     expect(errorOf(other).code).toBe('404 NAME_UNKNOWN')
     expect(errorOf(other).message).toContain('proxy.upstreams')
     expect(world.gate.seen).toEqual([])
+    const several = await ask(`${proxy.url}/v2/${APP}/manifests/v1?ns=own.example&ns=${HUB}`)
+    expect(errorOf(several).code).toBe('400 NAME_INVALID')
+    const twice = await ask(`${proxy.url}/v2/${APP}/manifests/v1?ns=own.example&ns=own.example`)
+    expect(twice.bytes.equals(bytes)).toBe(true)
   })
 
   it('can not be a push', async () => {
