@@ -59,7 +59,40 @@ const good: RequestListener = (request, response) => {
   response.end(request.method === 'HEAD' ? undefined : part)
 }
 
+/** What no registry of ours would take, and clients of that registry pull all the same. */
+const ODD_MANIFESTS = {
+  'null members': {
+    schemaVersion: 2,
+    mediaType: null,
+    config: null,
+    layers: null,
+    subject: null,
+    annotations: { a: null },
+  },
+  'a descriptor without a size': {
+    schemaVersion: 2,
+    config: { mediaType: 'x/y', digest: digestOf(CONFIG) },
+    layers: [],
+  },
+  'no schemaVersion': { config: null, layers: [] },
+  'schema 1': { schemaVersion: 1, name: 'a', tag: 'b', fsLayers: [], signatures: [] },
+  'an artifact of ORAS': { mediaType: 'application/vnd.cncf.oras.artifact.manifest.v1+json', blobs: [] },
+}
+
 describe('a cache of an upstream', () => {
+  it.each(Object.entries(ODD_MANIFESTS))('hands on a manifest with %s as it came', async (_what, manifest) => {
+    const bytes = Buffer.from(JSON.stringify(manifest))
+    const { url } = await cacheOf((request, response) => {
+      response.writeHead(200, { 'content-type': TYPE, 'content-length': bytes.byteLength })
+      response.end(request.method === 'HEAD' ? undefined : bytes)
+    })
+    for (const reference of ['v1', digestOf(bytes)]) {
+      const answer = await ask(`${url}/manifests/${reference}`)
+      expect(answer.status).toBe(200)
+      expect(answer.bytes.equals(bytes)).toBe(true)
+    }
+  })
+
   it.each([
     ['that refuses HEAD', { status: 405, headers: {} }],
     ['whose HEAD says that all is empty', { status: 200, headers: { 'content-length': '0' } }],
