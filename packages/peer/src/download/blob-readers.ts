@@ -52,6 +52,21 @@ export class BlobReaders {
     }
   }
 
+  /**
+   * Has the origin show that it holds a blob while that comes, before a client asks for it: its first byte waits for no
+   * question then. Never rejects.
+   */
+  async proveAhead(download: Download, request: BlobRequest, signal: AbortSignal): Promise<void> {
+    try {
+      for (let piece = 0; piece < download.blob.layout.count; piece++) {
+        await download.waitForPiece(piece, signal)
+        await this.#mayRead(download, request, piece, signal)
+      }
+    } catch {
+      // Whoever reads the blob hears of it.
+    }
+  }
+
   async #openStored(request: BlobRequest, signal: AbortSignal): Promise<BlobReader> {
     const { disk, log, store, want } = this.#dependencies
     const { digest } = request

@@ -61,7 +61,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   /** Downloads that clients want: their blobs are pinned to their end. */
   readonly #wanted = new Set<Download>()
   readonly #ended = new EndedDownloads()
-  /** What the worker threads do for downloads, also for those that have ended. */
+  /** What goes on for downloads, also for those that have ended: in the worker threads, and at origins. */
   readonly #work = new Set<Promise<unknown>>()
   readonly #stopping = new AbortController()
   readonly #forOthers: FetchesForOthers
@@ -111,7 +111,11 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       signal: this.#stopping.signal,
     })
     this.#announced = new Announced({
-      want: (request) => this.want(request, 'prefetch'),
+      want: async (request) => {
+        const download = await this.want(request, 'prefetch')
+        this.#owns(this.#readers.proveAhead(download, request, this.#stopping.signal))
+        return download
+      },
       isNeeded: (digest) => !dependencies.store.find(digest)?.isComplete && !this.#active.has(digest),
       log,
       signal: this.#stopping.signal,
@@ -309,6 +313,12 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
 
   bootstrap(multiaddrs: readonly string[]): void {
     this.#bootstrap(multiaddrs)
+  }
+
+  /** Work that `stop` waits for. */
+  #owns(work: Promise<void>): void {
+    this.#work.add(work)
+    void work.finally(() => this.#work.delete(work))
   }
 
   #withdrawUnlessWhole(digest: string): void {

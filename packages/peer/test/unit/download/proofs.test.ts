@@ -106,6 +106,16 @@ describe('a blob that came from other nodes', () => {
   })
 })
 
+describe('a blob that a manifest announced', () => {
+  it('is proven while it comes, before a client asks for it', async () => {
+    world.downloads.announce([{ digest, source }])
+    await vi.waitFor(() => expect(world.heard).toEqual(['join 00 prefetch']))
+    for (const piece of all) world.assign(piece)
+    await vi.waitFor(() => expect(world.proven).toEqual(['origin:5000/app']))
+    expect(world.parts).toHaveLength(3)
+  })
+})
+
 describe('a blob that the origin gave this node', () => {
   it('needs no other proof', async () => {
     const reading = world.read()
