@@ -81,6 +81,8 @@ export function withDeadline(timeoutMs: number, signal?: AbortSignal): AbortSign
 
 /** What `work` comes to; rejects with the signal's reason when `signal` aborts before. `work` itself goes on. */
 export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  // Nobody listens to it any more once the signal has aborted.
+  work.catch(() => {})
   signal.throwIfAborted()
   const { promise: aborted, reject } = Promise.withResolvers<never>()
   const onAbort = () => reject(signal.reason)

@@ -1,4 +1,4 @@
-import type { ByteRange, Logger } from '@shoal/core'
+import { type ByteRange, type Logger, unlessAborted, withDeadline } from '@shoal/core'
 import type { BlobOrigin } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { StoreError } from '../store/errors.ts'
@@ -14,6 +14,8 @@ import { mayPassThrough } from './store-failure.ts'
 
 /** A whole blob may be here twice: in the node's own store, and in the runtime's. */
 const MAX_COPIES = 2
+/** How long clients of one registry wait for a piece that another one's is to bring. */
+const OTHERS_WAIT_MS = 20_000
 /** What ends a download whose origin failed, or sent other bytes: another origin may have the right ones. */
 const BREAKS_FOR_ITS_ORIGIN: ReadonlySet<string> = new Set(['ORIGIN_FAILED', 'DIGEST_MISMATCH'])
 
@@ -86,10 +88,15 @@ export class BlobReaders {
       if (reader !== undefined) return reader
       // The file is being renamed to its final name.
     }
-    await ownFailure(download, request.source, async () => {
-      const outcome = await download.ended
-      if (outcome !== 'complete') throw outcome
-    })
+    await ownFailure(
+      download,
+      request.source,
+      async (until) => {
+        const outcome = await unlessAborted(download.ended, until)
+        if (outcome !== 'complete') throw outcome
+      },
+      signal,
+    )
     const reader = disk.open(download.blob, request, (piece, until) => this.#mayRead(download, request, piece, until))
     if (reader !== undefined) return reader
     throw new DownloadError('STORE_FAILED', `the file of ${digest} is gone`)
@@ -115,7 +122,7 @@ export class BlobReaders {
     const { blob } = download
     const { source } = request
     const held = disk.open(blob, request, async (piece, signal) => {
-      await ownFailure(download, source, () => download.waitForPiece(piece, signal))
+      await ownFailure(download, source, (until) => download.waitForPiece(piece, until), signal)
       await this.#mayRead(download, request, piece, signal)
     })
     if (held === undefined) return undefined
@@ -135,14 +142,24 @@ export class BlobReaders {
   }
 }
 
-/** Rejects with `NOT_SHARED` where `work` fails by an origin that is not the reader's: its own may do better. */
-async function ownFailure(download: Download, { registry }: BlobOrigin, work: () => Promise<void>): Promise<void> {
+/**
+ * Rejects with `NOT_SHARED` where `work` fails, or takes too long, by an origin that is not the reader's: its own may do
+ * better.
+ */
+async function ownFailure(
+  download: Download,
+  { registry }: BlobOrigin,
+  work: (signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const isOwn = download.origin.registry === registry
+  const until = isOwn ? signal : withDeadline(OTHERS_WAIT_MS, signal)
   try {
-    await work()
+    await work(until)
   } catch (error) {
     const isOfOrigin = error instanceof DownloadError && BREAKS_FOR_ITS_ORIGIN.has(error.code)
-    if (!isOfOrigin || download.origin.registry === registry) throw error
-    const message = `${download.digest} was fetched for clients of ${download.origin.registry}, and that failed`
+    if (isOwn || signal.aborted || (!isOfOrigin && !until.aborted)) throw error
+    const message = `${download.digest} was fetched for clients of ${download.origin.registry}, and does not come`
     throw new DownloadError('NOT_SHARED', message, { cause: error })
   }
 }

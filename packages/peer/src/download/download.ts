@@ -1,3 +1,4 @@
+import { LeaseFailed_Reason } from '@shoal/proto'
 import type { BlobOrigin, OriginLease, PieceAssignment, SwarmFailure, Urgency } from '../coordinator/events.ts'
 import type { StoredBlob } from '../store/blob.ts'
 import { AssignedPieces } from './assigned-pieces.ts'
@@ -243,6 +244,10 @@ export class Download {
   /** Fetches leased pieces from the origin and says again those that are held. */
   leased(lease: OriginLease): void {
     if (this.#outcome !== undefined) return
+    if (this.#isOthers(lease.origin)) {
+      this.#dependencies.coordinator.leaseFailed(this.digest, LeaseFailed_Reason.LOCAL)
+      return
+    }
     this.#lease.begun(this.#dependencies.now())
     this.#originFetch.addSource({ ...lease.origin, ...this.#credentialsFor(lease.origin) })
     const end = Math.min(this.blob.layout.count, lease.firstPiece + lease.pieceCount)
@@ -268,7 +273,7 @@ export class Download {
   /** Fetches the blob from the origin, from `firstPiece` on, because other nodes asked this one to; what came of it. */
   fetchForOthers(origin: BlobOrigin, firstPiece: number): WishOutcome {
     const hasFailed = this.#wish !== undefined && this.#wish !== 'fetches'
-    if (this.#outcome !== undefined || hasFailed) return this.#wish ?? 'failed'
+    if (this.#outcome !== undefined || hasFailed || this.#isOthers(origin)) return this.#wish ?? 'failed'
     this.#wish = 'fetches'
     if (this.#originFetch.isRunning) return this.#wish
     this.#originFetch.addSource({ ...origin, ...this.#credentialsFor(origin) })
@@ -357,6 +362,11 @@ export class Download {
     const { count } = this.blob.layout
     this.#originFetch.allow({ firstPiece, pieceCount: count - firstPiece })
     if (firstPiece > 0) this.#originFetch.allow({ firstPiece: 0, pieceCount: firstPiece })
+  }
+
+  /** Whether a client here waits for bytes of another registry: they are not mixed, whoever says so. */
+  #isOthers({ registry }: BlobOrigin): boolean {
+    return this.#urgency !== undefined && registry !== this.origin.registry
   }
 
   #credentialsFor({ registry, repository }: BlobOrigin): { authorization?: string } {

@@ -24,7 +24,7 @@ import { DownloadWorkers } from './download-workers.ts'
 import { DownloadError } from './errors.ts'
 import { FetchesForOthers } from './fetches-for-others.ts'
 import { holdingsOf, holdingsToCome } from './holdings.ts'
-import { type Possessions, Proofs } from './proofs.ts'
+import { type Possessions, Proofs, type RandomOf } from './proofs.ts'
 import type { BlobReader } from './reader.ts'
 import { leaseFailureReason } from './reasons.ts'
 import { isFileGone, isStoreFailure } from './store-failure.ts'
@@ -55,7 +55,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   readonly #readers: BlobReaders
   readonly #possessions: Possessions
   readonly #active = new Map<string, Download>()
-  readonly #beginning = new Map<string, Promise<Download>>()
+  readonly #beginning = new Map<string, { readonly registry: string; readonly download: Promise<Download> }>()
   /** Blobs whose swarm gave wrong bytes → until when the swarm is not asked. */
   readonly #distrusted = new Map<string, number>()
   /** Downloads that clients want: their blobs are pinned to their end. */
@@ -77,6 +77,8 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
       origin: OriginBlobs
       hasher: Pick<PieceHasher, 'hashPieces'>
       possessions: Possessions
+      /** Where in a blob origins are asked; see Proofs. */
+      randomOf?: RandomOf
       /** Told the libp2p addresses that a scheduler gives. */
       bootstrap: (multiaddrs: readonly string[]) => void
     },
@@ -112,7 +114,9 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     })
     this.#announced = new Announced({
       want: async (request) => {
-        const download = await this.want(request, 'prefetch')
+        // Nobody else's download of the blob waits for this origin to say how long it is.
+        const size = await origin.blobSize(request.digest, request.source, this.#stopping.signal)
+        const download = await this.want({ ...request, size }, 'prefetch')
         this.#owns(this.#readers.proveAhead(download, request, this.#stopping.signal))
         return download
       },
@@ -135,7 +139,7 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   async stop(): Promise<void> {
     clearInterval(this.#timer)
     this.#stopping.abort()
-    await Promise.allSettled(this.#beginning.values())
+    await Promise.allSettled([...this.#beginning.values()].map(({ download }) => download))
     for (const download of [...this.#active.values()]) download.stop()
     await Promise.allSettled(this.#work)
   }
@@ -349,15 +353,16 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
   #begin(request: BlobRequest): Promise<Download> {
     const active = this.#active.get(request.digest)
     if (active !== undefined) return Promise.resolve(active)
+    const { registry } = request.source
     const running = this.#beginning.get(request.digest)
-    if (running !== undefined) return running
+    if (running !== undefined) return running.registry === registry ? running.download : notOurs(running.download)
     const unpin = this.#dependencies.store.pin(request.digest)
     const beginning = this.#create(request).finally(() => {
       this.#beginning.delete(request.digest)
       // Who waits for the download goes on first, and pins its blob again.
       setImmediate(unpin)
     })
-    this.#beginning.set(request.digest, beginning)
+    this.#beginning.set(request.digest, { registry, download: beginning })
     return beginning
   }
 
@@ -413,5 +418,14 @@ export class Downloads implements Startable, CoordinatorListener, HoldingsSource
     this.#disk.giveUp(download.blob).catch((error: unknown) => {
       this.#dependencies.log.error({ digest, err: error }, 'a blob whose file is gone can not be forgotten')
     })
+  }
+}
+
+/** A download that was begun for another registry: what that answered is not for this one's clients. */
+async function notOurs(beginning: Promise<Download>): Promise<Download> {
+  try {
+    return await beginning
+  } catch {
+    throw new DownloadError('NOT_SHARED', 'the blob was to be fetched for clients of another registry, and that failed')
   }
 }

@@ -14,6 +14,11 @@ interface FallbackDependencies {
   readonly closed: () => void
 }
 
+interface FallbackState {
+  /** Why what is here is not read any more, by this read or a later one. */
+  failure: { readonly error: unknown } | undefined
+}
+
 /**
  * A reader of what is on disk that goes on with the origin's bytes where the disk fails, because it is full in the middle
  * of a download or does not give back what was written, and where what is here is not for the reader's origin.
@@ -22,10 +27,10 @@ export class FallbackReader implements BlobReader {
   readonly digest: string
   readonly size: number
   readonly #held: PieceReader
-  readonly #state: { hasFailed: boolean }
+  readonly #state: FallbackState
   readonly #dependencies: FallbackDependencies
 
-  private constructor(held: PieceReader, state: { hasFailed: boolean }, dependencies: FallbackDependencies) {
+  private constructor(held: PieceReader, state: FallbackState, dependencies: FallbackDependencies) {
     this.digest = held.digest
     this.size = held.size
     this.#held = held
@@ -35,15 +40,20 @@ export class FallbackReader implements BlobReader {
 
   /** Throws the system's error when the file can not be opened; `closed` is not called then. */
   static open(blob: StoredBlob, dependencies: FallbackDependencies): FallbackReader {
-    const state = { hasFailed: false }
+    const state: FallbackState = { failure: undefined }
     const held = PieceReader.open(blob, async (piece, signal) => {
-      // Once it has failed, only what was read before is read again.
-      if (!state.hasFailed) await dependencies.waitForPiece(piece, signal)
+      // Once it has failed, only what was read before is read again, to be hashed.
+      if (state.failure === undefined) await dependencies.waitForPiece(piece, signal)
     })
     return new FallbackReader(held, state, dependencies)
   }
 
   async *read(range: ByteRange, signal: AbortSignal): AsyncGenerator<Buffer> {
+    const { failure } = this.#state
+    if (failure !== undefined) {
+      yield* this.#dependencies.passThrough(failure.error).read(range, signal)
+      return
+    }
     let next = range.start
     let passed: PassThroughReader
     try {
@@ -54,7 +64,7 @@ export class FallbackReader implements BlobReader {
       return
     } catch (error) {
       if (signal.aborted || !mayPassThrough(error)) throw error
-      this.#state.hasFailed = true
+      this.#state.failure = { error }
       passed = this.#dependencies.passThrough(error)
     }
     const before = range.start === 0 && next > 0 ? this.#held.read({ start: 0, end: next - 1 }, signal) : undefined

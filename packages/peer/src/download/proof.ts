@@ -11,8 +11,8 @@ const MOST_TRIES = 16
 /** What a proof works with. */
 export interface ProofDependencies {
   readonly origin: Pick<OriginBlobs, 'fetchBlob'>
-  /** 0 ≤ x < 1. */
-  readonly random: () => number
+  /** Numbers 0 ≤ x < 1, in the same order each time for the same name. */
+  readonly randomOf: (name: string) => () => number
   readonly signal: AbortSignal
 }
 
@@ -47,7 +47,7 @@ export class Proof {
     this.#blob = blob
     this.#source = source
     this.#dependencies = dependencies
-    this.#checkpoints = chooseCheckpoints(blob.layout, dependencies.random)
+    this.#checkpoints = chooseCheckpoints(blob.layout, dependencies.randomOf('checkpoints'))
   }
 
   /** Whether the origin was seen to hold every part that was to be compared. */
@@ -105,8 +105,9 @@ export class Proof {
 
   async #tellingPartOf(piece: number): Promise<ByteRange> {
     const { layout, size } = this.#blob
+    const random = this.#dependencies.randomOf(`piece ${piece}`)
     for (let tries = 0; tries < MOST_TRIES; tries++) {
-      const range = partOf(layout, piece, this.#dependencies.random)
+      const range = partOf(layout, piece, random)
       if (isTelling(await this.#read(range), size)) return range
     }
     throw this.#notProven('could have guessed its bytes')

@@ -72,14 +72,16 @@ export class Blobs {
     const answer = answerContent(request, content)
     if (hasNoBody(answer)) return sendHead(reply, answer)
     const { slot, first, rest } = await this.#firstByte.within(wish, beganMs, signal, async (isWanted) => {
-      const slot = await this.#slots.begin(() => reply.raw.destroy(), isWanted)
-      endWith(reply, slot)
       const reader = await this.#open(wish, sizeBytes, isWanted)
       closeWith(reply, reader)
       isWanted.throwIfAborted()
       const bytes = readParts(reader, answer.body, isWanted)
       // The first byte of the blob is awaited before the head is sent, so that a failure is still an honest answer.
-      return { slot, first: await bytes.next(), rest: bytes }
+      const first = await bytes.next()
+      // Whoever waits for a slow origin takes no turn from others.
+      const slot = await this.#slots.begin(() => reply.raw.destroy(), isWanted)
+      endWith(reply, slot)
+      return { slot, first, rest: bytes }
     })
     this.#metrics.firstByteSeconds.observe((this.#now() - beganMs) / 1000)
     reply.code(answer.status).headers(answer.headers)

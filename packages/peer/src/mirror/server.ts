@@ -39,7 +39,7 @@ export interface MirrorDependencies {
 }
 
 /** Of this host's runtimes; a further one is closed at once. */
-const MAX_CONNECTIONS = 1024
+const MAX_CONNECTIONS = 512
 const MAX_AUTHORIZATION = 16 * 1024
 const SUBJECTS: Readonly<Partial<Record<MirrorTarget['kind'], Subject>>> = { manifest: 'manifest', blob: 'blob' }
 

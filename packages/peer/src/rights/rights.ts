@@ -85,9 +85,11 @@ export class Rights implements Startable {
   /** Takes back what a refusal refutes; of every other error it learns nothing. */
   failed(reader: OriginReader, error: unknown, digest?: string): void {
     if (!(error instanceof OriginError) || !isRefusal(error)) return
+    const wasLetIn = this.#grants.standsIn(reader, reader.authorization)
     this.#grants.revoke(reader, reader.authorization)
-    // Who shows no credentials, or wrong ones, does not learn what is there.
-    if (digest !== undefined && error.code !== 'UNAUTHORIZED') this.contents.forget(reader, digest)
+    // Only who may read the repository learns what is not in it any more.
+    if (digest !== undefined && wasLetIn && !SAYS_NOTHING_OF_CONTENT.has(error.code))
+      this.contents.forget(reader, digest)
   }
 
   /**
@@ -121,6 +123,7 @@ export class Rights implements Startable {
 }
 
 const REFUSALS: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED', 'NOT_FOUND'])
+const SAYS_NOTHING_OF_CONTENT: ReadonlySet<string> = new Set(['UNAUTHORIZED', 'DENIED'])
 /** Gone, and unavailable for legal reasons. */
 const REFUSAL_STATUSES: ReadonlySet<number | undefined> = new Set([410, 451])
 

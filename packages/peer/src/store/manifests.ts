@@ -8,6 +8,8 @@ import type { StoreOptions } from './options.ts'
 
 /** Of `store.quotaBytes`: manifests never crowd out what they describe. */
 const MOST_OF_QUOTA = 0.1
+/** What a small file takes of a disk. */
+const BLOCK_BYTES = 4096
 /** Where manifests were kept before they had files of their own. */
 const OLD_KEYS = 'manifest!'
 
@@ -109,9 +111,10 @@ export class ManifestStore implements Startable {
 
   /** Counts a manifest as used just now. */
   #note(digest: string, size: number): void {
-    this.#bytes += size - (this.#sizes.get(digest) ?? 0)
+    const taken = Math.max(BLOCK_BYTES, size)
+    this.#bytes += taken - (this.#sizes.get(digest) ?? 0)
     this.#sizes.delete(digest)
-    this.#sizes.set(digest, size)
+    this.#sizes.set(digest, taken)
   }
 
   async #keepBounded(): Promise<void> {

@@ -161,6 +161,7 @@ export class World implements PieceWorkers {
           return { rangesIgnored: false }
         },
       },
+      randomOf: () => () => this.random,
       possessions: {
         isProven: () => this.isProven,
         proven: ({ registry, repository }) => void this.proven.push(`${registry}/${repository}`),

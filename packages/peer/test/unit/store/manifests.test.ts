@@ -22,7 +22,7 @@ const open = async (options: Partial<typeof UNLIMITED> = {}, freeBytes = () => N
   await store.start()
   return store
 }
-const manifest = (i: number, size = 300) => {
+const manifest = (i: number, size = 5000) => {
   const bytes = Buffer.alloc(size, ` ${i}`)
   return { digest: digestOf(bytes), bytes }
 }
@@ -51,18 +51,18 @@ describe('ManifestStore', () => {
   })
 
   it('stays within its bytes, and within a tenth of the quota: what was used longest ago goes', async () => {
-    for (const options of [{ manifestBytes: 1000 }, { quotaBytes: 10_000 }]) {
+    for (const options of [{ manifestBytes: 16_000 }, { quotaBytes: 160_000 }]) {
       const store = await open(options)
       const all = [1, 2, 3].map((i) => manifest(i))
       for (const one of all) await put(store, one)
       await store.get(all[0]?.digest ?? '')
       const next = manifest(4)
       await put(store, next)
-      expect(store.bytes).toBe(900)
+      expect(store.bytes).toBe(15_000)
       const kept = await Promise.all([...all, next].map(async ({ digest }) => (await store.get(digest)) !== undefined))
       expect(kept).toEqual([true, false, true, true])
-      await put(store, manifest(5, 1001))
-      expect(store.bytes).toBe(900)
+      await put(store, manifest(5, 16_001))
+      expect(store.bytes).toBe(15_000)
       expect(await readdir(join(dataDir, 'manifests'))).toHaveLength(3)
       await rm(join(dataDir, 'manifests'), { recursive: true })
     }
@@ -73,8 +73,8 @@ describe('ManifestStore', () => {
     for (const i of [1, 2, 3]) await put(store, manifest(i))
     await writeFile(join(dataDir, 'manifests', 'x.tmp'), 'torn')
     oldKeys = ['manifest!sha256:1', 'blob!sha256:1']
-    const smaller = await open({ manifestBytes: 700 })
-    expect(smaller.bytes).toBe(600)
+    const smaller = await open({ manifestBytes: 11_000 })
+    expect(smaller.bytes).toBe(10_000)
     expect(await readdir(join(dataDir, 'manifests'))).toHaveLength(2)
     expect(oldKeys).toEqual(['blob!sha256:1'])
   })
@@ -84,6 +84,6 @@ describe('ManifestStore', () => {
     await put(store, manifest(1))
     expect(store.bytes).toBe(0)
     await put(store, manifest(2, 200))
-    expect(store.bytes).toBe(200)
+    expect(store.bytes).toBe(4096)
   })
 })
