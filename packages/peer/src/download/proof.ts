@@ -91,8 +91,11 @@ export class Proof {
     if (!said.equals(held)) throw this.#notProven('sent other bytes')
   }
 
-  /** What the origin has at the checkpoint; the first to ask asks for all that are still to come. */
-  #answer(wanted: Checkpoint): Promise<Buffer> {
+  /**
+   * What the origin has at the checkpoint. The first to ask asks for all that are still to come, and waits for them: once
+   * a client has its first byte, nothing more is needed of the origin, which may go away.
+   */
+  async #answer(wanted: Checkpoint): Promise<Buffer> {
     for (const checkpoint of this.#checkpoints.slice(this.#passed)) {
       if (this.#answers.has(checkpoint) || this.#held.isFromOrigin(checkpoint.piece)) continue
       const asking = this.#ask(checkpoint.range)
@@ -100,6 +103,7 @@ export class Proof {
       asking.catch(() => {})
       this.#answers.set(checkpoint, asking)
     }
+    await Promise.allSettled(this.#answers.values())
     return this.#answers.get(wanted) ?? this.#ask(wanted.range)
   }
 
