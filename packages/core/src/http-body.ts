@@ -11,6 +11,29 @@ export interface BodyPatience {
 /** 512 KiB in five minutes are 1.7 KiB/s. */
 const PATIENCE: BodyPatience = { stallMs: 30_000, chunkMs: 300_000 }
 
+/** Clocks are set for writes that last so long only: to set them for each costs a fifth of a fast client's time. */
+const LOOK_MS = 1000
+
+/** A write that the system has not taken yet. */
+interface Pending {
+  wasSeen: boolean
+  /** Sets the clocks; once. */
+  readonly watch: () => void
+}
+
+const pending = new Set<Pending>()
+let looking: NodeJS.Timeout | undefined
+
+function look(): void {
+  for (const write of pending) {
+    if (write.wasSeen) write.watch()
+    write.wasSeen = true
+  }
+  if (pending.size > 0) return
+  clearInterval(looking)
+  looking = undefined
+}
+
 /**
  * Writes a part of a response's body; resolves when the system has taken it, so its buffer may be used again. False
  * when the client has left, or reads too slowly: then the connection is closed. Time that passes between two chunks is
@@ -19,21 +42,34 @@ const PATIENCE: BodyPatience = { stallMs: 30_000, chunkMs: 300_000 }
 export function writeBody(response: ServerResponse, chunk: Uint8Array, patience = PATIENCE): Promise<boolean> {
   return new Promise((resolve) => {
     if (response.destroyed) return resolve(false)
+    let timer: NodeJS.Timeout | undefined
     const cut = () => void response.destroy()
-    const timer = setTimeout(cut, patience.chunkMs)
+    const write: Pending = {
+      wasSeen: false,
+      watch: () => {
+        if (timer !== undefined) return
+        timer = setTimeout(cut, patience.chunkMs)
+        // Node counts a part of the chunk that was taken as a sign of life.
+        response.once('timeout', cut)
+        response.setTimeout(patience.stallMs)
+      },
+    }
     const ended = (isTaken: boolean) => {
-      clearTimeout(timer)
-      response.off('timeout', cut)
+      pending.delete(write)
       response.off('close', left)
-      if (isTaken) response.setTimeout(0)
+      if (timer !== undefined) {
+        clearTimeout(timer)
+        response.off('timeout', cut)
+        if (isTaken) response.setTimeout(0)
+      }
       resolve(isTaken)
     }
     // A write that waits in a queue when the connection breaks is never called back.
     const left = () => ended(false)
     response.once('close', left)
-    // Node counts a part of the chunk that was taken as a sign of life.
-    response.once('timeout', cut)
-    response.setTimeout(patience.stallMs)
+    if (patience.stallMs <= LOOK_MS) write.watch()
+    pending.add(write)
+    looking ??= setInterval(look, LOOK_MS).unref()
     response.write(chunk, (error) => ended(error === null || error === undefined))
   })
 }
